@@ -1,0 +1,146 @@
+"""What the broker needs from outside, as Protocols; `gmqtt_platform.wiring` supplies them.
+
+Control packets (CONNECT, AUTH, SUBSCRIBE) may wait for an answer; data packets never do: an `Acl` is
+asked synchronously and its answer is kept per topic for the life of the connection. Only where it
+answers UNKNOWN does the connection stop reading until `ask_publish` or `ask_subscribe` has answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from apps.gateway.mqtt import reasons
+
+# What an Acl answers for a topic: the sum of what may be published there.
+QOS_0: Final = 1
+QOS_1: Final = 2
+QOS_2: Final = 4
+RETAIN: Final = 8
+PUBLISH_ALL: Final = 15
+NOTHING: Final = 0
+UNKNOWN: Final = -1  # ask, and wait
+
+DENIED: Final = -2  # what an Acl answers for a filter that may not be subscribed; else the QoS granted
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The far end of a connection, as the listener saw it."""
+
+    address: str  # IP address, from the PROXY protocol where that is trusted; "" when unknown
+    port: int
+    transport: str  # tcp | tls | ws | wss
+    tls_subject: str = ""  # RFC 4514 name of the verified client certificate
+    tls_common_name: str = ""
+
+
+@dataclass(frozen=True)
+class ConnectRequest:
+    """What a client says of itself. `client_id` is never empty: an assigned one stands here already."""
+
+    client_id: str
+    level: int  # 3, 4 or 5
+    username: str | None
+    password: bytes | None = field(repr=False)
+    clean_start: bool
+    keepalive: int  # seconds
+    peer: Peer
+    auth_method: str | None = None
+    auth_data: bytes | None = field(default=None, repr=False)
+    user_properties: tuple[tuple[str, str], ...] = ()
+
+
+class Acl(Protocol):
+    """What one client may do. Compiled at CONNECT; the synchronous methods must be quick and pure."""
+
+    def publish(self, topic: str) -> int:
+        """Sum of QOS_0, QOS_1, QOS_2 and RETAIN; NOTHING; or UNKNOWN."""
+
+    def subscribe(self, filter: str, qos: int) -> int:
+        """The QoS granted (at most `qos`), DENIED or UNKNOWN. `filter` comes without `$share/group/`."""
+
+    async def ask_publish(self, topic: str) -> int:
+        """The answer where `publish` said UNKNOWN; never UNKNOWN itself."""
+
+    async def ask_subscribe(self, filter: str, qos: int) -> int:
+        """The answer where `subscribe` said UNKNOWN; never UNKNOWN itself."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of an authentication. `reason` 0 lets the client in, and then `acl` is there."""
+
+    reason: int
+    acl: Acl | None = None
+    username: str | None = None  # who the client turned out to be, None: the name it gave
+    reason_string: str = ""  # shown to the client: no secrets
+    auth_data: bytes | None = None  # the method's last word to the client
+    server_reference: str = ""
+    expires_at: float | None = None  # UNIX seconds; then the client is disconnected with 0x87
+
+    @property
+    def accepted(self) -> bool:
+        return self.reason == reasons.SUCCESS
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """Enhanced authentication goes on: the data of an AUTH 0x18 to the client."""
+
+    data: bytes | None
+
+
+class Exchange(Protocol):
+    """One run of an enhanced authentication method (section 4.12)."""
+
+    async def step(self, data: bytes | None) -> Verdict | Challenge:
+        """The answer to the client's authentication data, the first of it from CONNECT or AUTH 0x19."""
+
+
+class Authenticator(Protocol):
+    async def connect(self, request: ConnectRequest) -> Verdict:
+        """Decide on a CONNECT without an authentication method."""
+
+    def exchange(self, request: ConnectRequest) -> Exchange | None:
+        """Begin `request.auth_method`; None: the method is not supported (0x8C)."""
+
+
+class Link(Protocol):
+    """The transport under one connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send. Never blocks; the connection stops writing between its `pause` and `resume`."""
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+
+    def abort(self) -> None:
+        """Close now, unsent output lost."""
+
+    def hold(self) -> None:
+        """Stop reading: the connection waits for a decision, or its client is too fast."""
+
+    def release(self) -> None:
+        """Read on."""
+
+    def control(self) -> None:
+        """A control packet waits in `connection.pending`: wake whoever decides."""
+
+
+class Observer(Protocol):
+    """Hears of what operators ask about. Called on the loop: quick, and never raising."""
+
+    def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None: ...
+
+    def disconnected(self, client_id: str, reason: int, text: str) -> None:
+        """The connection ended; `reason` as in DISCONNECT, 0 for a normal end."""
+
+    def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
+        """A CONNECT was refused."""
+
+    def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None:
+        """The ACL said no; `action` is publish or subscribe. Once per topic and connection, not per message."""
+
+    def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
+        """Messages to `client_id` were dropped; the reasons are `stats.DROP_REASONS`."""
