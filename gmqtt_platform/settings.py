@@ -1,0 +1,119 @@
+"""Django settings. What an operator may change comes from conf/conf.toml by way of conf.py, as `GMQTT`."""
+
+from __future__ import annotations
+
+import socket
+
+from gmqtt_platform import __version__, conf, database, datadir, log
+
+GMQTT = conf.load()
+BASE_DIR = conf.ROOT
+
+SECRET_KEY = datadir.prepare(GMQTT)
+DEBUG = False
+
+# ---------------------------------------------------------------- HTTP
+_HTTP = [listener for listener in (GMQTT.listeners.http, GMQTT.listeners.https) if listener]
+_WILDCARDS = ("0.0.0.0", "::")
+_HOSTS = {socket.gethostname() if listener.host in _WILDCARDS else listener.host for listener in _HTTP}
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS += sorted(f"[{host}]" if ":" in host else host for host in _HOSTS)
+ROOT_URLCONF = "gmqtt_platform.urls"
+ASGI_APPLICATION = "gmqtt_platform.asgi.application"
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "channels",
+    "guardian",
+    "apps.gateway",
+    "apps.auth",
+    "apps.console",
+]
+
+MIDDLEWARE = [
+    "apps.console.health.HealthMiddleware",  # before anything that reads a database or checks the Host header
+    "django.middleware.security.SecurityMiddleware",
+    "gmqtt_platform.static.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+# A node that serves plain HTTP too would not get a secure cookie back there.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = GMQTT.listeners.http is None
+
+# ---------------------------------------------------------------- data
+DATABASES = {"default": database.database(GMQTT)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ---------------------------------------------------------------- people
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+ANONYMOUS_USER_NAME = None  # guardian's user for visitors: nobody here may do anything without logging in
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# ---------------------------------------------------------------- REST
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
+    "PAGE_SIZE": 100,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {"TITLE": "gmqtt platform", "VERSION": __version__}
+
+LOGGING = log.logging_config(GMQTT.log)

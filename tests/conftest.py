@@ -1,0 +1,15 @@
+"""The suite's environment: a data directory of its own and nothing of the developer's configuration."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+# At import: pytest-django reads the settings right after the conftests. Each xdist worker gets its own.
+for _name in [name for name in os.environ if name == "GMQTT_CONF" or ("GMQTT_" in name and "__" in name)]:
+    del os.environ[_name]
+os.environ["GMQTT_NODE__DATA_DIR"] = tempfile.mkdtemp(prefix="gmqtt-tests-")
+os.environ["DJANGO_SETTINGS_MODULE"] = "gmqtt_platform.settings"
+atexit.register(shutil.rmtree, os.environ["GMQTT_NODE__DATA_DIR"], ignore_errors=True)
