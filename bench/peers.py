@@ -1,0 +1,179 @@
+"""The brokers under test: each started on free loopback ports, pinned, and stopped by its pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from .links import Endpoint
+from .probe import BROKER_CPU, pin
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+START_TIMEOUT: Final = 30.0  # seconds
+STOP_TIMEOUT: Final = 10.0
+
+USERNAME: Final = "bench"
+NODE_ENVIRONMENT: Final = {"GMQTT_LOG__LEVEL": "warning"}  # mosquitto's log_type below is its equal
+
+
+class StartError(Exception):
+    """A broker did not come up; the message carries the end of its log."""
+
+
+class Peer:
+    """A running broker. ``name`` is its label in the table, ``kind`` the program."""
+
+    def __init__(self, name: str, kind: str, *, websocket: bool) -> None:
+        self.name = name
+        self.kind = kind
+        self._directory = Path(tempfile.mkdtemp(prefix=f"bench-{kind}-"))
+        self._password = secrets.token_urlsafe(32)
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            port, web_port = free_ports(2)
+            if kind == "mosquitto":
+                path = "/mqtt"
+                self._start_mosquitto(port, web_port if websocket else None)
+            elif kind == "node":
+                path = "/mqtt"
+                self._start_node(port, web_port)
+            else:
+                raise StartError(f"unknown peer {kind!r}; known: mosquitto, node")
+            self.tcp = Endpoint(port, username=USERNAME, password=self._password)
+            self.websocket = Endpoint(web_port, path=path, username=USERNAME, password=self._password)
+            self._await(port)
+            if websocket:
+                self._await(web_port)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def _start_mosquitto(self, port: int, web_port: int | None) -> None:
+        program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise StartError("mosquitto is not installed (Debian: apt-get install mosquitto)")
+        lines = [
+            "per_listener_settings true",
+            "persistence false",
+            "set_tcp_nodelay true",
+            "max_queued_messages 0",
+            "max_inflight_messages 65535",
+            "log_dest stderr",
+            "log_type error",
+            "log_type warning",
+            f"listener {port} 127.0.0.1",
+            "allow_anonymous true",
+        ]
+        if web_port is not None:
+            # A WebSocket listener takes no address and binds all interfaces: only this run's password opens it.
+            passwords = self._directory / "passwords"
+            passwords.write_text(f"{USERNAME}:{self._password}\n")
+            subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, timeout=10)
+            self._directory.chmod(0o755)  # started as root, mosquitto reads it as another user
+            passwords.chmod(0o644)
+            lines += [f"listener {web_port}", "protocol websockets", "allow_anonymous false"]
+            lines += [f"password_file {passwords}"]
+        config = self._directory / "mosquitto.conf"
+        config.write_text("\n".join(lines) + "\n")
+        self._spawn([program, "-c", str(config)], {})
+
+    def _start_node(self, port: int, web_port: int) -> None:
+        environment = {
+            **NODE_ENVIRONMENT,
+            "GMQTT_LISTENERS__TCP": f"tcp://127.0.0.1:{port}",
+            "GMQTT_LISTENERS__HTTP": f"127.0.0.1:{web_port}",
+            "GMQTT_NODE__DATA_DIR": str(self._directory),
+        }
+        manage = [sys.executable, str(ROOT / "manage.py")]
+        done = subprocess.run(
+            [*manage, "migrate", "--verbosity", "0"],
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode:
+            raise StartError(f"manage.py migrate: {done.stderr[-2000:]}")
+        self._spawn([*manage, "rungateway"], environment)
+
+    def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the bench alone, which then stops the brokers
+                preexec_fn=lambda: pin(BROKER_CPU),
+            )
+
+    def _await(self, port: int) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise StartError(
+                    f"{self.kind} ended with code {self._process.returncode}:\n{self.log_tail()}"
+                )
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            time.sleep(0.05)
+        raise StartError(
+            f"{self.kind} did not accept on port {port} in {START_TIMEOUT:.0f} s:\n{self.log_tail()}"
+        )
+
+    def log_tail(self) -> str:
+        with contextlib.suppress(OSError):
+            return (self._directory / "log").read_text(errors="replace")[-2000:]
+        return ""
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+@contextlib.contextmanager
+def running(kinds: list[str], *, websocket: bool = False) -> Iterator[list[Peer]]:
+    """All the peers, up; stopped on the way out whatever happened. A kind named twice gets a number."""
+    peers: list[Peer] = []
+    try:
+        for kind in kinds:
+            before = sum(peer.kind == kind for peer in peers)
+            name = f"{kind}#{before + 1}" if before else kind
+            peers.append(Peer(name, kind, websocket=websocket))
+        yield peers
+    finally:
+        for peer in peers:
+            peer.stop()
