@@ -8,7 +8,7 @@ import shutil
 import tempfile
 
 # At import: pytest-django reads the settings right after the conftests. Each xdist worker gets its own.
-for _name in [name for name in os.environ if name == "GMQTT_CONF" or ("GMQTT_" in name and "__" in name)]:
+for _name in [name for name in os.environ if name.startswith("GMQTT_") and name != "GMQTT_PURE_PYTHON"]:
     del os.environ[_name]
 os.environ["GMQTT_NODE__DATA_DIR"] = tempfile.mkdtemp(prefix="gmqtt-tests-")
 os.environ["DJANGO_SETTINGS_MODULE"] = "gmqtt_platform.settings"

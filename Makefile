@@ -1,0 +1,81 @@
+# One command per task, the same on a laptop and in CI. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+PYTEST_ARGS ?= -n 2
+TYPED := apps/gateway/mqtt apps/gateway/broker apps/gateway/net gmqtt_platform/conf.py gmqtt_platform/confvalues.py
+COMPILER := $(shell command -v $(firstword $(CC)) 2>/dev/null)
+
+.DELETE_ON_ERROR:
+.PHONY: help run build test lint format types bench clean
+
+help:
+	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
+	@echo "make test     the whole suite, with the compiled core and without (PYTEST_ARGS=...)"
+	@echo "make lint     ruff check, ruff format --check"
+	@echo "make format   let ruff put right what it can"
+	@echo "make types    mypy, strict, on the core"
+	@echo "make bench    measure the node (ARGS=...)"
+	@echo "make build    compile the core, where there is a C compiler"
+	@echo "make clean    remove what was built; var/ and .venv stay"
+
+run: $(VENV)/.run build
+	@$(PY) manage.py migrate --verbosity 0
+	@$(PY) manage.py ensure_operator
+	@exec $(PY) manage.py rungateway
+
+ifeq ($(COMPILER),)
+build:
+	@echo "No C compiler: the core runs as plain Python, several times slower."
+else
+build: $(VENV)/.build
+	@$(PY) build_core.py
+endif
+
+test: $(VENV)/.dev build
+	$(PY) -m pytest $(PYTEST_ARGS)
+	GMQTT_PURE_PYTHON=1 $(PY) -m pytest $(PYTEST_ARGS) tests/apps/gateway
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(VENV)/.dev
+	$(PY) -m mypy $(TYPED)
+
+bench: $(VENV)/.dev build
+	$(PY) -m bench $(ARGS)
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info *.so
+	find apps -name '*.so' -delete
+	find apps gmqtt_platform tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The virtual environment. Each stamp is as new as the requirements that it installed, so that pip runs
+# only after they change.
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or newer is needed, and $(PYTHON) is not that. Name another one: make PYTHON=python3.12 ..." >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: requirements.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing dependencies into $(VENV) ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.build: requirements-build.txt | $(VENV)/.run
+	@$(PIP) -r requirements-build.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-build.txt requirements-dev.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing development dependencies into $(VENV) ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $(VENV)/.run $(VENV)/.build $@
