@@ -7,9 +7,13 @@ import os
 import shutil
 import tempfile
 
-# At import: pytest-django reads the settings right after the conftests. Each xdist worker gets its own.
+from django.conf import settings
+
+# At import, because nothing of pytest-django's may read the settings earlier. Each xdist worker gets its own.
 for _name in [name for name in os.environ if name.startswith("GMQTT_") and name != "GMQTT_PURE_PYTHON"]:
     del os.environ[_name]
 os.environ["GMQTT_NODE__DATA_DIR"] = tempfile.mkdtemp(prefix="gmqtt-tests-")
 os.environ["DJANGO_SETTINGS_MODULE"] = "gmqtt_platform.settings"
 atexit.register(shutil.rmtree, os.environ["GMQTT_NODE__DATA_DIR"], ignore_errors=True)
+
+assert settings.SECRET_KEY  # read now: pytest-django sets Django up when its settings are there

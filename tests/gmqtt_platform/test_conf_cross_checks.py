@@ -1,0 +1,95 @@
+"""What no single key can tell: TLS files, the PROXY protocol's peers, and the safe default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gmqtt_platform.conf import ConfError, load
+
+TLS = {"GMQTT_LISTENERS__TLS": "mqtts://127.0.0.1:0"}
+HTTPS = {"GMQTT_LISTENERS__HTTPS": "127.0.0.1:0"}
+
+
+def refusal(environ: dict[str, str]) -> ConfError:
+    with pytest.raises(ConfError) as caught:
+        load(environ)
+    return caught.value
+
+
+@pytest.mark.parametrize("listener", [TLS, HTTPS])
+def test_tls_needs_a_certificate_and_its_key(
+    listener: dict[str, str], certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+    files = {"GMQTT_LISTENERS__TLS_CERT": str(cert), "GMQTT_LISTENERS__TLS_KEY": str(key)}
+    conf = load(listener | files)
+    assert (conf.listeners.tls_cert, conf.listeners.tls_key) == certificate
+
+    for name in files:
+        missing = refusal(listener | {k: v for k, v in files.items() if k != name})
+        assert missing.key == name.removeprefix("GMQTT_").replace("__", ".").lower()
+        assert missing.where.endswith("conf.toml")
+        assert missing.found == '""'
+        assert "listeners.tls" in missing.allowed or "listeners.https" in missing.allowed
+
+        absent = refusal(listener | files | {name: "/nonexistent.pem"})
+        assert absent.where == f"environment variable {name}"
+        assert absent.found == '"/nonexistent.pem" (No such file or directory)'
+
+
+def test_certificate_and_key_must_belong_together(certificate: tuple[Path, Path]) -> None:
+    cert, _ = certificate
+    files = {"GMQTT_LISTENERS__TLS_CERT": str(cert), "GMQTT_LISTENERS__TLS_KEY": str(cert)}
+    error = refusal(TLS | files)
+    assert error.key == "listeners.tls_cert"
+    assert "its key, not encrypted" in error.allowed
+
+
+def test_client_certificates_need_a_ca(certificate: tuple[Path, Path]) -> None:
+    error = refusal({"GMQTT_LISTENERS__TLS_CLIENT_AUTH": "required"})
+    assert error.key == "listeners.tls_client_ca"
+    assert 'tls_client_auth = "required"' in error.allowed
+    load(
+        {
+            "GMQTT_LISTENERS__TLS_CLIENT_AUTH": "optional",
+            "GMQTT_LISTENERS__TLS_CLIENT_CA": str(certificate[0]),
+        }
+    )
+
+
+def test_the_proxy_protocol_needs_a_trusted_peer() -> None:
+    error = refusal({"GMQTT_LISTENERS__PROXY_PROTOCOL": "true", "GMQTT_LISTENERS__TRUSTED_PROXIES": ""})
+    assert error.key == "listeners.trusted_proxies"
+
+
+OPEN = [
+    ("tcp", "tcp://127.0.0.1:1,tcp://0.0.0.0:1883", '"tcp://0.0.0.0:1883"'),
+    ("tcp", "tcp://[::]:1883", '"tcp://[::]:1883"'),
+    ("tcp", "mqtt://broker.example.com:1883", '"mqtt://broker.example.com:1883"'),
+    ("tls", "mqtts://192.0.2.1:8883", '"mqtts://192.0.2.1:8883"'),
+    ("http", "0.0.0.0:8000", '"0.0.0.0:8000"'),
+    ("https", "[::]:8443", '"[::]:8443"'),
+]
+
+
+@pytest.mark.parametrize(("listener", "value", "found"), OPEN)
+def test_without_authentication_only_loopback(
+    listener: str, value: str, found: str, certificate: tuple[Path, Path]
+) -> None:
+    variable = f"GMQTT_LISTENERS__{listener.upper()}"
+    environ = {
+        variable: value,
+        "GMQTT_LISTENERS__TLS_CERT": str(certificate[0]),
+        "GMQTT_LISTENERS__TLS_KEY": str(certificate[1]),
+    }
+    for chain in ("mock", "mock,mock"):
+        error = refusal(environ | {"GMQTT_AUTH__CLIENT": chain})
+        assert (error.where, error.key) == (f"environment variable {variable}", f"listeners.{listener}")
+        assert error.found == found
+        assert "loopback" in error.allowed
+        assert "auth.allow_anonymous = true" in error.hint
+
+    load(environ | {"GMQTT_AUTH__ALLOW_ANONYMOUS": "true"})
+    load(environ | {"GMQTT_AUTH__MOCK": "failure"})

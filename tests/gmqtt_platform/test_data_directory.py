@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gmqtt_platform.conf import load
+from gmqtt_platform.database import database
+from gmqtt_platform.datadir import prepare
+
+
+def test_nodes_that_start_together_share_one_secret_key(tmp_path: Path) -> None:
+    conf = load({"GMQTT_NODE__DATA_DIR": str(tmp_path / "data")})
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: prepare(conf), range(32)))
+    assert len(keys) == 1
+    assert keys == {(tmp_path / "data" / "secret_key").read_text()}
+
+
+def test_each_directory_has_its_own_secret_key(tmp_path: Path) -> None:
+    one, two = (prepare(load({"GMQTT_NODE__DATA_DIR": str(tmp_path / name)})) for name in "ab")
+    assert one != two
+
+
+def test_postgresql_leaves_no_sqlite_file(tmp_path: Path) -> None:
+    url = "postgresql://ada:p%40ss@db.example.com:5433/gmqtt?sslmode=require"
+    conf = load({"GMQTT_NODE__DATA_DIR": str(tmp_path), "GMQTT_DATABASE__URL": url})
+    prepare(conf)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+    settings = database(conf)
+    assert settings["ENGINE"] == "django.db.backends.postgresql"
+    assert (settings["USER"], settings["PASSWORD"], settings["NAME"]) == ("ada", "p@ss", "gmqtt")
+    assert (settings["HOST"], settings["PORT"]) == ("db.example.com", "5433")
+    assert settings["OPTIONS"] == {"sslmode": "require"}
