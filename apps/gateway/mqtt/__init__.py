@@ -1,0 +1,3 @@
+from apps.gateway import compiled
+
+__path__ = compiled.path(__name__, __path__)

@@ -1,0 +1,85 @@
+"""The ways in which a connection ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.gateway.broker.states import CLOSED, CONNECTED
+from apps.gateway.mqtt import codec, packets, reasons
+from apps.gateway.mqtt import packettypes as pt
+from apps.gateway.mqtt import properties as props
+from apps.gateway.mqtt.errors import MqttError
+from apps.gateway.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+
+
+def fail(connection: Connection, error: MqttError) -> None:
+    """A peer's error: tell it the reason and close [MQTT-4.13.1-1]."""
+    if isinstance(error, codec.UnsupportedVersion):
+        if error.answer:  # in the form every version understands
+            connection.write(b"\x20\x02\x00\x01")
+        connection.node.stats.refuse(error.reason)
+        finish(connection, error.reason, error.text, connection.node.now)
+        return
+    close(connection, error.reason, error.text, connection.node.now)
+
+
+def close(connection: Connection, reason: int, text: str, now: float, server_reference: str = "") -> None:
+    """End the connection from our side, with CONNACK or DISCONNECT where the version has one for it."""
+    if connection.state == CLOSED:
+        return
+    properties = _explanation(reason, text, server_reference)
+    if connection.state == CONNECTED:
+        if connection.level == pt.MQTT_5:
+            connection.write(codec.encode(packets.Disconnect(reason, properties), pt.MQTT_5))
+    else:
+        if connection.level:
+            _write_refusal(connection, reason, properties)
+        connection.node.stats.refuse(reason)
+    finish(connection, reason, text, now)
+
+
+def finish(connection: Connection, reason: int, text: str, now: float) -> None:
+    """End the connection with nothing more to say; the client's own DISCONNECT comes here too."""
+    connection.flush()
+    connection.state = CLOSED
+    connection.link.close()
+    _let_go(connection, reason, text, now)
+
+
+def lost(connection: Connection, now: float) -> None:
+    """The transport ended without a word from the client."""
+    if connection.state != CLOSED:
+        connection.state = CLOSED
+        _let_go(connection, reasons.UNSPECIFIED_ERROR, "connection lost", now)
+
+
+def _let_go(connection: Connection, reason: int, text: str, now: float) -> None:
+    connection.discard_input()
+    connection.discard_output()
+    connection.pending = None
+    connection.exchange = None
+    connection.connect = None
+    connection.node.detach(connection, reason, text, now)
+
+
+def _explanation(reason: int, text: str, server_reference: str) -> Properties:
+    """The properties of a packet that ends a connection; no reason string where the reason says it all."""
+    properties: Properties = {}
+    if text and text != reasons.name(reason):
+        properties[props.REASON_STRING] = text
+    if server_reference:
+        properties[props.SERVER_REFERENCE] = server_reference
+    return properties
+
+
+def _write_refusal(connection: Connection, reason: int, properties: Properties) -> None:
+    """CONNACK with an error, in the client's version; 3.x has no code for some, and gets none."""
+    if connection.level == pt.MQTT_5:
+        connection.write(codec.encode(packets.Connack(reason, False, properties), pt.MQTT_5))
+        return
+    code = reasons.connack_3(reason)
+    if code > 0:
+        connection.write(codec.encode(packets.Connack(code), connection.level))

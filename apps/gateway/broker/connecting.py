@@ -1,0 +1,211 @@
+"""CONNECT, CONNACK and enhanced authentication (sections 3.1, 3.2, 3.15, 4.12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from apps.gateway.broker import closing, ingress, ports
+from apps.gateway.broker.limits import NO_LIMIT
+from apps.gateway.broker.messages import Message
+from apps.gateway.broker.pending import PendingAuth, PendingConnect
+from apps.gateway.broker.ports import ConnectRequest, Verdict
+from apps.gateway.broker.states import CLOSED, CONNECTED, CONNECTING
+from apps.gateway.mqtt import codec, packets, reasons, topics
+from apps.gateway.mqtt import packettypes as pt
+from apps.gateway.mqtt import properties as props
+from apps.gateway.mqtt.errors import MqttError, ProtocolError
+from apps.gateway.mqtt.packets import Packet
+from apps.gateway.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+
+
+def on_connect(connection: Connection, packet: Packet, now: float) -> None:
+    """Check what needs no database, then wait for the authenticator."""
+    connect = cast(packets.Connect, packet)
+    connection.connect = connect
+    connection.state = CONNECTING
+    if not connect.client_id:
+        if connect.level == pt.MQTT_3_1 or (connect.level == pt.MQTT_3_1_1 and not connect.clean_start):
+            raise MqttError(reasons.CLIENT_IDENTIFIER_NOT_VALID, "empty client identifier")  # [MQTT-3.1.3-8]
+        connection.client_id = connection.node.assign_client_id()
+    else:
+        connection.client_id = connect.client_id
+    if connect.will is not None:
+        limits = connection.limits
+        topics.check_name(connect.will.topic, limits.max_topic_length, limits.max_topic_levels)
+        ingress.check_response_topic(connect.will.properties)
+    reason = connection.node.admit(now)
+    if reason:
+        raise MqttError(reason, reasons.name(reason))
+    method = props.string(connect.properties, props.AUTHENTICATION_METHOD)
+    connection.auth_method = method
+    connection.wait_for(
+        PendingConnect(
+            ConnectRequest(
+                client_id=connection.client_id,
+                level=connect.level,
+                username=connect.username,
+                password=connect.password,
+                clean_start=connect.clean_start,
+                keepalive=connect.keepalive,
+                peer=connection.peer,
+                auth_method=method,
+                auth_data=props.data(connect.properties, props.AUTHENTICATION_DATA),
+                user_properties=tuple(props.user(connect.properties)),
+            )
+        )
+    )
+
+
+def on_auth(connection: Connection, packet: Packet, now: float) -> None:
+    """The client's next step of the exchange that CONNECT began [MQTT-4.12.0-3]."""
+    auth = cast(packets.Auth, packet)
+    if connection.exchange is None or auth.reason != reasons.CONTINUE_AUTHENTICATION:
+        raise ProtocolError("AUTH not expected")
+    _same_method(connection, auth)
+    connection.wait_for(PendingAuth(props.data(auth.properties, props.AUTHENTICATION_DATA)))
+
+
+def on_reauthenticate(connection: Connection, packet: Packet, now: float) -> None:
+    """AUTH on a live connection: begin again, or go on (section 4.12.1)."""
+    auth = cast(packets.Auth, packet)
+    if connection.auth_method is None:  # [MQTT-4.12.0-6]
+        raise ProtocolError("AUTH without an authentication method in CONNECT")
+    _same_method(connection, auth)
+    begins = auth.reason == reasons.REAUTHENTICATE
+    if not begins and (auth.reason != reasons.CONTINUE_AUTHENTICATION or connection.exchange is None):
+        raise ProtocolError("AUTH not expected")
+    if begins:
+        connection.exchange = None
+    connection.wait_for(PendingAuth(props.data(auth.properties, props.AUTHENTICATION_DATA)))
+
+
+def _same_method(connection: Connection, auth: packets.Auth) -> None:
+    if props.string(auth.properties, props.AUTHENTICATION_METHOD) != connection.auth_method:  # [MQTT-4.12.0-5]
+        raise ProtocolError("another authentication method")
+
+
+def challenge(connection: Connection, data: bytes | None, now: float) -> None:
+    """The exchange goes on: AUTH 0x18 to the client [MQTT-4.12.0-2]."""
+    if connection.state == CLOSED:
+        return
+    _write_auth(connection, reasons.CONTINUE_AUTHENTICATION, data)
+    connection.resume(now)
+
+
+def _write_auth(connection: Connection, reason: int, data: bytes | None) -> None:
+    properties: Properties = {props.AUTHENTICATION_METHOD: connection.auth_method or ""}
+    if data is not None:
+        properties[props.AUTHENTICATION_DATA] = data
+    connection.write(codec.encode(packets.Auth(reason, properties), pt.MQTT_5))
+
+
+def decided(connection: Connection, verdict: Verdict, request: ConnectRequest, now: float) -> None:
+    """The authenticator's word on a CONNECT or on a re-authentication."""
+    if connection.state == CLOSED:  # the client did not wait
+        return
+    connection.exchange = None
+    if verdict.accepted and verdict.acl is not None:
+        if connection.state == CONNECTED:
+            connection.acl = verdict.acl
+            connection.forget_permits()
+            connection.node.expire_at(connection, verdict.expires_at)
+            _write_auth(connection, reasons.SUCCESS, verdict.auth_data)
+            connection.resume(now)
+        else:
+            _accept(connection, verdict, now)
+        return
+    connection.node.refused(request, verdict)
+    closing.close(connection, verdict.reason, verdict.reason_string, now, verdict.server_reference)
+
+
+def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
+    connect = connection.connect
+    if connect is None:
+        return
+    v5 = connect.level == pt.MQTT_5
+    node = connection.node
+    limits = connection.limits
+    properties = connect.properties
+    connection.connect = None
+    connection.acl = verdict.acl
+    connection.username = verdict.username if verdict.username is not None else connect.username
+    connection.window = min(limits.inflight_window, props.integer(properties, props.RECEIVE_MAXIMUM, 65_535))
+    connection.max_packet_out = props.integer(properties, props.MAXIMUM_PACKET_SIZE, NO_LIMIT)
+    alias_maximum = props.integer(properties, props.TOPIC_ALIAS_MAXIMUM, 0)
+    connection.alias_out_max = min(limits.topic_alias_maximum, alias_maximum)
+    connection.verbatim = 0 if connection.alias_out_max else (5 if v5 else 3)
+    connection.tokens = float(limits.publish_rate)
+    keepalive = max(connect.keepalive, limits.min_keepalive) if connect.keepalive else 0
+    if v5 and limits.max_keepalive < 65_535:  # a 3.x client could not be told
+        keepalive = min(keepalive, limits.max_keepalive) if keepalive else limits.max_keepalive
+    connection.keepalive = keepalive * 1.5  # [MQTT-3.1.2-22]
+    wanted = limits.session_expiry_max
+    if v5:
+        wanted = props.integer(properties, props.SESSION_EXPIRY_INTERVAL, 0)
+    elif connect.clean_start:
+        wanted = 0
+    expiry = min(wanted, limits.session_expiry_max)
+    if connect.will is not None:
+        connection.will = will_message(connect.will, connection.client_id)
+        connection.will_delay = props.integer(connect.will.properties, props.WILL_DELAY_INTERVAL, 0)
+    present = node.attach(connection, connect.clean_start, expiry, now)
+    node.expire_at(connection, verdict.expires_at)
+    answer: Properties = {}
+    if v5:
+        answer = _offer(connection, connect, verdict, wanted != expiry, expiry, keepalive)
+    session_present = present and connect.level != pt.MQTT_3_1  # 3.1 has no such flag
+    connection.write(codec.encode(packets.Connack(0, session_present, answer), connect.level))
+    if connection.session is not None:
+        connection.session.resend(now)
+    connection.resume(now)
+
+
+def _offer(
+    connection: Connection, connect: packets.Connect, verdict: Verdict, shortened: bool, expiry: int, keepalive: int
+) -> Properties:
+    """What CONNACK tells a 5.0 client (section 3.2.2.3)."""
+    limits = connection.limits
+    answer: Properties = {
+        props.RECEIVE_MAXIMUM: limits.receive_maximum,
+        props.MAXIMUM_PACKET_SIZE: limits.max_packet_size,
+        props.TOPIC_ALIAS_MAXIMUM: limits.topic_alias_maximum,
+        props.RETAIN_AVAILABLE: 1,
+        props.WILDCARD_SUBSCRIPTION_AVAILABLE: 1,
+        props.SUBSCRIPTION_IDENTIFIERS_AVAILABLE: 1,
+        props.SHARED_SUBSCRIPTION_AVAILABLE: 1,
+    }
+    if shortened:
+        answer[props.SESSION_EXPIRY_INTERVAL] = expiry
+    if not connect.client_id:  # [MQTT-3.1.3-7]
+        answer[props.ASSIGNED_CLIENT_IDENTIFIER] = connection.client_id
+    if keepalive != connect.keepalive:  # [MQTT-3.1.2-21]
+        answer[props.SERVER_KEEP_ALIVE] = keepalive
+    if props.integer(connect.properties, props.REQUEST_RESPONSE_INFORMATION, 0):  # [MQTT-3.1.2-28]
+        answer[props.RESPONSE_INFORMATION] = f"response/{connection.client_id}"
+    if connection.auth_method is not None:
+        answer[props.AUTHENTICATION_METHOD] = connection.auth_method
+        if verdict.auth_data is not None:
+            answer[props.AUTHENTICATION_DATA] = verdict.auth_data
+    return answer
+
+
+def will_message(will: packets.Will, client_id: str) -> Message:
+    """The will as a message; its expiry is counted from its publication."""
+    own = (props.WILL_DELAY_INTERVAL, props.MESSAGE_EXPIRY_INTERVAL)
+    forwarded = props.write_body({key: value for key, value in will.properties.items() if key not in own})
+    lifetime = 0.0
+    if props.MESSAGE_EXPIRY_INTERVAL in will.properties:
+        lifetime = max(float(props.integer(will.properties, props.MESSAGE_EXPIRY_INTERVAL, 0)), 0.001)
+    return Message(will.topic, will.payload, will.qos, will.retain, forwarded, lifetime, client_id)
+
+
+def will_allowed(connect: packets.Connect, grant: int) -> bool:
+    """May the client leave the will it asks for, with `grant` for its topic?"""
+    will = connect.will
+    if will is None:
+        return True
+    needed = 1 << will.qos | (ports.RETAIN if will.retain else 0)
+    return grant & needed == needed and not will.topic.startswith("$SYS/")

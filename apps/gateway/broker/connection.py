@@ -1,0 +1,349 @@
+"""One client connection: bytes in, messages and answers out. No socket, no loop, no clock.
+
+This is the hot path. It takes a whole socket buffer at a time and reads PUBLISH, its acknowledgements
+and PINGREQ in place; a PUBLISH that is not in its plainest form goes to `ingress`, every other packet
+to `control`. Nothing here awaits, logs or allocates per message what can be had per buffer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from apps.gateway.broker import closing, control, ingress, ports
+from apps.gateway.broker.messages import PACKET_IDS, Message
+from apps.gateway.broker.outbound import Outbound
+from apps.gateway.broker.states import CLOSED, CONNECTED, NEW
+from apps.gateway.mqtt import framing, reasons
+from apps.gateway.mqtt.errors import MalformedPacket, MqttError, ProtocolError
+from apps.gateway.mqtt.packettypes import MQTT_5
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.node import Node
+    from apps.gateway.broker.pending import Pending
+    from apps.gateway.broker.ports import Acl, Exchange, Link, Peer
+    from apps.gateway.broker.routing import Permit, Route
+    from apps.gateway.broker.session import Session
+    from apps.gateway.mqtt.packets import Connect
+
+MAX_PERMITS: Final = 4096  # topics whose ACL decision and route one connection remembers
+MAX_FIRST_PACKET: Final = 1_048_576  # bytes; before CONNACK nobody may announce more
+
+
+class Connection(Outbound):
+    """The state of one network connection, and its incoming half."""
+
+    def __init__(self, node: Node, link: Link, peer: Peer, now: float) -> None:
+        super().__init__(node, link)
+        self.peer = peer
+        self.state: int = NEW
+        self.session: Session | None = None
+        self.acl: Acl | None = None
+        self.connect: Connect | None = None  # kept until CONNACK
+        self.exchange: Exchange | None = None  # an enhanced authentication under way
+        self.auth_method: str | None = None
+        self.username: str | None = None
+        self.will: Message | None = None
+        self.will_delay = 0  # seconds
+        self.keepalive = 0.0  # seconds of silence after which the client is gone; 0 = any
+        self.opened = now
+        self.last_seen = now
+        self.expires_at = 0.0  # when the credentials end; 0.0 = never
+        self.pending: Pending | None = None  # what waits for a decision; nothing is read meanwhile
+        self.holding = False  # we asked the link to stop reading
+        self.tokens = 0.0  # publishes the client may send at once, below its rate limit
+        self.refilled = now
+        self.throttled = False
+        self.watched: int = 0  # the second in which the timers look at it next
+        self.publishes_in = 0
+        self.aliases_in: dict[int, bytes] | None = None
+        self._permits: dict[bytes, Permit] | None = None
+        self._partial: list[bytes] | None = None  # of a packet that is not complete
+        self._partial_size = 0
+        self._need = 0  # bytes until it is, where known
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
+        if self.state == CLOSED:
+            return
+        self.last_seen = now
+        self.node.now = now
+        self.node.stats.bytes_in += len(data)
+        if self._partial is not None or self.pending is not None:
+            if not self._stash(data) or self.pending is not None or self._partial_size < self._need:
+                return
+            data = self._unstash()
+        self._process(data, now)
+
+    def wait_for(self, pending: Pending) -> None:
+        """Stop reading until `pending` is decided and `resume` called."""
+        self.pending = pending
+        self._hold()
+        self.link.control()
+
+    def resume(self, now: float) -> None:
+        """The pending decision is made: read on."""
+        self.pending = None
+        if self._partial is not None and self.state != CLOSED:
+            self._process(self._unstash(), now)
+        if self.pending is None and not self.throttled:
+            self.unhold()
+
+    def _hold(self) -> None:
+        if not self.holding:
+            self.holding = True
+            self.link.hold()
+
+    def unhold(self) -> None:
+        """Read on."""
+        if self.holding and self.state != CLOSED:
+            self.holding = False
+            self.link.release()
+
+    def drained(self, now: float) -> None:
+        """The link's buffer is below its low mark: send on."""
+        if self.congested:
+            self.relieve()
+            self.flush()
+            if self.session is not None:
+                self.session.pump(now)
+
+    def lost(self, now: float) -> None:
+        """The transport is gone, whoever closed it."""
+        closing.lost(self, now)
+
+    def fail(self, error: MqttError) -> None:
+        """The peer broke the protocol: answer and close."""
+        closing.fail(self, error)
+
+    def discard_input(self) -> None:
+        self._unstash()
+
+    def _process(self, data: bytes, now: float) -> None:
+        self._need = 0
+        try:
+            pos = self._consume(data, now)
+        except MqttError as error:
+            closing.fail(self, error)
+            return
+        if pos < len(data) and self.state != CLOSED:
+            self._stash(data[pos:] if pos else data)
+
+    def _stash(self, data: bytes) -> bool:
+        """Keep bytes for later, within the node's budget."""
+        stats = self.node.stats
+        if stats.inbound + stats.held + len(data) > self.limits.node_bytes:
+            closing.fail(self, MqttError(reasons.QUOTA_EXCEEDED, "the node's memory budget is used up"))
+            return False
+        if self._partial is None:
+            self._partial = [data]
+        else:
+            self._partial.append(data)
+        self._partial_size += len(data)
+        stats.inbound += len(data)
+        return True
+
+    def _unstash(self) -> bytes:
+        if self._partial is None:
+            return b""
+        data = b"".join(self._partial)
+        self.node.stats.inbound -= self._partial_size
+        self._partial = None
+        self._partial_size = 0
+        return data
+
+    def _consume(self, data: bytes, now: float) -> int:
+        """Handle the whole packets in `data`; the position of the first byte not consumed."""
+        size = len(data)
+        max_size = self.limits.max_packet_size
+        if self.state == NEW and max_size > MAX_FIRST_PACKET:
+            max_size = MAX_FIRST_PACKET
+        stats = self.node.stats
+        pos = 0
+        packets = 0
+        publishes = 0
+        acknowledged = False
+        # A run: successive plain QoS 0 publishes to one topic, handed on together.
+        run: Permit | None = None
+        run_start = 0
+        run_count = 0
+        run_largest = 0
+        run_payload = 0
+        try:
+            while pos + 1 < size:
+                first = data[pos]
+                end = data[pos + 1]
+                padded = False
+                if end < 128 and end + 2 <= max_size:
+                    start = pos + 2
+                    end += start
+                else:
+                    start, end = framing.frame(data, pos, max_size)
+                    if start == 0:
+                        break
+                    # A length longer than it need be: 3.x does not forbid it, we do not pass it on.
+                    padded = data[start - 1] == 0 and start > pos + 2
+                if end > size:
+                    self._need = end - pos
+                    break
+                kind = first & 0xF0
+                if kind == 0x30 and self.state == CONNECTED:
+                    qos_bits = first & 0x06
+                    topic_end = start + 2
+                    if topic_end <= end:
+                        topic_end += (data[start] << 8) | data[start + 1]
+                    body = topic_end if qos_bits == 0 else topic_end + 2
+                    if self.level == MQTT_5:
+                        plain = body < end and data[body] == 0  # no properties
+                        body += 1
+                    else:
+                        plain = body <= end
+                    if plain and first & 0x01 == 0 and qos_bits != 0x06 and first != 0x38 and not padded:
+                        raw = data[start:topic_end]
+                        permit = self._permits.get(raw) if self._permits is not None else None
+                        if permit is None or permit.route.generation != self.node.router.generation:
+                            permit = ingress.permit(self, raw)
+                            if permit is None:
+                                break
+                        if qos_bits == 0 and permit.grant & ports.QOS_0:
+                            if permit is not run:
+                                if run is not None:
+                                    self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
+                                run = permit
+                                run_start = pos
+                                run_count = 0
+                                run_largest = 0
+                                run_payload = 0
+                            run_count += 1
+                            run_payload += end - body
+                            if end - pos > run_largest:
+                                run_largest = end - pos
+                            stats.publish_bytes_in += end - body
+                            packets += 1
+                            publishes += 1
+                            pos = end
+                            continue
+                        if run is not None:
+                            self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
+                            run = None
+                        if permit.grant & qos_bits:  # QOS_1 is 2 and QOS_2 is 4, as on the wire
+                            packet_id = (data[topic_end] << 8) | data[topic_end + 1]
+                            if packet_id == 0:
+                                raise ProtocolError("packet identifier 0")  # [MQTT-2.2.1-3]
+                            if qos_bits == 0x02:
+                                self._publish_qos1(permit.route, data[body:end], packet_id)
+                            else:
+                                self._publish_qos2(permit.route, data[body:end], packet_id)
+                            stats.publish_bytes_in += end - body
+                            packets += 1
+                            publishes += 1
+                            pos = end
+                            continue
+                    elif run is not None:
+                        self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
+                        run = None
+                    if padded and self.level == MQTT_5:
+                        raise MalformedPacket("remaining length not in its shortest form")  # [MQTT-1.5.5-1]
+                    if not ingress.publish(self, first, data, start, end, now):
+                        break
+                    publishes += 1
+                else:
+                    if run is not None:
+                        self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
+                        run = None
+                    session = self.session
+                    if session is not None and 0x40 <= kind <= 0x70:
+                        acknowledged = True
+                        packet_id = (data[start] << 8) | data[start + 1] if end - start == 2 else 0
+                        if packet_id == 0:
+                            ingress.acknowledged(self, session, first, data, start, end)
+                        elif first == 0x40:
+                            session.acknowledge(packet_id)
+                        elif first == 0x62 and packet_id in session.incoming:
+                            session.incoming.discard(packet_id)
+                            self.reply(b"\x70\x02", packet_id)
+                        elif first == 0x50 and session.release(packet_id):
+                            self.reply(b"\x62\x02", packet_id)
+                        elif first == 0x70:
+                            session.released.pop(packet_id, None)
+                        else:
+                            ingress.acknowledged(self, session, first, data, start, end)
+                    elif first == 0xC0 and end == start and self.state == CONNECTED:
+                        self.write(b"\xd0\x00")
+                    else:
+                        control.handle(self, first, data, start, end, now)
+                        if self.pending is not None or self.state == CLOSED:
+                            packets += 1
+                            pos = end
+                            break
+                packets += 1
+                pos = end
+        finally:  # also where a packet was bad: those before it count
+            if run is not None:
+                self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
+            stats.packets_in += packets
+            if publishes:
+                stats.publishes_in += publishes
+                self.publishes_in += publishes
+                if self.limits.publish_rate:
+                    self._throttle(publishes, now)
+            if acknowledged and self.session is not None:
+                self.session.pump(now)
+        return pos
+
+    def _forward(self, permit: Permit, packets: bytes, count: int, largest: int, payload: int) -> None:
+        if not permit.route.empty:
+            level = 5 if self.level == MQTT_5 else 3
+            origin = self.client_id
+            self.node.router.forward(permit.route, packets, count, largest, payload, level, origin)
+
+    def _publish_qos1(self, route: Route, payload: bytes, packet_id: int) -> None:
+        if not route.empty:
+            message = Message(route.topic, payload, 1, False, b"", 0.0, self.client_id, route.raw_topic)
+            self.node.router.dispatch(route, message)
+        elif self.level == MQTT_5:
+            self.write(b"\x40\x03" + PACKET_IDS[packet_id] + b"\x10")  # no matching subscribers
+            return
+        self.reply(b"\x40\x02", packet_id)
+
+    def _publish_qos2(self, route: Route, payload: bytes, packet_id: int) -> None:
+        session = self.session
+        if session is None:
+            return
+        if packet_id not in session.incoming:  # [MQTT-4.3.3-10]: handed on once, answered again
+            self.take_qos2(session, packet_id)
+            if not route.empty:
+                message = Message(route.topic, payload, 2, False, b"", 0.0, self.client_id, route.raw_topic)
+                self.node.router.dispatch(route, message)
+        self.reply(b"\x50\x02", packet_id)
+
+    def take_qos2(self, session: Session, packet_id: int) -> None:
+        """Note a QoS 2 packet identifier until its PUBREL. Raises 0x93 above the receive maximum."""
+        if len(session.incoming) >= self.limits.receive_maximum:
+            raise MqttError(reasons.RECEIVE_MAXIMUM_EXCEEDED, "receive maximum exceeded")  # [MQTT-3.3.4-7]
+        session.incoming.add(packet_id)
+
+    def _throttle(self, publishes: int, now: float) -> None:
+        """Stop reading a client that is above its publish rate; the node's tick reads on."""
+        rate = float(self.limits.publish_rate)
+        self.tokens = min(self.tokens + (now - self.refilled) * rate, rate) - publishes
+        self.refilled = now
+        if self.tokens < 0.0:
+            self.node.throttle(self)
+            self._hold()
+
+    # What this connection may publish --------------------------------------------------------------
+
+    def remember(self, raw: bytes, permit: Permit) -> None:
+        permits = self._permits
+        if permits is None or len(permits) >= MAX_PERMITS:
+            permits = {}
+            self._permits = permits
+        permits[raw] = permit
+
+    def known(self, raw: bytes) -> Permit | None:
+        """The permit remembered for a topic; its route may be out of date."""
+        return self._permits.get(raw) if self._permits is not None else None
+
+    def forget_permits(self) -> None:
+        """The ACL has changed."""
+        self._permits = None

@@ -1,0 +1,182 @@
+"""Publishes and acknowledgements that are not in their plainest form, and the permit for a topic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from apps.gateway.broker import ports
+from apps.gateway.broker import stats as st
+from apps.gateway.broker.messages import PACKET_IDS, Message
+from apps.gateway.broker.pending import PendingPublish
+from apps.gateway.broker.routing import Permit
+from apps.gateway.mqtt import codec, packets, reasons, topics, wire
+from apps.gateway.mqtt import packettypes as pt
+from apps.gateway.mqtt import properties as props
+from apps.gateway.mqtt.errors import MqttError, ProtocolError
+from apps.gateway.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.session import Session
+
+
+def permit(connection: Connection, raw: bytes) -> Permit | None:
+    """The current permit for a topic (`raw` with its two byte length).
+
+    None: the ACL has to be asked, and the connection waits. Raises for a topic that is no topic.
+    """
+    known = connection.known(raw)
+    if known is not None:
+        known.route = connection.node.router.route(known.route.topic)
+        return known
+    topic = wire.text(raw[2:])
+    limits = connection.limits
+    if not topic and connection.level == pt.MQTT_5:
+        raise ProtocolError("empty topic without an alias")
+    topics.check_name(topic, limits.max_topic_length, limits.max_topic_levels)
+    grant = ports.NOTHING
+    if connection.acl is not None and not topic.startswith("$SYS/"):  # only the node publishes there
+        grant = connection.acl.publish(topic)
+    if grant == ports.UNKNOWN:
+        connection.wait_for(PendingPublish(topic))
+        return None
+    return allow(connection, raw, topic, grant)
+
+
+def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> Permit:
+    """Remember what the ACL said."""
+    made = Permit(grant, connection.node.router.route(topic))
+    connection.remember(raw, made)
+    return made
+
+
+def publish(connection: Connection, first: int, data: bytes, start: int, end: int, now: float) -> bool:
+    """Handle one PUBLISH. False: its topic waits for a decision, and the packet will be read again."""
+    packet = cast(packets.Publish, codec.decode(first, data, start, end, connection.level))
+    raw = _raw_topic(connection, packet)
+    allowed = permit(connection, raw)
+    if allowed is None:
+        return False
+    session = connection.session
+    if session is None:
+        return True
+    connection.node.stats.publish_bytes_in += len(packet.payload)
+    qos = packet.qos
+    if qos == 2 and packet.packet_id in session.incoming:
+        connection.reply(b"\x50\x02", packet.packet_id)
+        return True
+    route = allowed.route
+    needed = 1 << qos | (ports.RETAIN if packet.retain else 0)
+    if allowed.grant & needed != needed:
+        connection.node.dropped(connection.client_id, st.DROP_DENIED, route.topic, 1)
+        if not allowed.reported:
+            allowed.reported = True
+            connection.node.denied(connection, "publish", route.topic)
+        _answer(connection, packet, reasons.NOT_AUTHORIZED)
+        return True
+    if qos == 2:
+        connection.take_qos2(session, packet.packet_id)
+    message = Message(
+        route.topic,
+        packet.payload,
+        qos,
+        packet.retain,
+        _forwarded(packet.properties),
+        _expires(packet.properties, now),
+        connection.client_id,
+        route.raw_topic,
+    )
+    reason = reasons.NO_MATCHING_SUBSCRIBERS if route.empty else reasons.SUCCESS
+    if packet.retain and not connection.node.retain(message):
+        reason = reasons.QUOTA_EXCEEDED
+        session.incoming.discard(packet.packet_id)
+    connection.node.router.dispatch(route, message)
+    _answer(connection, packet, reason)
+    return True
+
+
+def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
+    """The topic with its two byte length, by its alias where it has one (section 3.3.2.3.4)."""
+    alias = props.integer(packet.properties, props.TOPIC_ALIAS, 0)
+    if not alias:
+        return wire.string(packet.topic)
+    if alias > connection.limits.topic_alias_maximum:  # [MQTT-3.3.2-9]
+        raise MqttError(reasons.TOPIC_ALIAS_INVALID, f"topic alias {alias} above the maximum")
+    aliases = connection.aliases_in
+    if aliases is None:
+        aliases = {}
+        connection.aliases_in = aliases
+    if packet.topic:
+        raw = wire.string(packet.topic)
+        topics.check_name(packet.topic)
+        aliases[alias] = raw
+        return raw
+    known = aliases.get(alias)
+    if known is None:
+        raise ProtocolError(f"topic alias {alias} is not known")
+    return known
+
+
+def _forwarded(properties: Properties) -> bytes:
+    """The properties that travel on to subscribers, encoded [MQTT-3.3.2-4/15/16/17/20]."""
+    if not properties:
+        return b""
+    if props.SUBSCRIPTION_IDENTIFIER in properties:  # [MQTT-3.3.4-6]
+        raise ProtocolError("subscription identifier from a client")
+    check_response_topic(properties)
+    own = (props.TOPIC_ALIAS, props.MESSAGE_EXPIRY_INTERVAL)
+    return props.write_body({key: value for key, value in properties.items() if key not in own})
+
+
+def check_response_topic(properties: Properties) -> None:
+    response_topic = props.string(properties, props.RESPONSE_TOPIC)
+    if response_topic is not None and ("+" in response_topic or "#" in response_topic):  # [MQTT-3.3.2-14]
+        raise ProtocolError("wildcard in a response topic")
+
+
+def _expires(properties: Properties, now: float) -> float:
+    if props.MESSAGE_EXPIRY_INTERVAL not in properties:
+        return 0.0
+    return now + props.integer(properties, props.MESSAGE_EXPIRY_INTERVAL, 0)
+
+
+def _answer(connection: Connection, packet: packets.Publish, reason: int) -> None:
+    """PUBACK or PUBREC. A 3.x client gets a plain one whatever the reason [MQTT-3.3.5-2]."""
+    if packet.qos == 0:
+        return
+    kind = pt.PUBACK if packet.qos == 1 else pt.PUBREC
+    if connection.level == pt.MQTT_5 and reason:
+        connection.write(
+            (kind << 4).to_bytes(1, "big") + b"\x03" + PACKET_IDS[packet.packet_id] + reason.to_bytes(1, "big")
+        )
+    else:
+        connection.reply((kind << 4).to_bytes(1, "big") + b"\x02", packet.packet_id)
+
+
+def acknowledged(
+    connection: Connection, session: Session, first: int, data: bytes, start: int, end: int
+) -> None:
+    """Handle a PUBACK, PUBREC, PUBREL or PUBCOMP with a reason code, or for an unknown identifier."""
+    ack = cast(packets.Ack, codec.decode(first, data, start, end, connection.level))
+    packet_id = ack.packet_id
+    if ack.type == pt.PUBACK:
+        session.acknowledge(packet_id)
+    elif ack.type == pt.PUBCOMP:
+        session.released.pop(packet_id, None)
+    elif ack.type == pt.PUBREC:
+        if ack.reason >= 0x80:  # the client will not have it: over and done with (section 4.3.3)
+            session.acknowledge(packet_id)
+        else:
+            _reply(connection, 0x62, packet_id, session.release(packet_id))
+    else:
+        known = packet_id in session.incoming
+        session.incoming.discard(packet_id)
+        _reply(connection, 0x70, packet_id, known)
+
+
+def _reply(connection: Connection, first: int, packet_id: int, known: bool) -> None:
+    """PUBREL or PUBCOMP; 5.0 says so when the identifier is not known (section 3.6.2.1)."""
+    if known or connection.level < pt.MQTT_5:
+        connection.reply(first.to_bytes(1, "big") + b"\x02", packet_id)
+    else:
+        connection.write(first.to_bytes(1, "big") + b"\x03" + PACKET_IDS[packet_id] + b"\x92")

@@ -1,0 +1,295 @@
+"""One node: its sessions, who is connected, what happens when a connection comes and goes.
+
+The node owns the parts (`router`, `retained`, `timers`, `stats`) and the one list of connections that
+have something to send. It has no loop and no clock: the server calls `flush` when `wake` asked for it
+and `tick` about twice a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from apps.gateway.broker import closing, systopics
+from apps.gateway.broker.limits import Limits
+from apps.gateway.broker.messages import Message
+from apps.gateway.broker.retained import RetainedStore
+from apps.gateway.broker.routing import Router
+from apps.gateway.broker.session import Session
+from apps.gateway.broker.states import CLOSED, CONNECTED
+from apps.gateway.broker.stats import DROP_RETAINED, Stats
+from apps.gateway.broker.timers import Timers
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.outbound import Outbound
+    from apps.gateway.broker.ports import ConnectRequest, Observer, Verdict
+
+NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
+
+
+class Node:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        limits: Limits,
+        observer: Observer,
+        wake: Callable[[], None],
+        assign: Callable[[], str],
+        now: float,
+        sys_interval: float = 10.0,
+    ) -> None:
+        """`wake` is called when there is output to flush; `assign` makes up client identifiers."""
+        self.name = name
+        self.version = version
+        self.limits = limits
+        self.observer = observer
+        self.now = now
+        self.stats = Stats(now)
+        self.router = Router(self, limits.route_cache)
+        self.retained = RetainedStore(limits.max_retained_messages, limits.max_retained_bytes)
+        self.sessions: dict[str, Session] = {}
+        self.timers = Timers(self)
+        self.closing = False
+        self._wake = wake
+        self._assign = assign
+        self._sys_interval = sys_interval
+        self._sys_next = now
+        self._dirty: list[Outbound] = []
+        self._condemned: list[Outbound] = []
+        self._throttled: list[Connection] = []
+        self._admitted = 0.0  # CONNECTs let in by the rate limit, as a bucket that empties with time
+        self._admitted_at = now
+
+    # Connections ------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """A transport came up: its CONNECT has `connect_timeout` seconds."""
+        self.timers.watch(connection, self.now)
+
+    def assign_client_id(self) -> str:
+        return self._assign()
+
+    def admit(self, now: float) -> int:
+        """0, or the reason why no further client is let in now."""
+        limits = self.limits
+        if self.closing:
+            return reasons.SERVER_SHUTTING_DOWN
+        if self.stats.connections >= limits.max_connections:
+            return reasons.SERVER_BUSY
+        if limits.connect_rate:
+            elapsed = max(now - self._admitted_at, 0.0)
+            self._admitted = max(self._admitted - elapsed * limits.connect_rate, 0.0)
+            self._admitted_at = now
+            if self._admitted >= limits.connect_rate:
+                return reasons.CONNECTION_RATE_EXCEEDED
+            self._admitted += 1.0
+        return reasons.SUCCESS
+
+    def attach(self, connection: Connection, clean_start: bool, expiry_interval: int, now: float) -> bool:
+        """Give an accepted client its session; True: one it had before [MQTT-3.1.2-4] to [MQTT-3.1.2-6]."""
+        client_id = connection.client_id
+        session = self.sessions.get(client_id)
+        if session is not None and session.connection is not None:
+            text = "another connection has taken over this client identifier"
+            closing.close(session.connection, reasons.SESSION_TAKEN_OVER, text, now)  # [MQTT-3.1.4-3]
+            session = self.sessions.get(client_id)
+        if session is not None and clean_start:
+            self.end_session(session, now)
+            session = None
+        present = session is not None
+        if session is None:
+            session = Session(self, client_id, now)
+            self.sessions[client_id] = session
+        session.connection = connection
+        session.username = connection.username
+        session.expiry_interval = expiry_interval
+        session.expires_at = 0.0
+        session.will = None  # a delayed will is off when the client is back [MQTT-3.1.3-9]
+        connection.session = session
+        connection.state = CONNECTED
+        stats = self.stats
+        stats.connects += 1
+        stats.connections += 1
+        if stats.connections > stats.max_connections:
+            stats.max_connections = stats.connections
+        self.observer.connected(client_id, connection.username, connection.peer, connection.level)
+        return present
+
+    def detach(self, connection: Connection, reason: int, text: str, now: float) -> None:
+        """A connection ended: its will, and what becomes of its session."""
+        session = connection.session
+        if session is None:  # it never was let in
+            return
+        connection.session = None
+        session.connection = None
+        self.stats.connections -= 1
+        self.stats.disconnects += 1
+        self.observer.disconnected(session.client_id, reason, text)
+        will = connection.will
+        connection.will = None
+        if will is not None and connection.will_delay and session.expiry_interval:
+            session.will = will
+            session.will_at = now + connection.will_delay
+            self.timers.at(session.will_at, session)
+        elif will is not None:
+            self.publish_will(will, now)
+        if not session.expiry_interval:
+            self.end_session(session, now)
+            return
+        if session.expiry_interval != NEVER:
+            session.expires_at = now + session.expiry_interval
+            self.timers.at(session.expires_at, session)
+        for delivery in session.give_up_shared(True):
+            if delivery.group is not None:
+                self.router.dispatch_shared(delivery.group, delivery.message)
+
+    def end_session(self, session: Session, now: float) -> None:
+        """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
+        self.sessions.pop(session.client_id, None)
+        for subscription in session.subscriptions.values():
+            self.router.unsubscribe(subscription)
+        session.subscriptions.clear()
+        for delivery in session.give_up_shared(True):
+            if delivery.group is not None and delivery.group.members:
+                self.router.dispatch_shared(delivery.group, delivery.message)
+        session.discard()
+        will = session.will
+        if will is not None:  # at the session's end at the latest [MQTT-3.1.2-8]
+            session.will = None
+            self.publish_will(will, now)
+
+    def session_due(self, session: Session, now: float) -> None:
+        """A time that the session set has come."""
+        if session.connection is not None or self.sessions.get(session.client_id) is not session:
+            return
+        will = session.will
+        if will is not None and session.will_at <= now:
+            session.will = None
+            self.publish_will(will, now)
+        if session.expires_at and session.expires_at <= now:
+            self.stats.sessions_expired += 1
+            self.end_session(session, now)
+            return
+        if session.will is not None:
+            self.timers.at(session.will_at, session)
+        if session.expires_at:
+            self.timers.at(session.expires_at, session)
+
+    def kick(self, client_id: str, reason: int, text: str, now: float) -> bool:
+        """Disconnect a client; False: it is not connected here."""
+        session = self.sessions.get(client_id)
+        if session is None or session.connection is None:
+            return False
+        closing.close(session.connection, reason, text, now)
+        return True
+
+    def expire_at(self, connection: Connection, when: float | None) -> None:
+        """The client's credentials end at `when` (UNIX seconds; None: they do not)."""
+        connection.expires_at = when if when is not None else 0.0
+        self.timers.watch(connection, self.now)
+
+    # Messages ---------------------------------------------------------------------------------------
+
+    def publish(self, message: Message) -> bool:
+        """Publish for the node itself; False: nobody is subscribed."""
+        if message.retain:
+            self.retain(message)
+        route = self.router.route(message.topic)
+        self.router.dispatch(route, message)
+        return not route.empty
+
+    def publish_will(self, will: Message, now: float) -> None:
+        if will.expires:  # until now a lifetime, not a time
+            will.expires += now
+        self.publish(will)
+
+    def retain(self, message: Message) -> bool:
+        """Keep the topic's last message; False: no room, counted."""
+        if self.retained.keep(message):
+            return True
+        self.dropped("", DROP_RETAINED, message.topic, 1)
+        return False
+
+    def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
+        """Every message that is dropped passes here."""
+        self.stats.drops[reason] += count
+        self.observer.dropped(client_id, reason, topic, count)
+
+    def denied(self, connection: Connection, action: str, topic: str) -> None:
+        self.observer.denied(connection.client_id, connection.username, connection.peer, action, topic)
+
+    def refused(self, request: ConnectRequest, verdict: Verdict) -> None:
+        self.observer.refused(request, verdict.reason, verdict.reason_string or reasons.name(verdict.reason))
+
+    # Output -----------------------------------------------------------------------------------------
+
+    def touch(self, connection: Outbound) -> None:
+        """The connection has its first output of this loop turn."""
+        if not self._dirty:
+            self._wake()
+        self._dirty.append(connection)
+
+    def condemn(self, connection: Outbound) -> None:
+        """Close the connection, with the reason in `doomed`, when no dispatch is under way."""
+        if not self._dirty and not self._condemned:
+            self._wake()
+        self._condemned.append(connection)
+
+    def flush(self) -> None:
+        """One write for each connection that has output."""
+        dirty = self._dirty
+        self._dirty = []
+        for connection in dirty:
+            connection.flush()
+        if self._condemned:
+            condemned = self._condemned
+            self._condemned = []
+            for doomed in condemned:
+                text = "more output is waiting than allowed"
+                closing.close(cast("Connection", doomed), doomed.doomed, text, self.now)
+
+    # Time -------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        self.now = now
+        self.timers.run(now)
+        if self._throttled:
+            self._refill(now)
+        if self._sys_interval and now >= self._sys_next:
+            self._sys_next = now + self._sys_interval
+            systopics.publish(self, now)
+
+    def throttle(self, connection: Connection) -> None:
+        """The connection spent more than its publish rate; `tick` pays it back."""
+        if not connection.throttled:
+            connection.throttled = True
+            self._throttled.append(connection)
+
+    def _refill(self, now: float) -> None:
+        """A client that spent n publishes too many waits n / rate seconds."""
+        rate = self.limits.publish_rate
+        still: list[Connection] = []
+        for connection in self._throttled:
+            if connection.state == CLOSED:
+                continue
+            connection.tokens += (now - connection.refilled) * rate
+            connection.refilled = now
+            if connection.tokens < 0.0:
+                still.append(connection)
+                continue
+            connection.throttled = False
+            connection.tokens = min(connection.tokens, float(rate))
+            if connection.pending is None:
+                connection.unhold()
+        self._throttled = still
+
+    def shut_down(self, now: float) -> None:
+        """Say goodbye to every client; wills are published by the rules of a lost connection."""
+        self.closing = True
+        for session in list(self.sessions.values()):
+            if session.connection is not None:
+                closing.close(session.connection, reasons.SERVER_SHUTTING_DOWN, "", now)
+        self.flush()

@@ -1,0 +1,40 @@
+"""What a connection waits for. Whoever decides answers by the function of `control` named with each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.ports import ConnectRequest
+    from apps.gateway.mqtt.packets import Subscribe
+
+
+class PendingConnect:
+    """A CONNECT: `control.decided`, or `control.challenge` where an exchange goes on."""
+
+    def __init__(self, request: ConnectRequest) -> None:
+        self.request = request
+
+
+class PendingAuth:
+    """An AUTH of an enhanced authentication, at CONNECT or later: as PendingConnect."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data = data
+
+
+class PendingPublish:
+    """A PUBLISH to a topic on which the ACL has to be asked: `control.publish_allowed`."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+
+
+class PendingSubscribe:
+    """A SUBSCRIBE with a filter on which the ACL has to be asked: `control.subscribe_allowed`."""
+
+    def __init__(self, packet: Subscribe) -> None:
+        self.packet = packet
+
+
+Pending: TypeAlias = "PendingConnect | PendingAuth | PendingPublish | PendingSubscribe"

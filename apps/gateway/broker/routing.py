@@ -1,0 +1,257 @@
+"""From a topic to the sessions that get it: the trie's answer, kept per topic until it changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.gateway.broker import stats as st
+from apps.gateway.broker.messages import Delivery, Message, head, identifier_properties
+from apps.gateway.broker.topictree import TopicTree
+from apps.gateway.broker.trie import SubscriptionTrie
+from apps.gateway.mqtt import wire
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.node import Node
+    from apps.gateway.broker.session import Session, Subscription
+    from apps.gateway.broker.shared import SharedGroup
+
+
+class Target:
+    """A session that gets a topic, once, however many of its subscriptions match [MQTT-3.3.4-2]."""
+
+    __slots__ = ("identifiers", "local", "qos", "retain_as_published", "session")
+
+    def __init__(self, session: Session, qos: int, local: bool, as_published: bool, identifiers: bytes) -> None:
+        self.session = session
+        self.qos = qos  # the highest that was granted
+        self.local = local  # False: not to be sent its own messages
+        self.retain_as_published = as_published
+        self.identifiers = identifiers  # encoded properties
+
+
+class Route:
+    """Who gets one topic."""
+
+    __slots__ = (
+        "_head",
+        "_head_first",
+        "_head_length",
+        "empty",
+        "generation",
+        "groups",
+        "plain",
+        "raw_topic",
+        "special",
+        "topic",
+    )
+
+    def __init__(self, topic: str, generation: int) -> None:
+        self.topic = topic
+        self.raw_topic = wire.string(topic)
+        self.generation = generation
+        self.plain: list[Target] = []  # every copy is the same but for its QoS
+        self.special: list[Target] = []  # no local, or subscription identifiers
+        self.groups: list[SharedGroup] = []
+        self.empty = True
+        self._head = b""
+        self._head_first = -1
+        self._head_length = -1
+
+    def head(self, first: int, length: int) -> bytes:
+        """Fixed header and topic. Messages of one topic are often of one size: the last is kept."""
+        if first != self._head_first or length != self._head_length:
+            self._head = head(first, length, self.raw_topic)
+            self._head_first = first
+            self._head_length = length
+        return self._head
+
+
+class Permit:
+    """What one connection may publish to one topic, and who gets it."""
+
+    __slots__ = ("grant", "reported", "route")
+
+    def __init__(self, grant: int, route: Route) -> None:
+        self.grant = grant  # sum of ports.QOS_0, QOS_1, QOS_2, RETAIN
+        self.route = route
+        self.reported = False  # a denial was, to the observer
+
+
+class Router:
+    """Owns the subscriptions. A route is current while its generation is the router's."""
+
+    def __init__(self, node: Node, capacity: int) -> None:
+        self._node = node
+        self._capacity = capacity
+        self._routes: TopicTree[Route] = TopicTree()
+        self.trie = SubscriptionTrie()
+        self.generation = 0
+
+    # Subscriptions -------------------------------------------------------------------------------
+
+    def subscribe(self, subscription: Subscription) -> None:
+        self.trie.add(subscription)
+        self._invalidate(subscription.filter)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self.trie.remove(subscription)
+        self._invalidate(subscription.filter)
+
+    def _invalidate(self, filter: str) -> None:
+        """Outdate just the cached routes that `filter` matches; all of them where that is quicker."""
+        if filter.startswith(("+", "#")):
+            self.generation += 1
+            return
+        for route in self._routes.match(filter):
+            route.generation = -1
+
+    # Routes --------------------------------------------------------------------------------------
+
+    def route(self, topic: str) -> Route:
+        route = self._routes.get(topic)
+        if route is not None and route.generation == self.generation:
+            return route
+        if route is None and len(self._routes) >= self._capacity:
+            for old in self._routes.values():
+                old.generation = -1
+            self._routes.clear()
+        route = self._resolve(topic)
+        self._routes.set(topic, route)
+        return route
+
+    def _resolve(self, topic: str) -> Route:
+        route = Route(topic, self.generation)
+        matches = self.trie.match(topic)
+        by_session: dict[str, list[Subscription]] = {}
+        for subscription in matches.subscriptions:
+            same = by_session.get(subscription.client_id)
+            if same is None:
+                by_session[subscription.client_id] = [subscription]
+            else:
+                same.append(subscription)
+        for subscriptions in by_session.values():
+            target = _target(subscriptions)
+            if target.local and not target.identifiers:
+                route.plain.append(target)
+            else:
+                route.special.append(target)
+        route.groups = matches.groups
+        route.empty = not (route.plain or route.special or route.groups)
+        return route
+
+    # Dispatch ------------------------------------------------------------------------------------
+
+    def dispatch(self, route: Route, message: Message) -> None:
+        """Hand `message` to every target of `route`. The route must be current."""
+        qos = message.qos
+        if message.retain:
+            self._dispatch_retained(route, message)
+        else:
+            copy0: Delivery | None = None
+            copy1: Delivery | None = None
+            copy2: Delivery | None = None
+            for target in route.plain:
+                granted = target.qos if target.qos < qos else qos
+                if granted == 1:
+                    if copy1 is None:
+                        copy1 = Delivery(message, 1)
+                    target.session.deliver(copy1)
+                elif granted == 0:
+                    if copy0 is None:
+                        copy0 = Delivery(message, 0)
+                    target.session.deliver(copy0)
+                else:
+                    if copy2 is None:
+                        copy2 = Delivery(message, 2)
+                    target.session.deliver(copy2)
+        for target in route.special:
+            if target.local or target.session.client_id != message.origin:  # [MQTT-3.8.3-3]
+                granted = target.qos if target.qos < qos else qos
+                retain = message.retain and target.retain_as_published
+                target.session.deliver(Delivery(message, granted, retain, target.identifiers))
+        for group in route.groups:
+            self.dispatch_shared(group, message)
+
+    def _dispatch_retained(self, route: Route, message: Message) -> None:
+        """As `dispatch` for the plain targets, with the retain flag as each asked [MQTT-3.3.1-12/13]."""
+        copies: dict[int, Delivery] = {}
+        for target in route.plain:
+            granted = min(target.qos, message.qos)
+            key = granted << 1 | target.retain_as_published
+            copy = copies.get(key)
+            if copy is None:
+                copy = Delivery(message, granted, target.retain_as_published)
+                copies[key] = copy
+            target.session.deliver(copy)
+
+    def dispatch_shared(self, group: SharedGroup, message: Message) -> None:
+        member = group.choose(message.qos)
+        if member is None:
+            self._node.dropped("", st.DROP_NO_MEMBER, message.topic, 1)
+            return
+        retain = message.retain and member.retain_as_published
+        identifiers = identifier_properties([member.identifier] if member.identifier else [])
+        copy = Delivery(message, min(member.qos, message.qos), retain, identifiers, group)
+        member.session.deliver(copy)
+
+    def forward(
+        self, route: Route, packets: bytes, count: int, largest: int, payload_bytes: int, level: int, origin: str
+    ) -> None:
+        """Hand a run of `count` QoS 0 PUBLISH packets of one topic on as they came.
+
+        `packets` are whole packets in `level`'s encoding (3 for 3.x, else 5) without properties;
+        `largest` is the size of the biggest, `payload_bytes` that of all payloads. What cannot go out
+        verbatim is sent message by message.
+        """
+        others: list[Target] | None = None
+        for target in route.plain:
+            connection = target.session.connection
+            if connection is None:
+                continue
+            if connection.verbatim == level and largest <= connection.max_packet_out:
+                connection.send_run(packets, count, payload_bytes, route.topic)
+            elif others is None:
+                others = [target]
+            else:
+                others.append(target)
+        if others is None and not route.special and not route.groups:
+            return
+        for payload in payloads(packets, len(route.raw_topic), level):
+            message = Message(route.topic, payload, 0, False, b"", 0.0, origin, route.raw_topic)
+            if others is not None:
+                copy = Delivery(message, 0)
+                for target in others:
+                    target.session.deliver(copy)
+            for target in route.special:
+                if target.local or target.session.client_id != origin:
+                    target.session.deliver(Delivery(message, 0, False, target.identifiers))
+            for group in route.groups:
+                self.dispatch_shared(group, message)
+
+
+def _target(subscriptions: list[Subscription]) -> Target:
+    """One client's matching subscriptions as one target: highest QoS, all identifiers."""
+    first = subscriptions[0]
+    qos = 0
+    local = False
+    as_published = False
+    identifiers: list[int] = []
+    for subscription in subscriptions:
+        qos = max(qos, subscription.qos)
+        local = local or not subscription.no_local
+        as_published = as_published or subscription.retain_as_published
+        if subscription.identifier:
+            identifiers.append(subscription.identifier)
+    return Target(first.session, qos, local, as_published, identifier_properties(identifiers))
+
+
+def payloads(packets: bytes, topic_size: int, level: int) -> list[bytes]:
+    """The payloads of a run of QoS 0 PUBLISH packets without properties."""
+    found: list[bytes] = []
+    pos = 0
+    skip = topic_size + (1 if level == 5 else 0)
+    while pos < len(packets):
+        length, start = wire.read_varint(packets, pos + 1, len(packets))
+        pos = start + length
+        found.append(packets[start + skip : pos])
+    return found

@@ -1,0 +1,268 @@
+"""A client's session (section 4.1): what outlives its connection, and the way messages go out to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from apps.gateway.broker import limits as lim
+from apps.gateway.broker import stats as st
+from apps.gateway.broker.messages import Delivery, Message
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.node import Node
+
+
+class Subscription:
+    """One client's subscription to one filter, with its options (section 3.8.3.1)."""
+
+    __slots__ = (
+        "client_id",
+        "filter",
+        "identifier",
+        "no_local",
+        "qos",
+        "retain_as_published",
+        "session",
+        "share",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        filter: str,
+        share: str,
+        qos: int,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        identifier: int = 0,
+    ) -> None:
+        self.session = session
+        self.client_id = session.client_id
+        self.filter = filter  # without $share/<share>/
+        self.share = share  # "" = not shared
+        self.qos = qos
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifier = identifier  # 0 = none
+
+    @property
+    def full_filter(self) -> str:
+        return f"$share/{self.share}/{self.filter}" if self.share else self.filter
+
+
+class Session:
+    """Subscriptions, the window of unacknowledged publishes each way, and the queue behind it.
+
+    `unacked` keeps the order in which its deliveries were sent: they are repeated in that order
+    [MQTT-4.6.0-1]. `held` counts the bytes of what is in flight and queued.
+    """
+
+    __slots__ = (
+        "armed",
+        "client_id",
+        "connection",
+        "created",
+        "expires_at",
+        "expiry_interval",
+        "held",
+        "incoming",
+        "last_id",
+        "node",
+        "queue",
+        "released",
+        "subscriptions",
+        "unacked",
+        "username",
+        "will",
+        "will_at",
+    )
+
+    def __init__(self, node: Node, client_id: str, now: float) -> None:
+        self.node = node
+        self.client_id = client_id
+        self.username: str | None = None
+        self.created = now
+        self.connection: Connection | None = None
+        self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
+        self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
+        self.released: dict[int, None] = {}  # PUBREL sent, no PUBCOMP yet
+        self.incoming: set[int] = set()  # QoS 2 received, no PUBREL yet
+        self.queue: deque[Delivery] | None = None
+        self.held = 0
+        self.last_id = 0
+        self.expiry_interval = 0  # seconds after the connection's end
+        self.expires_at = 0.0  # 0.0 = not counting down
+        self.armed = 0.0  # when the timers look at it; 0.0 = not at all
+        self.will: Message | None = None  # waiting for its delay interval
+        self.will_at = 0.0
+
+    # Delivery ------------------------------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Send now where the window and the wire allow it, else queue (QoS 0: only ever send)."""
+        connection = self.connection
+        if delivery.qos == 0:
+            if connection is not None:
+                connection.send_qos0(delivery)
+            return
+        node = self.node
+        size = delivery.size
+        if (
+            connection is not None
+            and self.queue is None
+            and not connection.congested
+            and len(self.unacked) + len(self.released) < connection.window
+            and self.held + size <= node.limits.max_queued_bytes
+            and node.stats.held + size <= node.limits.node_bytes
+        ):
+            if connection.fits(delivery):
+                self._send(connection, delivery)
+            return
+        self.enqueue(delivery)
+
+    def _send(self, connection: Connection, delivery: Delivery) -> None:
+        packet_id = self.last_id
+        while True:  # ends: the window is smaller than the number of identifiers
+            packet_id = packet_id + 1 if packet_id < 65_535 else 1
+            if packet_id not in self.unacked and packet_id not in self.released:
+                break
+        self.last_id = packet_id
+        self.unacked[packet_id] = delivery
+        self.held += delivery.size
+        self.node.stats.held += delivery.size
+        connection.send_publish(delivery, packet_id, False)
+
+    def enqueue(self, delivery: Delivery) -> None:
+        """Queue within the limits, or drop by the configured policy, counted."""
+        node = self.node
+        limits = node.limits
+        size = delivery.size
+        queue = self.queue
+        policy = limits.queue_full_policy
+        while (
+            self.held + size > limits.max_queued_bytes
+            or node.stats.held + size > limits.node_bytes
+            or (queue is not None and len(queue) >= limits.max_queued_messages)
+        ):
+            node_has_room = node.stats.held + size <= limits.node_bytes
+            reason = st.DROP_QUEUE if node_has_room else st.DROP_NODE
+            if policy == lim.DROP_OLDEST and queue:
+                self._forget(queue.popleft(), reason)
+                continue
+            self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
+            if policy == lim.DISCONNECT and self.connection is not None:
+                self.connection.doom(reasons.QUOTA_EXCEEDED)
+            if not queue:
+                self.queue = None
+            return
+        if queue is None:
+            queue = deque()
+            self.queue = queue
+        queue.append(delivery)
+        node.stats.queued += 1
+        self.held += size
+        node.stats.held += size
+
+    def _unqueue(self, delivery: Delivery) -> None:
+        self.held -= delivery.size
+        self.node.stats.held -= delivery.size
+        self.node.stats.queued -= 1
+
+    def _forget(self, delivery: Delivery, reason: str) -> None:
+        self._unqueue(delivery)
+        self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
+
+    def pump(self, now: float) -> None:
+        """Move from the queue to the wire what the window allows."""
+        connection = self.connection
+        queue = self.queue
+        if queue is None or connection is None:
+            return
+        while (
+            queue
+            and not connection.congested
+            and len(self.unacked) + len(self.released) < connection.window
+        ):
+            delivery = queue.popleft()
+            if delivery.message.expires and delivery.message.expires <= now:
+                self._forget(delivery, st.DROP_EXPIRED)  # [MQTT-3.3.2-5]
+                continue
+            self._unqueue(delivery)
+            if connection.fits(delivery):
+                self._send(connection, delivery)
+        if not queue:
+            self.queue = None
+
+    def acknowledge(self, packet_id: int) -> bool:
+        """PUBACK came, or a PUBREC that refused. False: no such packet identifier."""
+        delivery = self.unacked.pop(packet_id, None)
+        if delivery is None:
+            return False
+        self.held -= delivery.size
+        self.node.stats.held -= delivery.size
+        return True
+
+    def release(self, packet_id: int) -> bool:
+        """PUBREC came: the message is the client's, only the identifier is still taken."""
+        if not self.acknowledge(packet_id):
+            return packet_id in self.released
+        self.released[packet_id] = None
+        return True
+
+    def resend(self, now: float) -> None:
+        """After a reconnect: everything in flight again, in its order [MQTT-4.4.0-1]."""
+        connection = self.connection
+        if connection is None:
+            return
+        for packet_id in self.released:
+            connection.reply(b"\x62\x02", packet_id)
+        for packet_id in list(self.unacked):
+            delivery = self.unacked[packet_id]
+            if connection.fits(delivery):
+                connection.send_publish(delivery, packet_id, True)
+            else:
+                self.acknowledge(packet_id)
+        self.pump(now)
+
+    # End -----------------------------------------------------------------------------------------
+
+    def give_up_shared(self, with_unacked: bool) -> list[Delivery]:
+        """Take out what another member of a shared subscription can get instead (section 4.8.2).
+
+        Queued copies, and with `with_unacked` those sent at QoS 1; a QoS 2 copy once sent belongs
+        to this client [MQTT-4.8.2-5].
+        """
+        given: list[Delivery] = []
+        if with_unacked:
+            for packet_id in list(self.unacked):
+                delivery = self.unacked[packet_id]
+                if delivery.group is not None and delivery.qos == 1:
+                    self.acknowledge(packet_id)
+                    given.append(delivery)
+        if self.queue is not None:
+            kept: deque[Delivery] = deque()
+            for delivery in self.queue:
+                if delivery.group is None:
+                    kept.append(delivery)
+                else:
+                    self._unqueue(delivery)
+                    given.append(delivery)
+            self.queue = kept or None
+        return given
+
+    def discard(self) -> None:
+        """The session ends: what it still holds is dropped and counted."""
+        queued = len(self.queue) if self.queue is not None else 0
+        lost = len(self.unacked) + queued
+        if lost:
+            self.node.dropped(self.client_id, st.DROP_SESSION, "", lost)
+        self.node.stats.held -= self.held
+        self.node.stats.queued -= queued
+        self.held = 0
+        self.unacked.clear()
+        self.released.clear()
+        self.incoming.clear()
+        self.queue = None

@@ -1,0 +1,56 @@
+"""Shared subscriptions (section 4.8.2): each message to one member."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.session import Subscription
+
+
+class SharedGroup:
+    """The members of `$share/<name>/<filter>`, taken in turn."""
+
+    __slots__ = ("_places", "_turn", "filter", "members", "name")
+
+    def __init__(self, name: str, filter: str) -> None:
+        self.name = name
+        self.filter = filter
+        self.members: list[Subscription] = []
+        self._places: dict[str, int] = {}  # client id -> index in members
+        self._turn = 0
+
+    def add(self, subscription: Subscription) -> bool:
+        """False: this client was a member already, and its options are replaced."""
+        place = self._places.get(subscription.client_id)
+        if place is not None:
+            self.members[place] = subscription
+            return False
+        self._places[subscription.client_id] = len(self.members)
+        self.members.append(subscription)
+        return True
+
+    def remove(self, subscription: Subscription) -> bool:
+        place = self._places.pop(subscription.client_id, None)
+        if place is None:
+            return False
+        last = self.members.pop()
+        if last.client_id != subscription.client_id:
+            self.members[place] = last
+            self._places[last.client_id] = place
+        return True
+
+    def choose(self, qos: int) -> Subscription | None:
+        """The next member that is online; else, for QoS above 0, the next with a session that will queue."""
+        members = self.members
+        count = len(members)
+        offline: Subscription | None = None
+        for step in range(count):
+            index = (self._turn + step) % count
+            member = members[index]
+            if member.session.connection is not None:
+                self._turn = index + 1
+                return member
+            if offline is None and qos and member.qos:
+                offline = member
+        return offline

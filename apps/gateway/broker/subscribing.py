@@ -1,0 +1,127 @@
+"""SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from apps.gateway.broker import ports
+from apps.gateway.broker.messages import Delivery, identifier_properties
+from apps.gateway.broker.pending import PendingSubscribe
+from apps.gateway.broker.session import Session, Subscription
+from apps.gateway.broker.states import CLOSED
+from apps.gateway.mqtt import codec, packets, reasons, topics
+from apps.gateway.mqtt import packettypes as pt
+from apps.gateway.mqtt import properties as props
+from apps.gateway.mqtt.errors import MqttError, ProtocolError
+from apps.gateway.mqtt.packets import Packet
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+
+
+def on_subscribe(connection: Connection, packet: Packet, now: float) -> None:
+    """Subscribe at once where the ACL knows; else wait until it has been asked."""
+    subscribe = cast(packets.Subscribe, packet)
+    decisions = [_decide(connection, each) for each in subscribe.filters]
+    if ports.UNKNOWN in decisions:
+        connection.wait_for(PendingSubscribe(subscribe))
+        return
+    _subscribe(connection, subscribe, decisions, now)
+
+
+def _decide(connection: Connection, wanted: packets.Filter) -> int:
+    """The QoS granted, a reason code >= 0x80, or ports.UNKNOWN."""
+    limits = connection.limits
+    try:
+        _, filter = topics.split_share(wanted.filter)
+        topics.check_filter(filter, limits.max_topic_length, limits.max_topic_levels)
+    except MqttError as error:
+        if connection.level == pt.MQTT_3_1:  # its SUBACK has no failure code
+            raise
+        return error.reason
+    if connection.acl is None:
+        return reasons.NOT_AUTHORIZED
+    return code(connection.acl.subscribe(filter, wanted.qos))
+
+
+def code(answer: int) -> int:
+    """What an Acl answered, as a SUBACK's reason code (or ports.UNKNOWN)."""
+    return reasons.NOT_AUTHORIZED if answer == ports.DENIED else answer
+
+
+def subscribe_allowed(
+    connection: Connection, subscribe: packets.Subscribe, asked: dict[str, int], now: float
+) -> None:
+    """The ACL has been asked: `asked` holds its answers by filter (without a share prefix)."""
+    if connection.state == CLOSED:
+        return
+    decisions: list[int] = []
+    for each in subscribe.filters:
+        decision = _decide(connection, each)
+        if decision == ports.UNKNOWN:
+            decision = code(asked.get(topics.split_share(each.filter)[1], ports.DENIED))
+        decisions.append(decision)
+    _subscribe(connection, subscribe, decisions, now)
+    connection.resume(now)
+
+
+def _subscribe(connection: Connection, subscribe: packets.Subscribe, decisions: list[int], now: float) -> None:
+    session = connection.session
+    if session is None:
+        return
+    refused = 0x80  # the one failure code of 3.1.1
+    if connection.level == pt.MQTT_3_1 and any([decision >= refused for decision in decisions]):
+        raise ProtocolError("subscription refused")  # its SUBACK has no code for it
+    identifiers = props.subscription_identifiers(subscribe.properties)
+    identifier = identifiers[0] if identifiers else 0
+    fresh: list[tuple[Subscription, packets.Filter, bool]] = []
+    for index, wanted in enumerate(subscribe.filters):
+        decision = decisions[index]
+        if decision >= refused:
+            if decision == reasons.NOT_AUTHORIZED:
+                connection.node.denied(connection, "subscribe", wanted.filter)
+            continue
+        share, filter = topics.split_share(wanted.filter)
+        existed = wanted.filter in session.subscriptions
+        if not existed and len(session.subscriptions) >= connection.limits.max_subscriptions:
+            decisions[index] = reasons.QUOTA_EXCEEDED
+            continue
+        subscription = Subscription(
+            session, filter, share, decision, wanted.no_local, wanted.retain_as_published, identifier
+        )
+        session.subscriptions[wanted.filter] = subscription
+        connection.node.router.subscribe(subscription)
+        fresh.append((subscription, wanted, existed))
+    answer = decisions
+    if connection.level != pt.MQTT_5:
+        answer = [min(decision, refused) for decision in decisions]
+    connection.write(codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level))
+    for subscription, wanted, existed in fresh:
+        if subscription.share or wanted.retain_handling == 2 or (wanted.retain_handling == 1 and existed):
+            continue  # [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+        send_retained(session, subscription, now)
+
+
+def send_retained(session: Session, subscription: Subscription, now: float) -> None:
+    """The retained messages that a new subscription matches, with the retain flag [MQTT-3.3.1-8]."""
+    identifiers = identifier_properties([subscription.identifier] if subscription.identifier else [])
+    for message in session.node.retained.match(subscription.filter, now):
+        if subscription.no_local and message.origin == session.client_id:
+            continue
+        session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
+
+
+def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
+    unsubscribe = cast(packets.Unsubscribe, packet)
+    session = connection.session
+    if session is None:
+        return
+    answer: list[int] = []
+    for filter in unsubscribe.filters:
+        subscription = session.subscriptions.pop(filter, None)
+        if subscription is None:
+            answer.append(reasons.NO_SUBSCRIPTION_EXISTED)
+            continue
+        connection.node.router.unsubscribe(subscription)
+        answer.append(reasons.SUCCESS)
+    connection.write(codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level))

@@ -1,0 +1,53 @@
+"""`$SYS/broker/...`: the node's figures as retained messages, under the names mosquitto's users know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.gateway.broker.messages import Message
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.node import Node
+
+
+def values(node: Node, now: float) -> dict[str, str]:
+    """Topic below `$SYS/broker/` -> payload."""
+    stats = node.stats
+    sessions = len(node.sessions)
+    stored = len(node.retained) + stats.queued
+    return {
+        "version": f"gmqtt platform {node.version}",
+        "uptime": f"{int(now - stats.started)} seconds",
+        "clients/total": str(sessions),
+        "clients/connected": str(stats.connections),
+        "clients/active": str(stats.connections),
+        "clients/disconnected": str(sessions - stats.connections),
+        "clients/inactive": str(sessions - stats.connections),
+        "clients/maximum": str(stats.max_connections),
+        "clients/expired": str(stats.sessions_expired),
+        "messages/received": str(stats.packets_in),
+        "messages/sent": str(stats.packets_out),
+        "messages/stored": str(stored),
+        "store/messages/count": str(stored),
+        "store/messages/bytes": str(node.retained.bytes + stats.held),
+        "publish/messages/received": str(stats.publishes_in),
+        "publish/messages/sent": str(stats.publishes_out),
+        "publish/messages/dropped": str(sum(stats.drops.values())),
+        "publish/bytes/received": str(stats.publish_bytes_in),
+        "publish/bytes/sent": str(stats.publish_bytes_out),
+        "bytes/received": str(stats.bytes_in),
+        "bytes/sent": str(stats.bytes_out),
+        "subscriptions/count": str(node.router.trie.count),
+        "shared_subscriptions/count": str(node.router.trie.shared_count),
+        "retained messages/count": str(len(node.retained)),
+    }
+
+
+def publish(node: Node, now: float) -> None:
+    """Publish what has changed since the last time."""
+    for name, value in values(node, now).items():
+        topic = f"$SYS/broker/{name}"
+        payload = value.encode()
+        last = node.retained.get(topic)
+        if last is None or last.payload != payload:
+            node.publish(Message(topic, payload, 0, True))

@@ -1,0 +1,90 @@
+"""What happens when time passes: keepalives and CONNECT timeouts on a wheel, single dates on a heap."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Final
+
+from apps.gateway.broker import closing
+from apps.gateway.broker.states import CLOSED, CONNECTED
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.node import Node
+    from apps.gateway.broker.session import Session
+
+HORIZON: Final = 16  # seconds after which a connection is looked at again, so that a dead one is let go
+
+
+class Timers:
+    """Deadlines of one node, in UNIX seconds. `run` is to be called about twice a second."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._wheel: dict[int, list[Connection]] = {}
+        self._turned = int(node.now)
+        self._heap: list[tuple[float, int, Session]] = []
+        self._sequence = 0
+
+    def at(self, when: float, session: Session) -> None:
+        """Call the node's `session_due` at `when`, or before: one entry for a session is enough."""
+        if session.armed and session.armed <= when:
+            return
+        session.armed = when
+        self._sequence += 1
+        heapq.heappush(self._heap, (when, self._sequence, session))
+
+    def watch(self, connection: Connection, now: float) -> None:
+        """Close the connection when it is silent for too long; called again when its limit changes."""
+        deadline = self._deadline(connection)
+        if deadline:
+            self._put(connection, deadline, now)
+
+    def _deadline(self, connection: Connection) -> float:
+        """0.0: none."""
+        if connection.state != CONNECTED:
+            return connection.opened + self._node.limits.connect_timeout
+        deadline = connection.last_seen + connection.keepalive if connection.keepalive else 0.0
+        if connection.expires_at and (not deadline or connection.expires_at < deadline):
+            deadline = connection.expires_at
+        return deadline
+
+    def _put(self, connection: Connection, deadline: float, now: float) -> None:
+        second = int(min(deadline, now + HORIZON)) + 1
+        second = max(second, self._turned + 1)
+        connection.watched = second
+        slot = self._wheel.get(second)
+        if slot is None:
+            self._wheel[second] = [connection]
+        else:
+            slot.append(connection)
+
+    def run(self, now: float) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            when, _, session = heapq.heappop(heap)
+            if session.armed == when:
+                session.armed = 0.0
+                self._node.session_due(session, now)
+        while self._turned < int(now):
+            self._turned += 1
+            for connection in self._wheel.pop(self._turned, []):
+                if connection.state != CLOSED and connection.watched == self._turned:
+                    self._look(connection, now)
+
+    def _look(self, connection: Connection, now: float) -> None:
+        deadline = self._deadline(connection)
+        if connection.state == CONNECTED and connection.holding:  # its silence is our doing
+            connection.last_seen = now
+            deadline = self._deadline(connection)
+        if not deadline:
+            return
+        if deadline > now:
+            self._put(connection, deadline, now)
+        elif connection.expires_at and connection.expires_at <= now:
+            closing.close(connection, reasons.NOT_AUTHORIZED, "the credentials have expired", now)
+        elif connection.state == CONNECTED:
+            closing.close(connection, reasons.KEEP_ALIVE_TIMEOUT, "", now)  # [MQTT-3.1.2-22]
+        else:
+            closing.close(connection, reasons.UNSPECIFIED_ERROR, "no complete CONNECT in time", now)

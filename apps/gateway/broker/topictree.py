@@ -1,0 +1,111 @@
+"""Values under topic names, found by name or by filter: the retained messages, the cached routes."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Node(Generic[T]):
+    __slots__ = ("children", "value")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node[T]] | None = None
+        self.value: T | None = None
+
+
+class TopicTree(Generic[T]):
+    """A dict by topic, and beside it a tree by level that answers filters."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, T] = {}
+        self._root: _Node[T] = _Node()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, topic: str) -> T | None:
+        return self._values.get(topic)
+
+    def values(self) -> list[T]:
+        return list(self._values.values())
+
+    def set(self, topic: str, value: T) -> None:
+        self._values[topic] = value
+        node = self._root
+        for level in topic.split("/"):
+            if node.children is None:
+                node.children = {}
+            child = node.children.get(level)
+            if child is None:
+                child = _Node()
+                node.children[level] = child
+            node = child
+        node.value = value
+
+    def pop(self, topic: str) -> T | None:
+        value = self._values.pop(topic, None)
+        if value is None:
+            return None
+        node = self._root
+        path: list[tuple[_Node[T], str]] = []
+        for level in topic.split("/"):
+            if node.children is None:
+                return value
+            path.append((node, level))
+            node = node.children[level]
+        node.value = None
+        while path and node.value is None and not node.children:
+            node, level = path.pop()
+            if node.children is not None:
+                del node.children[level]
+        return value
+
+    def clear(self) -> None:
+        self._values.clear()
+        self._root = _Node()
+
+    def match(self, filter: str) -> list[T]:
+        """The values of all topics that `filter` matches, by the rules of section 4.7."""
+        if "+" not in filter and "#" not in filter:
+            value = self._values.get(filter)
+            return [] if value is None else [value]
+        found: list[T] = []
+        nodes: list[_Node[T]] = [self._root]
+        first = True
+        for level in filter.split("/"):
+            if level == "#":
+                for node in nodes:
+                    self._below(node, first, found)
+                return found
+            after: list[_Node[T]] = []
+            for node in nodes:
+                if node.children is None:
+                    continue
+                if level != "+":
+                    child = node.children.get(level)
+                    if child is not None:
+                        after.append(child)
+                elif first:  # [MQTT-4.7.2-1]
+                    after.extend([child for name, child in node.children.items() if not name.startswith("$")])
+                else:
+                    after.extend(node.children.values())
+            nodes = after
+            first = False
+        for node in nodes:
+            if node.value is not None:
+                found.append(node.value)
+        return found
+
+    def _below(self, start: _Node[T], first: bool, found: list[T]) -> None:
+        """Everything at and under `start`; at the root without the $-topics."""
+        stack: list[_Node[T]] = [start]
+        if first:
+            stack = [child for name, child in (start.children or {}).items() if not name.startswith("$")]
+        while stack:
+            node = stack.pop()
+            if node.value is not None:
+                found.append(node.value)
+            if node.children is not None:
+                stack.extend(node.children.values())

@@ -1,0 +1,128 @@
+"""One TCP or TLS connection: asyncio's protocol on one side, the broker's `Link` on the other.
+
+What the socket brings goes straight into `Connection.feed`; only control packets wake the ASGI
+application that owns the connection (a consumer), by way of `receive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.ports import Peer
+    from apps.gateway.net.server import MqttServer
+
+logger = logging.getLogger(__name__)
+
+HIGH_MARK: Final = 262_144  # bytes in the transport's buffer above which the client counts as slow
+LOW_MARK: Final = 65_536
+CLOSE_TIMEOUT: Final = 5.0  # seconds that a client has to take what was sent before the close
+
+CONTROL: Final = {"type": "mqtt.control"}
+DISCONNECT: Final = {"type": "mqtt.disconnect"}
+
+
+class Stream(asyncio.Protocol):
+    """An asyncio protocol and a `ports.Link` in one object: there are very many of them."""
+
+    __slots__ = ("_early", "_events", "_server", "_waiter", "connection", "peer", "transport")
+
+    def __init__(self, server: MqttServer, peer: Peer | None = None) -> None:
+        self._server = server
+        self.peer = peer  # None: to be read from the transport
+        self.connection: Connection | None = None
+        self.transport: Any = None
+        self._early: bytes | None = None  # arrived before the application attached
+        self._events = 0  # 1: control packet, 2: disconnected; bits not yet received
+        self._waiter: asyncio.Future[None] | None = None
+
+    # asyncio ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.set_write_buffer_limits(HIGH_MARK, LOW_MARK)
+        self._server.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        connection = self.connection
+        if connection is None:
+            self._early = data if self._early is None else self._early + data
+            self.transport.pause_reading()
+            return
+        try:
+            connection.feed(data, self._server.now())
+        except Exception:  # a bug of ours must not take other clients down
+            logger.exception("client %r: a packet could not be handled", connection.client_id)
+            self.abort()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.disconnected(self)
+        if self.connection is not None:
+            self.connection.lost(self._server.now())
+        self._events |= 2
+        self._wake()
+
+    def pause_writing(self) -> None:
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resume_writing(self) -> None:
+        if self.connection is not None:
+            self.connection.drained(self._server.now())
+
+    # ASGI -------------------------------------------------------------------------------------------
+
+    def attach(self, connection: Connection) -> None:
+        """The application's connection takes over; what came before it is fed to it."""
+        self.connection = connection
+        if self._early is not None:
+            early, self._early = self._early, None
+            self.transport.resume_reading()
+            self.data_received(early)
+
+    async def receive(self) -> dict[str, str]:
+        """`mqtt.control`: a packet waits for a decision. `mqtt.disconnect`: the end."""
+        while not self._events:
+            self._waiter = self._server.loop.create_future()
+            await self._waiter
+        if self._events & 1:
+            self._events &= ~1
+            return CONTROL
+        return DISCONNECT
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Link -------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close(self) -> None:
+        transport = self.transport
+        if transport.get_write_buffer_size():
+            self._server.loop.call_later(CLOSE_TIMEOUT, transport.abort)
+        transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def hold(self) -> None:
+        self.transport.pause_reading()
+
+    def release(self) -> None:
+        self.transport.resume_reading()
+
+    def control(self) -> None:
+        self._events |= 1
+        self._wake()

@@ -1,0 +1,30 @@
+"""Which consumer serves which kind of connection."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import re_path
+
+from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
+from apps.gateway.runtime import Runtime
+from gmqtt_platform.asgi import application as http
+
+
+def application(runtime: Runtime, websocket_path: str) -> Any:
+    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT."""
+    path = rf"^{re.escape(websocket_path.lstrip('/'))}/?$"
+    return ProtocolTypeRouter(
+        {
+            "http": http,
+            "websocket": URLRouter(
+                [
+                    re_path(path, WebSocketConsumer.as_asgi(runtime=runtime)),
+                    re_path("", refuse_websocket),
+                ]
+            ),
+            "mqtt": MqttConsumer.as_asgi(runtime=runtime),
+        }
+    )
