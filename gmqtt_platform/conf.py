@@ -250,13 +250,16 @@ def _from_file(file: str) -> dict[str, dict[str, object]]:
     values: dict[str, dict[str, object]] = {table: {} for table in TABLES}
     for table, keys in _toml(file).items():
         if table not in TABLES:
-            raise ConfError(file, table, "an unknown table", *_known(table, TABLES))
+            raise ConfError(file, table, "an unknown table", ", ".join(TABLES), _nearest(table, TABLES))
         if not isinstance(keys, dict):
             raise ConfError(file, table, shown(keys), f"a table, written as [{table}]")
         for key, raw in keys.items():
             rule = RULES[table].get(key)
             if rule is None:
-                raise ConfError(file, f"{table}.{key}", "an unknown key", *_known(key, RULES[table]))
+                known = RULES[table]
+                raise ConfError(
+                    file, f"{table}.{key}", "an unknown key", ", ".join(known), _nearest(key, known)
+                )
             try:
                 values[table][key] = rule.read(raw)
             except ValueError as refusal:
@@ -286,9 +289,13 @@ def _from_environment(environ: Mapping[str, str], values: dict[str, dict[str, ob
             continue
         where = f"environment variable {name}"
         if name not in names:
-            table = name.removeprefix(PREFIX).partition("__")[0]
-            same_table = [known for known in names if known.startswith(f"{PREFIX}{table}__")]
-            raise ConfError(where, "", "an unknown key", *_known(name, names, same_table))
+            table = name[: name.index("__") + 2]
+            start = table if any(known.startswith(table) for known in names) else PREFIX
+            ends = [known.removeprefix(start) for known in names if known.startswith(start)]
+            allowed = ", ".join(start + end for end in ends)
+            raise ConfError(
+                where, "", "an unknown key", allowed, _nearest(name.removeprefix(start), ends, start)
+            )
         table, key = names[name]
         rule = RULES[table][key]
         try:
@@ -305,10 +312,9 @@ def _found(rule: Rule, raw: object, refusal: ValueError) -> str:
     return rule.show(refusal.found if isinstance(refusal, Refused) else raw)
 
 
-def _known(name: str, known: Iterable[str], listed: Iterable[str] = ()) -> tuple[str, str]:
-    """What is allowed instead of the unknown `name`, and the nearest of it as a hint."""
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return ", ".join(listed or known), f"did you mean {near[0]}?" if near else ""
+    return f"did you mean {prefix}{near[0]}?" if near else ""
 
 
 # ---------------------------------------------------------------- what no single key can tell

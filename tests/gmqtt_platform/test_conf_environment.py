@@ -59,7 +59,9 @@ def test_other_variables_are_nobodys_business() -> None:
         ("GMQTT_LISTENERS__TCP", "tcp://127.0.0.1:1,nonsense", '"nonsense"', "tcp://host:port", ""),
         ("GMQTT_LISTENERS__TCPS", "", "an unknown key", "GMQTT_LISTENERS__TLS", "mean GMQTT_LISTENERS__TCP?"),
         ("GMQTT_LISTENER__TCP", "", "an unknown key", "GMQTT_LISTENERS__TCP", "mean GMQTT_LISTENERS__TCP?"),
-        ("GMQTT_NODE__name", "a", "an unknown key", "GMQTT_NODE__NAME", "did you mean GMQTT_NODE__"),
+        ("GMQTT_NODE__NAM", "a", "an unknown key", "GMQTT_NODE__NAME", "mean GMQTT_NODE__NAME?"),
+        ("GMQTT_NODE__name", "a", "an unknown key", "GMQTT_NODE__NAME", ""),
+        ("GMQTT_LIMITS__X", "a", "an unknown key", "GMQTT_LIMITS__NODE_BYTES", ""),
         ("GMQTT___", "a", "an unknown key", "GMQTT_NODE__NAME", ""),
     ],
 )  # fmt: skip
@@ -72,6 +74,7 @@ def test_refused(name: str, value: str, found: str, allowed: str, hint: str) -> 
     assert len(error.found) <= 120
     assert allowed in error.allowed
     assert hint in error.hint
+    assert bool(hint) == bool(error.hint)
 
 
 def test_a_password_is_not_shown() -> None:
