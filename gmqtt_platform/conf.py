@@ -140,6 +140,7 @@ class LimitsConf:
     max_keepalive: int = integer(65535, 1, 65535)
     session_expiry_max: int = integer(604_800, 0, UINT32)
     max_connections: int = integer(100_000, 1, MANY)
+    max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
@@ -331,8 +332,12 @@ def _check_tls(conf: Conf) -> None:
             found = f"{shown(str(cert))} with {shown(str(key))}"
             allowed = "a PEM certificate chain in tls_cert and its key, not encrypted, in tls_key"
             raise conf.error("listeners.tls_cert", found, allowed) from None
-    if listeners.tls_client_auth != "none":
-        _readable(conf, "tls_client_ca", f'listeners.tls_client_auth = "{listeners.tls_client_auth}"')
+    if listeners.tls_client_auth != "none" or listeners.tls_client_ca:
+        ca = _readable(conf, "tls_client_ca", f'listeners.tls_client_auth = "{listeners.tls_client_auth}"')
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(ca)
+        except (OSError, ValueError):
+            raise conf.error("listeners.tls_client_ca", shown(str(ca)), "PEM certificates") from None
     if listeners.proxy_protocol and not listeners.trusted_proxies:
         hint = "listeners.proxy_protocol is true, and nobody may speak it"
         raise conf.error("listeners.trusted_proxies", "[]", "at least one network", hint)

@@ -129,7 +129,6 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     node = connection.node
     limits = connection.limits
     properties = connect.properties
-    connection.connect = None
     connection.acl = verdict.acl
     connection.username = verdict.username if verdict.username is not None else connect.username
     connection.window = min(limits.inflight_window, props.integer(properties, props.RECEIVE_MAXIMUM, 65_535))
@@ -148,9 +147,15 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     elif connect.clean_start:
         wanted = 0
     expiry = min(wanted, limits.session_expiry_max)
+    if connection.client_id not in node.sessions and len(node.sessions) >= limits.max_sessions:
+        raise MqttError(reasons.QUOTA_EXCEEDED, "the node's sessions are used up")
     if connect.will is not None:
-        connection.will = will_message(connect.will, connection.client_id)
+        will = will_message(connect.will, connection.client_id)
+        if not node.hold(will.size):
+            raise MqttError(reasons.QUOTA_EXCEEDED, "the node's memory budget is used up")
+        connection.will = will
         connection.will_delay = props.integer(connect.will.properties, props.WILL_DELAY_INTERVAL, 0)
+    connection.connect = None
     present = node.attach(connection, connect.clean_start, expiry, now)
     node.expire_at(connection, verdict.expires_at)
     answer: Properties = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from apps.gateway.broker import closing, control, ingress, ports
 from apps.gateway.broker.messages import PACKET_IDS, Message
 from apps.gateway.broker.outbound import Outbound
+from apps.gateway.broker.routing import CACHED_LENGTH
 from apps.gateway.broker.states import CLOSED, CONNECTED, NEW
 from apps.gateway.mqtt import framing, reasons
 from apps.gateway.mqtt.errors import MalformedPacket, MqttError, ProtocolError
@@ -57,6 +58,8 @@ class Connection(Outbound):
         self.publishes_in = 0
         self.aliases_in: dict[int, bytes] | None = None
         self._permits: dict[bytes, Permit] | None = None
+        self._long_topic = b""
+        self._long_permit: Permit | None = None
         self._partial: list[bytes] | None = None  # of a packet that is not complete
         self._partial_size = 0
         self._need = 0  # bytes until it is, where known
@@ -334,6 +337,11 @@ class Connection(Outbound):
     # What this connection may publish --------------------------------------------------------------
 
     def remember(self, raw: bytes, permit: Permit) -> None:
+        """Keep a permit for the topic's next publish; of topics too long to be cached only the last."""
+        if len(raw) > CACHED_LENGTH:
+            self._long_topic = raw
+            self._long_permit = permit
+            return
         permits = self._permits
         if permits is None or len(permits) >= MAX_PERMITS:
             permits = {}
@@ -342,8 +350,12 @@ class Connection(Outbound):
 
     def known(self, raw: bytes) -> Permit | None:
         """The permit remembered for a topic; its route may be out of date."""
+        if raw == self._long_topic:
+            return self._long_permit
         return self._permits.get(raw) if self._permits is not None else None
 
     def forget_permits(self) -> None:
         """The ACL has changed."""
         self._permits = None
+        self._long_topic = b""
+        self._long_permit = None

@@ -46,8 +46,9 @@ def _on_disconnect(connection: Connection, packet: Packet, now: float) -> None:
         if wanted and not session.expiry_interval:  # [MQTT-3.14.2-2]
             raise ProtocolError("session expiry on a session that had none")
         session.expiry_interval = min(wanted, connection.limits.session_expiry_max)
-    if disconnect.reason == reasons.SUCCESS:
-        connection.will = None  # [MQTT-3.14.4-3]
+    if disconnect.reason == reasons.SUCCESS and connection.will is not None:  # [MQTT-3.14.4-3]
+        connection.node.release(connection.will.size)
+        connection.will = None
     closing.finish(connection, disconnect.reason, "the client disconnected", now)
 
 

@@ -35,6 +35,7 @@ class Limits:
         max_keepalive: int = 65_535,
         session_expiry_max: int = 604_800,
         max_connections: int = 100_000,
+        max_sessions: int = 1_000_000,
         connect_rate: int = 10_000,
         publish_rate: int = 0,
         route_cache: int = 100_000,
@@ -57,6 +58,7 @@ class Limits:
         self.max_keepalive = max_keepalive
         self.session_expiry_max = session_expiry_max
         self.max_connections = max_connections
+        self.max_sessions = max_sessions
         self.connect_rate = connect_rate
         self.publish_rate = publish_rate
         self.route_cache = route_cache

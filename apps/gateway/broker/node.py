@@ -15,7 +15,7 @@ from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.retained import RetainedStore
 from apps.gateway.broker.routing import Router
-from apps.gateway.broker.session import Session
+from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
 from apps.gateway.broker.stats import DROP_RETAINED, Stats
 from apps.gateway.broker.timers import Timers
@@ -92,6 +92,9 @@ class Node:
         """Give an accepted client its session; True: one it had before [MQTT-3.1.2-4] to [MQTT-3.1.2-6]."""
         client_id = connection.client_id
         session = self.sessions.get(client_id)
+        if session is not None and session.expires_at and session.expires_at <= now:
+            self.session_due(session, now)
+            session = self.sessions.get(client_id)
         if session is not None and session.connection is not None:
             text = "another connection has taken over this client identifier"
             closing.close(session.connection, reasons.SESSION_TAKEN_OVER, text, now)  # [MQTT-3.1.4-3]
@@ -107,7 +110,9 @@ class Node:
         session.username = connection.username
         session.expiry_interval = expiry_interval
         session.expires_at = 0.0
-        session.will = None  # a delayed will is off when the client is back [MQTT-3.1.3-9]
+        if session.will is not None:  # a delayed will is off when the client is back [MQTT-3.1.3-9]
+            self.release(session.will.size)
+            session.will = None
         connection.session = session
         connection.state = CONNECTED
         stats = self.stats
@@ -150,7 +155,7 @@ class Node:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
         self.sessions.pop(session.client_id, None)
         for subscription in session.subscriptions.values():
-            self.router.unsubscribe(subscription)
+            self.unsubscribe(subscription)
         session.subscriptions.clear()
         for delivery in session.give_up_shared(True):
             if delivery.group is not None and delivery.group.members:
@@ -202,9 +207,24 @@ class Node:
         return not route.empty
 
     def publish_will(self, will: Message, now: float) -> None:
+        self.release(will.size)
         if will.expires:  # until now a lifetime, not a time
             will.expires += now
         self.publish(will)
+
+    def hold(self, size: int) -> bool:
+        """Count bytes that a client makes the node keep; False: the node's budget is used up."""
+        if self.stats.held + size > self.limits.node_bytes:
+            return False
+        self.stats.held += size
+        return True
+
+    def release(self, size: int) -> None:
+        self.stats.held -= size
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self.release(subscription.size)
+        self.router.unsubscribe(subscription)
 
     def retain(self, message: Message) -> bool:
         """Keep the topic's last message; False: no room, counted."""

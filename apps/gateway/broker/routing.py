@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Delivery, Message, head, identifier_properties
@@ -27,6 +27,9 @@ class Target:
         self.local = local  # False: not to be sent its own messages
         self.retain_as_published = as_published
         self.identifiers = identifiers  # encoded properties
+
+
+CACHED_LENGTH: Final = 512  # characters; routes of longer topics are made for each message
 
 
 class Route:
@@ -108,10 +111,15 @@ class Router:
     # Routes --------------------------------------------------------------------------------------
 
     def route(self, topic: str) -> Route:
-        route = self._routes.get(topic)
-        if route is not None and route.generation == self.generation:
+        """The current route of a topic."""
+        if len(topic) > CACHED_LENGTH:  # the cache is bounded in bytes, too
+            route = self._resolve(topic)
+            route.generation = -1
             return route
-        if route is None and len(self._routes) >= self._capacity:
+        known = self._routes.get(topic)
+        if known is not None and known.generation == self.generation:
+            return known
+        if known is None and len(self._routes) >= self._capacity:
             for old in self._routes.values():
                 old.generation = -1
             self._routes.clear()

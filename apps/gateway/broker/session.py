@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from apps.gateway.broker import limits as lim
 from apps.gateway.broker import stats as st
-from apps.gateway.broker.messages import Delivery, Message
+from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Subscription:
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier  # 0 = none
+
+    @property
+    def size(self) -> int:
+        """Bytes to count against the node's budget."""
+        return len(self.filter) + len(self.share) + OVERHEAD
 
     @property
     def full_filter(self) -> str:

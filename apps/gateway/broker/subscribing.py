@@ -89,6 +89,9 @@ def _subscribe(connection: Connection, subscribe: packets.Subscribe, decisions: 
         subscription = Subscription(
             session, filter, share, decision, wanted.no_local, wanted.retain_as_published, identifier
         )
+        if not existed and not connection.node.hold(subscription.size):
+            decisions[index] = reasons.QUOTA_EXCEEDED
+            continue
         session.subscriptions[wanted.filter] = subscription
         connection.node.router.subscribe(subscription)
         fresh.append((subscription, wanted, existed))
@@ -122,6 +125,6 @@ def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
         if subscription is None:
             answer.append(reasons.NO_SUBSCRIPTION_EXISTED)
             continue
-        connection.node.router.unsubscribe(subscription)
+        connection.node.unsubscribe(subscription)
         answer.append(reasons.SUCCESS)
     connection.write(codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level))
