@@ -1,4 +1,4 @@
-"""HTTP as an ASGI application. routing.py puts MQTT and MQTT over WebSocket beside it, once there is a node."""
+"""HTTP as an ASGI application; routing.py puts MQTT, over TCP and over WebSocket, beside it."""
 
 from __future__ import annotations
 

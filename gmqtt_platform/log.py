@@ -39,5 +39,9 @@ def logging_config(conf: LogConf) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": conf.format}},
         "root": {"handlers": ["stderr"], "level": conf.level.upper()},
         # Django's own handlers (console in DEBUG, mail to admins) give way to the root's.
-        "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server")},
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            "django.server": {"handlers": [], "propagate": True},
+            "daphne": {"level": "WARNING"},  # at info it tells of options that the node does not use
+        },
     }

@@ -51,12 +51,10 @@ def test_client_certificates_need_a_ca(certificate: tuple[Path, Path]) -> None:
     error = refusal({"GMQTT_LISTENERS__TLS_CLIENT_AUTH": "required"})
     assert error.key == "listeners.tls_client_ca"
     assert 'tls_client_auth = "required"' in error.allowed
-    load(
-        {
-            "GMQTT_LISTENERS__TLS_CLIENT_AUTH": "optional",
-            "GMQTT_LISTENERS__TLS_CLIENT_CA": str(certificate[0]),
-        }
-    )
+    cert, key = certificate
+    asked = {"GMQTT_LISTENERS__TLS_CLIENT_AUTH": "optional"}
+    load(asked | {"GMQTT_LISTENERS__TLS_CLIENT_CA": str(cert)})
+    assert refusal(asked | {"GMQTT_LISTENERS__TLS_CLIENT_CA": str(key)}).allowed == "PEM certificates"
 
 
 def test_the_proxy_protocol_needs_a_trusted_peer() -> None:
