@@ -21,7 +21,7 @@ class ClientFacts:
 
 @dataclass(frozen=True, slots=True)
 class CredentialFacts:
-    """A credential whose `valid_until` had not passed when it was read. `kind` says which fields are filled."""
+    """A credential that was valid when it was read. `kind` says which fields are filled."""
 
     id: int
     kind: str  # secret | password | x509 | jwt

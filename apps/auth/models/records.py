@@ -1,4 +1,4 @@
-"""What was refused. What operators and services changed is in the audit trail (django-auditlog's LogEntry)."""
+"""What was refused. What operators and services changed is in the audit trail (django-auditlog)."""
 
 from __future__ import annotations
 

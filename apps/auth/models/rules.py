@@ -31,7 +31,7 @@ class AclRule(models.Model):
     filter = models.CharField(
         max_length=1024,
         validators=[rule_filter],
-        help_text="Topic filter; ${clientid}, ${username}, ${cert.cn} and ${group} stand for the client's own.",
+        help_text="Topic filter; may hold ${clientid}, ${username}, ${cert.cn}, ${group}.",
     )
     client = models.ForeignKey(
         Client, models.CASCADE, related_name="rules", null=True, blank=True, db_index=False
@@ -94,7 +94,7 @@ class Ban(models.Model):
     value = models.CharField(
         max_length=256,
         validators=[plain_text],
-        help_text="An address or network as 10.0.0.0/8 or 2001:db8::1; in a pattern * is any text, ? one character.",
+        help_text="Address or network: 10.0.0.0/8, 2001:db8::1. Pattern: * is any text, ? one character.",
     )
     until = models.DateTimeField(null=True, blank=True, help_text="Empty: for good.")
     reason = models.CharField(max_length=256, blank=True)
