@@ -53,8 +53,7 @@ bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)
 
 clean:
-	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info *.so
-	find apps -name '*.so' -delete
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find apps gmqtt_platform tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The virtual environment. Each stamp is as new as the requirements that it installed, so that pip runs
