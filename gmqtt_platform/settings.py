@@ -32,8 +32,10 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_filters",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "channels",
     "guardian",
+    "auditlog",
     "apps.gateway",
     "apps.auth",
     "apps.console",
@@ -89,6 +91,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "guardian.backends.ObjectPermissionBackend",
 ]
+AUDITLOG_STORE_JSON_CHANGES = True  # before and after as they are, not as text
 ANONYMOUS_USER_NAME = None  # guardian's user for visitors: nobody here may do anything without logging in
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
