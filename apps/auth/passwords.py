@@ -1,0 +1,187 @@
+"""Secrets: how they are made, kept and compared.
+
+Two kinds are told apart by their shape alone. A secret that this platform generated starts with `gmq_` and
+carries 256 random bits: one salted SHA-256 keeps it safe. Everything else was chosen by a human and goes
+through Django's slow hashers, in a bounded thread pool. Which of the two happens depends only on what the
+client sent, never on whether its user name exists, so the time it takes tells a stranger nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.contrib.auth.hashers import check_password, make_password
+
+from apps.auth.caches import Cache
+
+PREFIX = "gmq_"
+_GENERATED = re.compile(rb"gmq_[A-Za-z0-9_-]{43}")
+_SHA256 = "sha256$"
+_SCRAM = "SCRAM-SHA-256$"
+SCRAM_ITERATIONS = 4096  # what RFC 7677 asks for at least; a generated secret needs no more
+
+
+class Busy(Exception):
+    """Too many passwords wait to be checked; the client should try again later."""
+
+
+def generate() -> str:
+    """A new secret: 47 characters, 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def looks_generated(secret: str | bytes) -> bool:
+    """Has `secret` the shape that `generate` gives? A password of a human must not have it."""
+    raw = secret.encode() if isinstance(secret, str) else secret
+    return _GENERATED.fullmatch(raw) is not None
+
+
+def encode_generated(secret: str) -> str:
+    """`sha256$salt$hex` of a generated secret. ValueError for any other one: it would be too easy to guess."""
+    if not looks_generated(secret):
+        raise ValueError("only a generated secret may be kept as one SHA-256")
+    salt = secrets.token_hex(16)
+    return f"{_SHA256}{salt}${hashlib.sha256((salt + secret).encode()).hexdigest()}"
+
+
+def encode_password(password: str) -> str:
+    """`password` by Django's preferred hasher. Slow on purpose: not for an event loop."""
+    if looks_generated(password):
+        raise ValueError("a password may not look like a generated secret")
+    return make_password(password)
+
+
+def verify_generated(secret: bytes, encoded: Iterable[str]) -> bool:
+    """Is `secret` one of the generated ones in `encoded`? Costs the same for none of them as for one."""
+    found = False
+    compared = False
+    for each in encoded:
+        if each.startswith(_SHA256):
+            compared = True
+            found |= _matches(secret, each)
+    if not compared:
+        _matches(secret, _NOBODY)
+    return found
+
+
+_NOBODY = f"{_SHA256}{'0' * 32}${'0' * 64}"
+
+
+def _matches(secret: bytes, encoded: str) -> bool:
+    _, salt, digest = encoded.split("$")
+    return hmac.compare_digest(hashlib.sha256(salt.encode() + secret).hexdigest(), digest)
+
+
+# ---------------------------------------------------------------- human passwords
+
+
+class Passwords:
+    """Checks human passwords off the event loop, at most `threads` at once and `waiting` behind them.
+
+    What was right is remembered for `ttl` seconds as a keyed digest, so a device that comes back costs
+    microseconds; so is what was wrong, so a device with a stale password does not keep a core busy.
+    """
+
+    def __init__(self, threads: int = 1, waiting: int = 256, size: int = 20_000, ttl: float = 300.0) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._limit = threads + waiting
+        self._running = 0
+        self._key = os.urandom(32)
+        self._known: Cache[bytes, bool] = Cache(size, ttl)
+
+    async def verify(self, password: bytes, encoded: Iterable[str]) -> bool:
+        """Is `password` one of `encoded` (Django's format)? `Busy` when too many wait."""
+        slow = [each for each in encoded if not each.startswith((_SHA256, _SCRAM))]
+        digest = self._digest(password, slow)
+        known = self._known.get(digest)
+        if known is not None:
+            return known
+        if self._running >= self._limit:
+            raise Busy
+        self._running += 1
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._pool, _check, password, slow)
+        finally:
+            self._running -= 1
+        self._known.put(digest, found)
+        return found
+
+    def _digest(self, password: bytes, encoded: list[str]) -> bytes:
+        digest = hashlib.blake2b("\n".join(encoded).encode(), key=self._key, digest_size=32)
+        digest.update(b"\0" + password)
+        return digest.digest()
+
+    @property
+    def running(self) -> int:
+        """Checks that run or wait."""
+        return self._running
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _check(password: bytes, encoded: list[str]) -> bool:
+    text = password.decode(errors="surrogateescape")
+    if text.isprintable() or text.isascii():
+        found = [check_password(text, each) for each in encoded or [_nobody()]]
+        return bool(encoded) and any(found)
+    return False
+
+
+@lru_cache(maxsize=1)
+def _nobody() -> str:
+    """A hash of nothing that anyone can send: what an unknown user is checked against."""
+    return make_password(secrets.token_hex(32))
+
+
+# ---------------------------------------------------------------- SCRAM (RFC 5802, RFC 7677)
+
+
+@dataclass(frozen=True)
+class ScramKeys:
+    """What a server keeps of a secret so that it can take part in a SCRAM-SHA-256 exchange."""
+
+    iterations: int
+    salt: bytes
+    stored_key: bytes
+    server_key: bytes
+
+
+def encode_scram(secret: str, iterations: int = SCRAM_ITERATIONS) -> str:
+    """`SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803, in base64). About 2 ms at 4096."""
+    salt = os.urandom(16)
+    keys = scram_keys(secret.encode(), salt, iterations)
+    salted, stored, server = (base64.b64encode(b).decode() for b in (salt, keys.stored_key, keys.server_key))
+    return f"{_SCRAM}{iterations}:{salted}${stored}:{server}"
+
+
+def scram_keys(secret: bytes, salt: bytes, iterations: int) -> ScramKeys:
+    salted = hashlib.pbkdf2_hmac("sha256", secret, salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    return ScramKeys(iterations, salt, hashlib.sha256(client_key).digest(), server_key)
+
+
+def decode_scram(encoded: str) -> ScramKeys | None:
+    """The keys in what `encode_scram` gave; None for anything else."""
+    if not encoded.startswith(_SCRAM):
+        return None
+    try:
+        _, head, keys = encoded.split("$")
+        iterations, _, salt = head.partition(":")
+        stored, _, server = keys.partition(":")
+        decoded = [base64.b64decode(part, validate=True) for part in (salt, stored, server)]
+        return ScramKeys(int(iterations), *decoded)
+    except (ValueError, binascii.Error):
+        return None
