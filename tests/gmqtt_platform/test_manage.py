@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,20 @@ def test_first_start(manage: Manage, tmp_path: Path) -> None:
 
     assert sorted(path.name for path in data.iterdir()) == ["db.sqlite3", "secret_key"]
     assert (data / "secret_key").read_text() == secret
+
+
+@pytest.mark.parametrize(
+    ("environ", "hosts", "secure"),
+    [
+        ({}, "['localhost', '127.0.0.1', '[::1]', '127.0.0.1']", False),
+        ({"GMQTT_LISTENERS__HTTP": ""}, "['localhost', '127.0.0.1', '[::1]']", True),
+        ({"GMQTT_LISTENERS__HTTP": "gw.example.com:80"}, "[..., 'gw.example.com']", False),
+        ({"GMQTT_LISTENERS__HTTP": "[2001:db8::1]:80"}, "[..., '[2001:db8::1]']", False),
+        ({"GMQTT_LISTENERS__HTTP": "0.0.0.0:80"}, f"[..., '{socket.gethostname()}']", False),
+    ],
+)
+def test_who_may_ask_for_the_admin(manage: Manage, environ: dict[str, str], hosts: str, secure: bool) -> None:
+    script = "from django.conf import settings as s; print(s.ALLOWED_HOSTS, s.SESSION_COOKIE_SECURE)"
+    done = manage("shell", "--no-imports", "-c", script, GMQTT_AUTH__ALLOW_ANONYMOUS="true", **environ)
+    expected = hosts.replace("...", "'localhost', '127.0.0.1', '[::1]'")
+    assert done.stdout == f"{expected} {secure}\n"
