@@ -33,69 +33,82 @@ from zope.interface import implementer  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
-Receive = Callable[[], Awaitable[Any]]
-
 INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its consumer before we stop reading
+EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
 
 
 @implementer(IPushProducer)
 class _Flow:
-    """Backpressure of one WebSocket, both ways: daphne itself buffers without bound."""
+    """What waits between one WebSocket and its consumer, both ways; daphne itself buffers without bound.
 
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self._writable = asyncio.Event()
-        self._writable.set()
+    It stands in for daphne's `asyncio.Queue`, too, which costs 3 KB a connection.
+    """
+
+    __slots__ = ("_events", "_getter", "_paused", "_resumed", "_transport", "_waiting")
+
+    def __init__(self) -> None:
+        self._transport: Any = None
+        self._events: list[dict[str, Any]] = []
+        self._getter: asyncio.Future[None] | None = None
+        self._resumed: asyncio.Future[None] | None = None  # while the client reads too slowly
         self._waiting = 0  # bytes the application has not received
         self._paused = False
+
+    def open(self, transport: Any) -> None:
+        """The handshake is done: watch the transport."""
+        self._transport = transport
         transport.unregisterProducer()  # the HTTP channel's, which stops reading when writing stalls
         transport.registerProducer(self, True)
 
     def pauseProducing(self) -> None:
-        self._writable.clear()
+        if self._resumed is None:
+            self._resumed = asyncio.get_running_loop().create_future()
 
     def resumeProducing(self) -> None:
-        self._writable.set()
+        if self._resumed is not None:
+            self._resumed.set_result(None)
+            self._resumed = None
 
     def stopProducing(self) -> None:
-        self._writable.set()
+        self.resumeProducing()
 
     async def writable(self) -> None:
-        await self._writable.wait()
+        while self._resumed is not None:
+            await asyncio.shield(self._resumed)
 
-    def arrived(self, size: int) -> None:
-        self._waiting += size
-        if self._waiting > INBOUND_MARK and not self._paused:
+    def put_nowait(self, event: dict[str, Any]) -> None:
+        """An event for the application; above INBOUND_MARK bytes of them the client is not read."""
+        self._events.append(event)
+        self._waiting += _size(event)
+        if self._waiting > INBOUND_MARK and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pauseProducing()
+        if self._getter is not None and not self._getter.done():
+            self._getter.set_result(None)
 
-    def taken(self, size: int) -> None:
-        self._waiting -= size
+    async def get(self) -> dict[str, Any]:
+        while not self._events:
+            self._getter = asyncio.get_running_loop().create_future()
+            await self._getter
+        event = self._events.pop(0)
+        self._waiting -= _size(event)
         if self._paused and self._waiting <= INBOUND_MARK // 2:
             self._paused = False
             self._transport.resumeProducing()
+        return event
+
+
+def _size(event: dict[str, Any]) -> int:
+    return EVENT_OVERHEAD + len(event.get("bytes") or event.get("text") or b"")
 
 
 class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
     flow: _Flow | None = None
 
     def onOpen(self) -> None:
-        self.flow = _Flow(self.transport)
-        super().onOpen()
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.flow is not None:
-            self.flow.arrived(len(payload))
-        super().onMessage(payload, isBinary)
-
-
-async def _metered(protocol: FlowControlledWebSocket, receive: Receive) -> Any:
-    """`receive`, telling the WebSocket how much the application has taken."""
-    event = await receive()
-    if event["type"] == "websocket.receive" and protocol.flow is not None:
-        data = event.get("bytes")
-        protocol.flow.taken(len(data if data is not None else event["text"].encode()))
-    return event
+            self.flow.open(self.transport)
+        super().onOpen()
 
 
 @dataclass
@@ -119,9 +132,8 @@ class GatewayServer(Server):  # type: ignore[misc]
         max_message_size: int,
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown."""
-        self._asgi = application
         super().__init__(
-            self._application,
+            application,
             endpoints=["sockets opened by us"],  # daphne insists on one; `_open` below opens them
             signal_handlers=False,
             ping_interval=30,
@@ -183,16 +195,15 @@ class GatewayServer(Server):  # type: ignore[misc]
         self.stop()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        if scope["type"] == "websocket":
-            scope["scheme"] = "wss" if ISSLTransport.providedBy(protocol.transport) else "ws"
-            scope["gmqtt.protocol"] = protocol
-        return super().create_application(protocol, scope)
-
-    async def _application(self, scope: dict[str, Any], receive: Receive, send: Any) -> None:
-        protocol = scope.pop("gmqtt.protocol", None)
-        if protocol is not None:
-            receive = partial(_metered, protocol, receive)
-        await self._asgi(scope, receive, send)
+        """As daphne's, but that WebSockets get bounded buffers and know whether they are secure."""
+        if scope["type"] != "websocket":
+            return super().create_application(protocol, scope)
+        scope["scheme"] = "wss" if ISSLTransport.providedBy(protocol.transport) else "ws"
+        scope["asgi"] = {"version": "3.0"}
+        protocol.flow = _Flow()
+        instance = self.application(scope, protocol.flow.get, partial(self.handle_reply, protocol))
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(instance)
+        return protocol.flow
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         flow = getattr(protocol, "flow", None)
