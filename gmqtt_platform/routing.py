@@ -11,17 +11,19 @@ from django.urls import re_path
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
+from gmqtt_platform.conf import ListenersConf
 
 
-def application(runtime: Runtime, websocket_path: str) -> Any:
+def application(runtime: Runtime, listeners: ListenersConf) -> Any:
     """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT."""
-    path = rf"^{re.escape(websocket_path.lstrip('/'))}/?$"
+    path = rf"^{re.escape(listeners.websocket_path.lstrip('/'))}/?$"
+    required = listeners.tls_client_auth == "required"
     return ProtocolTypeRouter(
         {
             "http": http,
             "websocket": URLRouter(
                 [
-                    re_path(path, WebSocketConsumer.as_asgi(runtime=runtime)),
+                    re_path(path, WebSocketConsumer.as_asgi(runtime=runtime, certificate_required=required)),
                     re_path("", refuse_websocket),
                 ]
             ),

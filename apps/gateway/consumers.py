@@ -17,6 +17,7 @@ from channels.consumer import AsyncConsumer
 from apps.gateway.broker.connection import Connection
 from apps.gateway.broker.ports import Peer
 from apps.gateway.net.settle import settle
+from apps.gateway.net.tls import common_name
 from apps.gateway.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -53,20 +54,23 @@ class MqttConsumer(AsyncConsumer):
 class WebSocketConsumer(AsyncConsumer):
     """One MQTT client on a WebSocket (section 6)."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, certificate_required: bool = False) -> None:
         self.runtime = runtime
+        self.certificate_required = certificate_required  # on secure WebSockets
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         offered = scope.get("subprotocols", [])
         chosen = next((name for name in offered if name in SUBPROTOCOLS), None)
-        if chosen is None:  # [MQTT-6.0.0-3]
+        peer = _peer(scope)
+        uncertified = self.certificate_required and peer.transport == "wss" and not peer.tls_subject
+        if chosen is None or uncertified:  # [MQTT-6.0.0-3]
             await send({"type": "websocket.close"})
             return
         await send({"type": "websocket.accept", "subprotocol": chosen})
         runtime = self.runtime
         link = _WebSocketLink(send, runtime.now)
-        connection = Connection(runtime.node, link, _peer(scope), runtime.now())
+        connection = Connection(runtime.node, link, peer, runtime.now())
         link.connection = connection
         runtime.node.opened(connection)
         try:
@@ -98,7 +102,9 @@ class WebSocketConsumer(AsyncConsumer):
 
 def _peer(scope: dict[str, Any]) -> Peer:
     client = scope.get("client") or ("", 0)
-    return Peer(client[0], client[1], "wss" if scope.get("scheme") == "wss" else "ws")
+    subject = scope.get("extensions", {}).get("tls", {}).get("client_cert_name") or ""
+    scheme = "wss" if scope.get("scheme") == "wss" else "ws"
+    return Peer(client[0], client[1], scheme, subject, common_name(subject))
 
 
 class _WebSocketLink:

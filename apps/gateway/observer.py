@@ -15,7 +15,9 @@ class LogObserver:
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("client %r connected from %s:%d (%s)", client_id, peer.address, peer.port, peer.transport)
+            logger.debug(
+                "client %r connected from %s:%d (%s)", client_id, peer.address, peer.port, peer.transport
+            )
 
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         if logger.isEnabledFor(logging.DEBUG):

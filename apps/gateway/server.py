@@ -118,6 +118,7 @@ class HttpListener:
     socket: socket.socket
     cert: Path | None = None
     key: Path | None = None
+    client_ca: Path | None = None  # clients are asked for a certificate of this CA's; they need not have one
 
 
 class GatewayServer(Server):  # type: ignore[misc]
@@ -148,6 +149,7 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._http = http
         self._start = start
         self._stop = stop
+        self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     def _open(self) -> None:
@@ -161,10 +163,11 @@ class GatewayServer(Server):  # type: ignore[misc]
         for listener in self._http:
             factory: Any = self.http_factory
             if listener.cert is not None and listener.key is not None:
-                factory = TLSMemoryBIOFactory(_context_factory(listener.cert, listener.key), False, factory)
+                options = _certificate_options(listener.cert, listener.key, listener.client_ca)
+                factory = TLSMemoryBIOFactory(options, False, factory)
             port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
             self.listeners.append(port)
-        loop.create_task(self._begin())
+        self._starting = loop.create_task(self._begin())
 
     async def _begin(self) -> None:
         try:
@@ -198,7 +201,13 @@ class GatewayServer(Server):  # type: ignore[misc]
         """As daphne's, but that WebSockets get bounded buffers and know whether they are secure."""
         if scope["type"] != "websocket":
             return super().create_application(protocol, scope)
-        scope["scheme"] = "wss" if ISSLTransport.providedBy(protocol.transport) else "ws"
+        scope["scheme"] = "ws"
+        if ISSLTransport.providedBy(protocol.transport):
+            scope["scheme"] = "wss"
+            certificate = protocol.transport.getPeerCertificate()
+            if certificate is not None:  # the key is that of ASGI's TLS extension
+                name = certificate.to_cryptography().subject.rfc4514_string()
+                scope["extensions"] = {"tls": {"client_cert_name": name}}
         scope["asgi"] = {"version": "3.0"}
         protocol.flow = _Flow()
         instance = self.application(scope, protocol.flow.get, partial(self.handle_reply, protocol))
@@ -212,11 +221,21 @@ class GatewayServer(Server):  # type: ignore[misc]
         await super().handle_reply(protocol, message)
 
 
-def _context_factory(cert: Path, key: Path) -> CertificateOptions:
+def _certificate_options(cert: Path, key: Path, client_ca: Path | None) -> CertificateOptions:
     """TLS 1.2 or newer (Twisted's default), with the chain that stands in `cert`."""
     chain = x509.load_pem_x509_certificates(cert.read_bytes())
     return CertificateOptions(
         privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, key.read_bytes()),
         certificate=crypto.X509.from_cryptography(chain[0]),
         extraCertChain=[crypto.X509.from_cryptography(each) for each in chain[1:]],
+        verify=client_ca is not None,
+        requireCertificate=False,
+        caCerts=_authorities(client_ca) if client_ca is not None else None,
     )
+
+
+def _authorities(client_ca: Path) -> list[crypto.X509]:
+    return [
+        crypto.X509.from_cryptography(each)
+        for each in x509.load_pem_x509_certificates(client_ca.read_bytes())
+    ]

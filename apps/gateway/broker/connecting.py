@@ -83,7 +83,9 @@ def on_reauthenticate(connection: Connection, packet: Packet, now: float) -> Non
 
 
 def _same_method(connection: Connection, auth: packets.Auth) -> None:
-    if props.string(auth.properties, props.AUTHENTICATION_METHOD) != connection.auth_method:  # [MQTT-4.12.0-5]
+    if (
+        props.string(auth.properties, props.AUTHENTICATION_METHOD) != connection.auth_method
+    ):  # [MQTT-4.12.0-5]
         raise ProtocolError("another authentication method")
 
 
@@ -169,7 +171,12 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
 
 
 def _offer(
-    connection: Connection, connect: packets.Connect, verdict: Verdict, shortened: bool, expiry: int, keepalive: int
+    connection: Connection,
+    connect: packets.Connect,
+    verdict: Verdict,
+    shortened: bool,
+    expiry: int,
+    keepalive: int,
 ) -> Properties:
     """What CONNACK tells a 5.0 client (section 3.2.2.3)."""
     limits = connection.limits

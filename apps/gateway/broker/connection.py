@@ -210,7 +210,9 @@ class Connection(Outbound):
                         if qos_bits == 0 and permit.grant & ports.QOS_0:
                             if permit is not run:
                                 if run is not None:
-                                    self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
+                                    self._forward(
+                                        run, data[run_start:pos], run_count, run_largest, run_payload
+                                    )
                                 run = permit
                                 run_start = pos
                                 run_count = 0

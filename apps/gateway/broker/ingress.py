@@ -147,7 +147,10 @@ def _answer(connection: Connection, packet: packets.Publish, reason: int) -> Non
     kind = pt.PUBACK if packet.qos == 1 else pt.PUBREC
     if connection.level == pt.MQTT_5 and reason:
         connection.write(
-            (kind << 4).to_bytes(1, "big") + b"\x03" + PACKET_IDS[packet.packet_id] + reason.to_bytes(1, "big")
+            (kind << 4).to_bytes(1, "big")
+            + b"\x03"
+            + PACKET_IDS[packet.packet_id]
+            + reason.to_bytes(1, "big")
         )
     else:
         connection.reply((kind << 4).to_bytes(1, "big") + b"\x02", packet.packet_id)

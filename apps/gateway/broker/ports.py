@@ -140,7 +140,7 @@ class Observer(Protocol):
         """A CONNECT was refused."""
 
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None:
-        """The ACL said no; `action` is publish or subscribe. Once per topic and connection, not per message."""
+        """The ACL said no to `action` (publish or subscribe); told once per topic and connection."""
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         """Messages to `client_id` were dropped; the reasons are `stats.DROP_REASONS`."""

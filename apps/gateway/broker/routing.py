@@ -21,7 +21,9 @@ class Target:
 
     __slots__ = ("identifiers", "local", "qos", "retain_as_published", "session")
 
-    def __init__(self, session: Session, qos: int, local: bool, as_published: bool, identifiers: bytes) -> None:
+    def __init__(
+        self, session: Session, qos: int, local: bool, as_published: bool, identifiers: bytes
+    ) -> None:
         self.session = session
         self.qos = qos  # the highest that was granted
         self.local = local  # False: not to be sent its own messages
@@ -203,7 +205,14 @@ class Router:
         member.session.deliver(copy)
 
     def forward(
-        self, route: Route, packets: bytes, count: int, largest: int, payload_bytes: int, level: int, origin: str
+        self,
+        route: Route,
+        packets: bytes,
+        count: int,
+        largest: int,
+        payload_bytes: int,
+        level: int,
+        origin: str,
     ) -> None:
         """Hand a run of `count` QoS 0 PUBLISH packets of one topic on as they came.
 

@@ -187,9 +187,7 @@ class Session:
         if queue is None or connection is None:
             return
         while (
-            queue
-            and not connection.congested
-            and len(self.unacked) + len(self.released) < connection.window
+            queue and not connection.congested and len(self.unacked) + len(self.released) < connection.window
         ):
             delivery = queue.popleft()
             if delivery.message.expires and delivery.message.expires <= now:

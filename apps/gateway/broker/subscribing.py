@@ -65,12 +65,14 @@ def subscribe_allowed(
     connection.resume(now)
 
 
-def _subscribe(connection: Connection, subscribe: packets.Subscribe, decisions: list[int], now: float) -> None:
+def _subscribe(
+    connection: Connection, subscribe: packets.Subscribe, decisions: list[int], now: float
+) -> None:
     session = connection.session
     if session is None:
         return
     refused = 0x80  # the one failure code of 3.1.1
-    if connection.level == pt.MQTT_3_1 and any([decision >= refused for decision in decisions]):
+    if connection.level == pt.MQTT_3_1 and max(decisions) >= refused:
         raise ProtocolError("subscription refused")  # its SUBACK has no code for it
     identifiers = props.subscription_identifiers(subscribe.properties)
     identifier = identifiers[0] if identifiers else 0

@@ -120,5 +120,5 @@ class Auth:
 
 
 Packet: TypeAlias = (
-    "Connect | Connack | Publish | Ack | Subscribe | Suback | Unsubscribe | Unsuback | Ping | Disconnect | Auth"
+    Connect | Connack | Publish | Ack | Subscribe | Suback | Unsubscribe | Unsuback | Ping | Disconnect | Auth
 )

@@ -82,7 +82,17 @@ _TABLE: Final[dict[int, tuple[int, tuple[int, ...]]]] = {
     RETAIN_AVAILABLE: (_FLAG, (pt.CONNACK,)),
     USER_PROPERTY: (
         _PAIR,
-        (pt.CONNECT, pt.CONNACK, pt.PUBLISH, WILL, *_ACKS, pt.SUBSCRIBE, pt.UNSUBSCRIBE, pt.DISCONNECT, pt.AUTH),
+        (
+            pt.CONNECT,
+            pt.CONNACK,
+            pt.PUBLISH,
+            WILL,
+            *_ACKS,
+            pt.SUBSCRIBE,
+            pt.UNSUBSCRIBE,
+            pt.DISCONNECT,
+            pt.AUTH,
+        ),
     ),
     MAXIMUM_PACKET_SIZE: (_U32_POSITIVE, (pt.CONNECT, pt.CONNACK)),
     WILDCARD_SUBSCRIPTION_AVAILABLE: (_FLAG, (pt.CONNACK,)),

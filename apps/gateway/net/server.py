@@ -157,11 +157,11 @@ class MqttServer:
         for server in self._servers:
             server.close()
 
-    async def drain(self, timeout: float) -> None:
-        """Wait until the streams have closed; after `timeout` seconds, cut those that have not."""
+    async def drain(self, patience: float) -> None:
+        """Wait until the streams have closed; after `patience` seconds, cut those that have not."""
         if self._streams:
             self._empty = self.loop.create_future()
-            await asyncio.wait({self._empty}, timeout=timeout)
+            await asyncio.wait({self._empty}, timeout=patience)
         for stream in list(self._streams):
             stream.abort()
         for task in list(self._tasks):

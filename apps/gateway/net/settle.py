@@ -63,7 +63,11 @@ async def _authenticate(
 ) -> None:
     try:
         answer = await _ask(connection, authenticator, request, data)
-        if isinstance(answer, Verdict) and answer.acl is not None and not await _will_allowed(connection, answer.acl):
+        if (
+            isinstance(answer, Verdict)
+            and answer.acl is not None
+            and not await _will_allowed(connection, answer.acl)
+        ):
             answer = Verdict(reasons.NOT_AUTHORIZED, reason_string="the will may not be published")
     except Exception:
         logger.exception("authentication of client %r failed", request.client_id)

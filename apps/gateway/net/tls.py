@@ -31,6 +31,13 @@ def subject(ssl_object: Any) -> tuple[str, str]:
     raw = ssl_object.getpeercert(True) if ssl_object is not None else None
     if not raw:
         return "", ""
-    name = x509.load_der_x509_certificate(raw).subject
-    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return name.rfc4514_string(), str(common[0].value) if common else ""
+    name = x509.load_der_x509_certificate(raw).subject.rfc4514_string()
+    return name, common_name(name)
+
+
+def common_name(subject: str) -> str:
+    """The common name in an RFC 4514 name; "" where it has none."""
+    if not subject:
+        return ""
+    found = x509.Name.from_rfc4514_string(subject).get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""

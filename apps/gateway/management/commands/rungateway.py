@@ -33,7 +33,7 @@ class Command(BaseCommand):
         loop = reactor._asyncioEventloop
         mqtt, http = _open(conf)
         runtime = wiring.build(conf, loop)
-        application = routing.application(runtime, conf.listeners.websocket_path)
+        application = routing.application(runtime, conf.listeners)
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
@@ -75,7 +75,10 @@ def _open(conf: Conf) -> tuple[list[Listener], list[HttpListener]]:
     ]
     if listeners.tls:
         context = tls.server_context(
-            _given(listeners.tls_cert), _given(listeners.tls_key), listeners.tls_client_ca, listeners.tls_client_auth
+            _given(listeners.tls_cert),
+            _given(listeners.tls_key),
+            listeners.tls_client_ca,
+            listeners.tls_client_auth,
         )
         for address in listeners.tls:
             bound = _bind(conf, "listeners.tls", address)
@@ -85,7 +88,8 @@ def _open(conf: Conf) -> tuple[list[Listener], list[HttpListener]]:
         http.append(HttpListener(_bind(conf, "listeners.http", listeners.http)))
     if listeners.https is not None:
         bound = _bind(conf, "listeners.https", listeners.https)
-        http.append(HttpListener(bound, listeners.tls_cert, listeners.tls_key))
+        client_ca = listeners.tls_client_ca if listeners.tls_client_auth != "none" else None
+        http.append(HttpListener(bound, listeners.tls_cert, listeners.tls_key, client_ca))
     return mqtt, http
 
 
@@ -111,7 +115,9 @@ def _bind(conf: Conf, key: str, address: Address) -> socket.socket:
             found = f"{address.host}:{address.port}, which another process is listening on"
         else:
             found = f"{address.host}:{address.port} ({error.strerror or error})"
-        raise conf.error(key, found, "an address of this machine with a free port; port 0 picks one") from None
+        raise conf.error(
+            key, found, "an address of this machine with a free port; port 0 picks one"
+        ) from None
     bound.setblocking(False)
     return bound
 
