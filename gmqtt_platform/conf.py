@@ -14,18 +14,20 @@ import socket
 import ssl
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from gmqtt_platform import confauth
+from gmqtt_platform.confauth import AuthConf
 from gmqtt_platform.confvalues import (
+    ROOT,
     Address,
     Network,
     Refused,
     Rule,
     address,
     bare_address,
-    chain,
     choice,
     flag,
     integer,
@@ -36,13 +38,12 @@ from gmqtt_platform.confvalues import (
     url,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "GMQTT_"
 
 # What each provider key can name. A new provider is one word here and its class in wiring.py.
 PROVIDERS = {
-    "auth.client": ("mock",),
-    "auth.acl": ("mock",),
+    "auth.client": confauth.CLIENT_PROVIDERS,
+    "auth.acl": confauth.ACL_PROVIDERS,
     "broker.provider": ("mock",),
     "sessions.provider": ("mock",),
     "topics.provider": ("mem",),
@@ -147,14 +148,6 @@ class LimitsConf:
 
 
 @dataclass(frozen=True, slots=True)
-class AuthConf:
-    client: tuple[str, ...] = chain(["mock"], PROVIDERS["auth.client"])
-    acl: tuple[str, ...] = chain(["mock"], PROVIDERS["auth.acl"])
-    mock: str = choice("success", ("success", "failure"))
-    allow_anonymous: bool = flag(False)
-
-
-@dataclass(frozen=True, slots=True)
 class BrokerConf:
     provider: str = choice("mock", PROVIDERS["broker.provider"])
 
@@ -199,7 +192,7 @@ TABLES: dict[str, type[Any]] = {
     "node": NodeConf,
     "listeners": ListenersConf,
     "limits": LimitsConf,
-    "auth": AuthConf,
+    **confauth.TABLES,
     "broker": BrokerConf,
     "sessions": SessionsConf,
     "topics": TopicsConf,
@@ -208,7 +201,8 @@ TABLES: dict[str, type[Any]] = {
     "log": LogConf,
 }
 RULES: dict[str, dict[str, Rule]] = {
-    table: {f.name: f.metadata["rule"] for f in fields(kind)} for table, kind in TABLES.items()
+    table: {f.name: f.metadata["rule"] for f in fields(kind) if "rule" in f.metadata}
+    for table, kind in TABLES.items()
 }
 
 
@@ -240,8 +234,12 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     values = _from_file(file)
     variables = _from_environment(environ, values)
     tables = {table: kind(**values[table]) for table, kind in TABLES.items()}
+    for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
+        parent, _, key = name.partition(".")
+        tables[parent] = replace(tables[parent], **{key: tables.pop(name)})
     conf = Conf(**tables, file=file, variables=variables)
     _check_tls(conf)
+    _check_auth(conf)
     _check_limits(conf)
     _check_anonymous(conf)
     return conf
@@ -254,18 +252,23 @@ def _from_file(file: str) -> dict[str, dict[str, object]]:
             raise ConfError(file, table, "an unknown table", ", ".join(TABLES), _nearest(table, TABLES))
         if not isinstance(keys, dict):
             raise ConfError(file, table, shown(keys), f"a table, written as [{table}]")
-        for key, raw in keys.items():
-            rule = RULES[table].get(key)
-            if rule is None:
-                known = RULES[table]
-                raise ConfError(
-                    file, f"{table}.{key}", "an unknown key", ", ".join(known), _nearest(key, known)
-                )
-            try:
-                values[table][key] = rule.read(raw)
-            except ValueError as refusal:
-                raise ConfError(file, f"{table}.{key}", _found(rule, raw, refusal), rule.allowed) from None
+        _from_table(file, table, keys, values)
     return values
+
+
+def _from_table(file: str, table: str, keys: dict[str, Any], values: dict[str, dict[str, object]]) -> None:
+    for key, raw in keys.items():
+        if f"{table}.{key}" in TABLES and isinstance(raw, dict):
+            _from_table(file, f"{table}.{key}", raw, values)
+            continue
+        rule = RULES[table].get(key)
+        if rule is None:
+            known = RULES[table]
+            raise ConfError(file, f"{table}.{key}", "an unknown key", ", ".join(known), _nearest(key, known))
+        try:
+            values[table][key] = rule.read(raw)
+        except ValueError as refusal:
+            raise ConfError(file, f"{table}.{key}", _found(rule, raw, refusal), rule.allowed) from None
 
 
 def _toml(file: str) -> dict[str, Any]:
@@ -284,7 +287,9 @@ def _toml(file: str) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str], values: dict[str, dict[str, object]]) -> dict[str, str]:
     """Put the overrides into `values`; answer "table.key" -> the variable's name."""
     variables = {}
-    names = {f"{PREFIX}{t}__{k}".upper(): (t, k) for t, rules in RULES.items() for k in rules}
+    names = {
+        f"{PREFIX}{t.replace('.', '__')}__{k}".upper(): (t, k) for t, rules in RULES.items() for k in rules
+    }
     for name in sorted(environ):
         if not name.startswith(PREFIX) or "__" not in name:
             continue
@@ -353,6 +358,12 @@ def _readable(conf: Conf, key: str, user: str) -> Path:
     except OSError as error:
         raise conf.error(f"listeners.{key}", f"{shown(str(path))} ({error.strerror})", allowed) from None
     return path
+
+
+def _check_auth(conf: Conf) -> None:
+    found = confauth.complaint(conf.auth)
+    if found is not None:
+        raise conf.error(*found)
 
 
 def _check_limits(conf: Conf) -> None:

@@ -14,10 +14,13 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -124,6 +127,16 @@ def text(default: str, parse: Callable[[str], T], allowed: str, secret: bool = F
     return _field(parse(default), Rule(str, parse_text, allowed, secret))
 
 
+def opaque(default: str) -> str:
+    """A secret: any text, never shown."""
+    return _field(default, Rule(str, str, "text", secret=True))
+
+
+def file(what: str) -> Path | None:
+    """The path of a file, relative to the project's root; "" = None, the default."""
+    return text("", lambda raw: ROOT / raw if raw else None, f'"" or the path of {what}')
+
+
 def items(default: Sequence[str], parse: Callable[[str], T], allowed: str) -> tuple[T, ...]:
     """`default` is written as the file would write it."""
     return _field(
@@ -156,7 +169,13 @@ def _each(raw: Sequence[object], parse: Callable[[str], T]) -> tuple[T, ...]:
     return tuple(values)
 
 
-# ---------------------------------------------------------------- addresses, networks, URLs
+# ---------------------------------------------------------------- names, addresses, networks, URLs
+
+
+def name(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", raw):
+        raise ValueError
+    return raw
 
 
 @dataclass(frozen=True, slots=True)

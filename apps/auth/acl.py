@@ -1,8 +1,8 @@
 """Access rules compiled for one client: what it may publish and subscribe. Pure, no Django.
 
 The first rule that matches decides. A rule matches a topic as a filter does. It matches a subscription when
-it allows and its filter covers the wanted one (every topic of the wanted filter is one of the rule's), or when
-it denies and the two overlap (some topic is in both): nobody reads a denied topic through a wide filter.
+it allows and its filter covers the wanted one (every topic of the wanted filter is one of the rule's), or
+when it denies and the two overlap (some topic is in both): nobody reads a denied topic by a wide filter.
 
 Placeholders stand for text, never for structure: a rule whose value is empty or has `/ + #` in it, or would
 begin the filter with `$`, matches nothing for that client, so a client named "+" gains nothing by its name.
@@ -97,7 +97,7 @@ class Rules:
         return PASS
 
     def explain(self, action: str, topic: str, qos: int = 0) -> Explanation:
-        """The same decision with its reasons. `action` is publish or subscribe; `topic` a name or a filter."""
+        """The same decision with its reasons. `action` is publish or subscribe, `topic` a name or filter."""
         passed: list[tuple[RuleFacts, str]] = []
         for rule in self.rules:
             if rule.action not in (action, "both"):
@@ -179,7 +179,7 @@ def overlap(one: Levels, other: Levels) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _template(filter: str) -> tuple[Levels, tuple[str, ...]]:
-    """(levels, ()) of a filter without placeholders; ((), parts) of one with, every second part a placeholder.
+    """(levels, ()) of a filter without placeholders; else ((), parts), every second part a placeholder.
 
     Most rules are shared by many clients, so is what is parsed of them.
     """

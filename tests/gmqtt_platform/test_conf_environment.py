@@ -54,7 +54,7 @@ def test_other_variables_are_nobodys_business() -> None:
         ("GMQTT_LIMITS__CONNECT_TIMEOUT", "9" * 5000, '"999', "an integer from 1 to 3600", ""),
         ("GMQTT_LISTENERS__REUSE_PORT", "yes", '"yes"', "true or false", ""),
         ("GMQTT_LOG__LEVEL", "loud", '"loud"', "debug | info", ""),
-        ("GMQTT_AUTH__ACL", "mock,rpc", '"rpc"', "one or more of: mock", ""),
+        ("GMQTT_AUTH__ACL", "mock,nobody", '"nobody"', "one or more of: mock", ""),
         ("GMQTT_AUTH__CLIENT", "", '""', "one or more of: mock", ""),
         ("GMQTT_LISTENERS__TCP", "tcp://127.0.0.1:1,nonsense", '"nonsense"', "tcp://host:port", ""),
         ("GMQTT_LISTENERS__TCPS", "", "an unknown key", "GMQTT_LISTENERS__TLS", "mean GMQTT_LISTENERS__TCP?"),

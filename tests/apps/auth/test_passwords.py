@@ -113,6 +113,24 @@ def test_scram_keys_round_trip() -> None:
     assert passwords.scram_keys(b"pencil", keys.salt, keys.iterations) == keys
 
 
+def test_two_secrets_of_a_user_may_share_a_salt() -> None:
+    old = passwords.encode_scram("old", iterations=5000)
+    one, other = passwords.decode_scram(old), passwords.decode_scram(passwords.encode_scram("new", like=old))
+    assert one is not None
+    assert other is not None
+    assert (one.salt, one.iterations) == (other.salt, other.iterations)
+    assert one.stored_key != other.stored_key
+
+
+def test_saslprep() -> None:
+    """The examples of RFC 4013, section 3."""
+    prepared = [passwords.saslprep(text) for text in ("I\u00adX", "user", "USER", "\u00aa", "\u2168")]
+    assert prepared == ["IX", "user", "USER", "a", "IX"]
+    for text in ("\u0007", "\u0627\u0031"):
+        with pytest.raises(ValueError, match="SASLprep|directions"):
+            passwords.saslprep(text)
+
+
 @pytest.mark.parametrize("bad", ["", "sha256$x$y", "SCRAM-SHA-256$x", "SCRAM-SHA-256$1:!$a:b"])
 def test_what_is_no_scram_verifier_is_none(bad: str) -> None:
     assert passwords.decode_scram(bad) is None
