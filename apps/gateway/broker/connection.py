@@ -158,8 +158,11 @@ class Connection(Outbound):
         """Handle the whole packets in `data`; the position of the first byte not consumed."""
         size = len(data)
         max_size = self.limits.max_packet_size
-        if self.state == NEW and max_size > MAX_FIRST_PACKET:
-            max_size = MAX_FIRST_PACKET
+        if self.state == NEW:
+            if data and data[0] & 0xF0 != 0x10:  # [MQTT-3.1.0-1], whether or not the rest ever comes
+                raise ProtocolError("the first packet is not CONNECT")
+            if max_size > MAX_FIRST_PACKET:
+                max_size = MAX_FIRST_PACKET
         stats = self.node.stats
         pos = 0
         packets = 0
