@@ -111,8 +111,9 @@ class Flood:
         return self._inbox.complete()
 
     def check(self) -> Faults:
-        if self._inbox.content() not in (b"", wire.PINGRESP):
-            raise Corrupt(f"a QoS 0 publisher got {self._inbox.content()[:32].hex()}")
+        answer = bytes(self._inbox.content())
+        if answer not in (b"", wire.PINGRESP):
+            raise Corrupt(f"a QoS 0 publisher got {answer[:32].hex()}")
         return Faults()
 
 

@@ -99,9 +99,8 @@ def run(flow: Flow, peer: Peer) -> Sample:
         sending = open_links(endpoint, [f"{label}-p{number}" for number in range(flow.publishers)])
         links += sending
         subscribers = [make_subscriber(flow, link, number) for number, link in enumerate(listening)]
-        publishers = [
-            make_publisher(flow, link, stream) for link, stream in zip(sending, streams(flow), strict=True)
-        ]
+        pairs = zip(sending, streams(flow), strict=True)
+        publishers = [make_publisher(flow, link, stream) for link, stream in pairs]
         return _measure(flow, peer, publishers, subscribers, deadline)
     finally:
         close_links(links)
@@ -110,7 +109,7 @@ def run(flow: Flow, peer: Peer) -> Sample:
 def _measure(
     flow: Flow,
     peer: Peer,
-    publishers: list[Flood] | list[Publisher],
+    publishers: Sequence[Flood | Publisher],
     subscribers: list[Subscriber],
     deadline: float,
 ) -> Sample:
@@ -136,7 +135,7 @@ def _measure(
 
 
 def _verify(
-    flow: Flow, sample: Sample, publishers: list[Flood] | list[Publisher], subscribers: list[Subscriber]
+    flow: Flow, sample: Sample, publishers: Sequence[Flood | Publisher], subscribers: list[Subscriber]
 ) -> None:
     """Fill in faults and latency; the latter to the PUBACK where nobody subscribes."""
     layout, latencies = flow.layout, []
@@ -188,7 +187,7 @@ def subscribe(link: Link, filters: list[str], qos: int) -> None:
 
 
 def idle_subscribers(count: int, endpoint: Endpoint, label: str) -> list[Link]:
-    """Clients holding ``count`` subscriptions around the topics in use: siblings, ``+`` and ``#`` among them."""
+    """Clients holding ``count`` subscriptions around the topics in use, ``+`` and ``#`` among them."""
     shapes = ["bench/+/x{}", "fleet/{}/+/state", "fleet/+/{}/#"]
     filters = [shapes[number % len(shapes)].format(number) for number in range(count)]
     links = open_links(endpoint, [f"{label}{number}" for number in range(-(-count // IDLE_PER_CLIENT))])

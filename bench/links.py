@@ -54,7 +54,7 @@ class Link:
             raise Closed(f"the broker closed the connection of {self.sock.getsockname()}")
         if self._frames is None:
             return _window[:count]
-        return self._frames.feed(_scratch[:count])
+        return self._frames.feed(bytes(_window[:count]))
 
     def send_some(self, data: bytes | memoryview) -> int:
         try:
@@ -140,9 +140,7 @@ class _Opening:
 class Endpoint:
     """Where and as whom to connect."""
 
-    def __init__(
-        self, port: int, *, path: str = "", username: str = "bench", password: str = "bench"
-    ) -> None:
+    def __init__(self, port: int, username: str, password: str, *, path: str = "") -> None:
         self.host = "127.0.0.1"
         self.port = port
         self.path = path  # "" = plain TCP

@@ -43,7 +43,7 @@ class Loop:
         return True
 
     def pace(self, publishers: Sequence[Publisher], rate: float) -> list[int]:
-        """Send ``rate`` messages a second in all, evenly, one publisher after the other, then wait for the rest.
+        """Send ``rate`` messages a second in all, evenly, the publishers in turn; then wait for the rest.
 
         Returns how late each message left, in ns: what is due while the loop works leaves after it.
         """

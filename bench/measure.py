@@ -21,8 +21,8 @@ class Sample:
 
     cpu_us: float  # broker CPU per message in + out (S10: per connect; R1: per message out)
     rate: float  # messages in + out per second (S10: connects)
-    broker_busy: float  # its CPU time / wall time
-    generator_busy: float
+    broker_busy: float | None  # its CPU time / wall time; None: there is no broker (T1)
+    generator_busy: float | None
     pss: int  # bytes, at the end, all connections open
     p50_ms: float | None = None
     p99_ms: float | None = None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 START_TIMEOUT: Final = 30.0  # seconds
 STOP_TIMEOUT: Final = 10.0
 
+KINDS: Final = ("mosquitto", "node")
 USERNAME: Final = "bench"
-NODE_ENVIRONMENT: Final = {"GMQTT_LOG__LEVEL": "warning"}  # mosquitto's log_type below is its equal
+PASSWORD: Final = secrets.token_urlsafe(32)  # of this run; every client connects with it
+# The node's configuration besides its addresses: mosquitto's log_type below is the equal of this level
+NODE_ENVIRONMENT: Final = {"GMQTT_LOG__LEVEL": "warning"}
 
 
 class StartError(Exception):
@@ -31,26 +34,23 @@ class StartError(Exception):
 
 
 class Peer:
-    """A running broker. ``name`` is its label in the table, ``kind`` the program."""
+    """A running broker: the program "node" or "mosquitto", or a second one of its kind ("mosquitto#2")."""
 
-    def __init__(self, name: str, kind: str, *, websocket: bool) -> None:
+    def __init__(self, name: str, *, websocket: bool) -> None:
         self.name = name
-        self.kind = kind
+        self.kind = kind = name.partition("#")[0]
         self._directory = Path(tempfile.mkdtemp(prefix=f"bench-{kind}-"))
-        self._password = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
         try:
             port, web_port = free_ports(2)
             if kind == "mosquitto":
-                path = "/mqtt"
                 self._start_mosquitto(port, web_port if websocket else None)
             elif kind == "node":
-                path = "/mqtt"
                 self._start_node(port, web_port)
             else:
-                raise StartError(f"unknown peer {kind!r}; known: mosquitto, node")
-            self.tcp = Endpoint(port, username=USERNAME, password=self._password)
-            self.websocket = Endpoint(web_port, path=path, username=USERNAME, password=self._password)
+                raise StartError(f"unknown peer {kind!r}; known: {', '.join(KINDS)}")
+            self.tcp = Endpoint(port, USERNAME, PASSWORD)
+            self.websocket = Endpoint(web_port, USERNAME, PASSWORD, path="/mqtt")
             self._await(port)
             if websocket:
                 self._await(web_port)
@@ -80,9 +80,9 @@ class Peer:
             "allow_anonymous true",
         ]
         if web_port is not None:
-            # A WebSocket listener takes no address and binds all interfaces: only this run's password opens it.
+            # mosquitto binds a WebSocket listener to all interfaces: only this run's password opens it
             passwords = self._directory / "passwords"
-            passwords.write_text(f"{USERNAME}:{self._password}\n")
+            passwords.write_text(f"{USERNAME}:{PASSWORD}\n")
             subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, timeout=10)
             self._directory.chmod(0o755)  # started as root, mosquitto reads it as another user
             passwords.chmod(0o644)
@@ -90,10 +90,11 @@ class Peer:
             lines += [f"password_file {passwords}"]
         config = self._directory / "mosquitto.conf"
         config.write_text("\n".join(lines) + "\n")
-        self._spawn([program, "-c", str(config)], {})
+        self._spawn([program, "-c", str(config)], inherited())
 
     def _start_node(self, port: int, web_port: int) -> None:
         environment = {
+            **inherited(),
             **NODE_ENVIRONMENT,
             "GMQTT_LISTENERS__TCP": f"tcp://127.0.0.1:{port}",
             "GMQTT_LISTENERS__HTTP": f"127.0.0.1:{web_port}",
@@ -102,7 +103,7 @@ class Peer:
         manage = [sys.executable, str(ROOT / "manage.py")]
         done = subprocess.run(
             [*manage, "migrate", "--verbosity", "0"],
-            env={**os.environ, **environment},
+            env=environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -116,7 +117,7 @@ class Peer:
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                env={**os.environ, **environment},
+                env=environment,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -131,16 +132,16 @@ class Peer:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise StartError(
-                    f"{self.kind} ended with code {self._process.returncode}:\n{self.log_tail()}"
+                    f"{self.kind} ended with code {self._process.returncode}:\n{self._log_tail()}"
                 )
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 return
             time.sleep(0.05)
         raise StartError(
-            f"{self.kind} did not accept on port {port} in {START_TIMEOUT:.0f} s:\n{self.log_tail()}"
+            f"{self.kind} did not accept on port {port} in {START_TIMEOUT:.0f} s:\n{self._log_tail()}"
         )
 
-    def log_tail(self) -> str:
+    def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
             return (self._directory / "log").read_text(errors="replace")[-2000:]
         return ""
@@ -156,6 +157,15 @@ class Peer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
+def inherited() -> dict[str, str]:
+    """This environment without the caller's own configuration of a node, but for pure Python or compiled."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GMQTT_") or name == "GMQTT_PURE_PYTHON"
+    }
+
+
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -165,14 +175,12 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running(kinds: list[str], *, websocket: bool = False) -> Iterator[list[Peer]]:
-    """All the peers, up; stopped on the way out whatever happened. A kind named twice gets a number."""
+def running(names: Sequence[str], *, websocket: bool = False) -> Iterator[list[Peer]]:
+    """All the peers, up; stopped on the way out whatever happened."""
     peers: list[Peer] = []
     try:
-        for kind in kinds:
-            before = sum(peer.kind == kind for peer in peers)
-            name = f"{kind}#{before + 1}" if before else kind
-            peers.append(Peer(name, kind, websocket=websocket))
+        for name in names:
+            peers.append(Peer(name, websocket=websocket))
         yield peers
     finally:
         for peer in peers:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .wire import PUBCOMP, PUBREC, STAMP, Layout, acknowledgements
 
 Numbers = npt.NDArray[np.int64]
+Received = bytes | bytearray | memoryview
 DUP = 0x08
 
 
@@ -36,9 +37,7 @@ class Faults:
         return bool(self.lost or self.duplicated or self.reordered)
 
 
-def stamps(
-    received: bytes | bytearray | memoryview, layout: Layout, topics: Sequence[str]
-) -> tuple[Numbers, Numbers]:
+def stamps(received: Received, layout: Layout, topics: Sequence[str]) -> tuple[Numbers, Numbers]:
     """Senders and sequence numbers of the PUBLISH packets in ``received``, in order of arrival.
 
     ``topics[i]`` is what sender i publishes on. Raises Corrupt unless every byte is as it was sent;
@@ -87,7 +86,7 @@ def check_order(senders: Numbers, sequence: Numbers, expected: Sequence[int], co
     return faults
 
 
-def check_acknowledgements(received: bytes | bytearray | memoryview, first: int, count: int) -> Faults:
+def check_acknowledgements(received: Received, first: int, count: int) -> Faults:
     """Faults in the PUBACKs (or PUBRECs, or PUBCOMPs) that one publisher got [MQTT-4.6.0-2]."""
     want = acknowledgements(first, count)
     if received == want:
@@ -107,7 +106,7 @@ def check_acknowledgements(received: bytes | bytearray | memoryview, first: int,
     return Faults(lost, duplicated, reordered)
 
 
-def check_exchange(received: bytes | bytearray | memoryview, count: int) -> Faults:
+def check_exchange(received: Received, count: int) -> Faults:
     """Faults in a QoS 2 publisher's PUBRECs and PUBCOMPs, each in order among themselves."""
     if len(received) % 4:
         raise Corrupt("an unfinished acknowledgement at the end")

@@ -67,6 +67,7 @@ class Layout:
     qos: int
     topic_length: int
     payload: int
+    retain: bool = False
 
     def __post_init__(self) -> None:
         if self.payload < STAMP:
@@ -74,7 +75,7 @@ class Layout:
 
     @property
     def first_byte(self) -> int:
-        return 0x30 | self.qos << 1
+        return 0x30 | self.qos << 1 | self.retain
 
     @property
     def body(self) -> int:
@@ -103,13 +104,12 @@ class Layout:
         head = bytes([self.first_byte]) + remaining_length(self.body) + self.topic_length.to_bytes(2, "big")
         return head + bytes(self.payload_at - len(head) + STAMP) + fill
 
-    def rows(self, topic: str, sender: int, count: int, *, retain: bool = False) -> Rows:
+    def rows(self, topic: str, sender: int, count: int) -> Rows:
         """``count`` PUBLISH packets, shape (count, size): packet ids from 1 on, sequence numbers from 0."""
         raw_topic = topic.encode()
         if len(raw_topic) != self.topic_length:
             raise ValueError(f"topic {topic!r} is not {self.topic_length} bytes long")
         rows: Rows = np.tile(np.frombuffer(self.template(), np.uint8), (count, 1))
-        rows[:, 0] |= retain
         rows[:, self.topic_at : self.id_at] = np.frombuffer(raw_topic, np.uint8)
         if self.qos:
             rows[:, self.id_at : self.id_at + 2] = packet_ids(count)
@@ -152,7 +152,7 @@ class AckEncoder:
         self._size = len(row)
         self._template = row * self.BATCH
 
-    def __call__(self, high: bytes, low: bytes) -> bytearray:
+    def __call__(self, high: bytes | bytearray, low: bytes | bytearray) -> bytearray:
         count, size = len(high), self._size
         if count <= self.BATCH:
             out = bytearray(self._template[: count * size])
