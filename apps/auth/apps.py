@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class AuthConfig(AppConfig):
@@ -8,3 +11,16 @@ class AuthConfig(AppConfig):
     label = "mqtt_auth"  # plain "auth" is django.contrib.auth's
     verbose_name = "MQTT authentication"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from apps.auth import audit
+
+        audit.start()
+        post_migrate.connect(_write_roles, sender=self, dispatch_uid="mqtt_auth.roles")
+
+
+def _write_roles(using: str, **kwargs: Any) -> None:
+    """The built-in roles into the database, as Django writes its permissions."""
+    from apps.auth.services.accounts import write_builtin_roles
+
+    write_builtin_roles(using)

@@ -1,0 +1,79 @@
+"""Who may call what, as tables: permissions, the built-in roles, RPC methods, endpoints.
+
+A permission is a Django permission, so operators get theirs as Django users and groups do, service accounts
+get theirs from roles, and both mean the same by it. `apps.auth.actors` asks these tables.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APP: Final = "mqtt_auth"
+
+
+def _of(model: str, verbs: str = "view add change delete") -> tuple[str, ...]:
+    return tuple(f"{APP}.{verb}_{model}" for verb in verbs.split())
+
+
+VIEW_CLIENT, REGISTER, CHANGE_CLIENT, UNREGISTER = _of("client")
+EXPORT_CLIENTS, KICK_CLIENT = _of("client", "export kick")
+DECIDE_CONNECT, DECIDE_PUBLISH, DECIDE_SUBSCRIBE = (
+    f"{APP}.decide_{a}" for a in ("connect", "publish", "subscribe")
+)
+VIEW_CREDENTIAL, ADD_CREDENTIAL, CHANGE_CREDENTIAL, DELETE_CREDENTIAL = _of("credential")
+VIEW_GROUP, ADD_GROUP, CHANGE_GROUP, DELETE_GROUP = _of("clientgroup")
+VIEW_RULE, ADD_RULE, CHANGE_RULE, DELETE_RULE = _of("aclrule")
+VIEW_BAN, ADD_BAN, CHANGE_BAN, DELETE_BAN = _of("ban")
+VIEW_ACCOUNT, ADD_ACCOUNT, CHANGE_ACCOUNT, DELETE_ACCOUNT = _of("serviceaccount")
+VIEW_ROLE, ADD_ROLE, CHANGE_ROLE, DELETE_ROLE = _of("role")
+(VIEW_REFUSAL,) = _of("refusal", "view")
+VIEW_AUDIT: Final = "auditlog.view_logentry"
+
+PERMISSIONS: Final = frozenset(
+    {EXPORT_CLIENTS, KICK_CLIENT, DECIDE_CONNECT, DECIDE_PUBLISH, DECIDE_SUBSCRIBE, VIEW_REFUSAL, VIEW_AUDIT}
+).union(
+    *(
+        _of(model)
+        for model in ("client", "credential", "clientgroup", "aclrule", "ban", "serviceaccount", "role")
+    )
+)
+
+# The built-in roles. `migrate` writes them into the database; there are custom ones beside them.
+ROLES: Final = {
+    "gateway": frozenset({DECIDE_CONNECT, DECIDE_PUBLISH, DECIDE_SUBSCRIBE}),
+    "registrar": frozenset({REGISTER, UNREGISTER}),
+    "viewer": frozenset(p for p in PERMISSIONS if p.partition(".")[2].startswith("view_")),
+    "admin": PERMISSIONS,
+}
+
+# What an operator may do who holds an object permission on a client group (django-guardian), with the clients
+# of that group and the group itself: permission -> object permissions, any of which gives it.
+_SEES = ("view_members", "manage_members")
+_MANAGES = ("manage_members",)
+_RULES = ("manage_rules",)
+IN_A_GROUP: Final = {
+    VIEW_CLIENT: _SEES,
+    EXPORT_CLIENTS: _SEES,
+    VIEW_CREDENTIAL: _SEES,
+    VIEW_GROUP: (*_SEES, *_RULES),
+    VIEW_RULE: (*_SEES, *_RULES),
+    REGISTER: _MANAGES,
+    CHANGE_CLIENT: _MANAGES,
+    UNREGISTER: _MANAGES,
+    KICK_CLIENT: _MANAGES,
+    ADD_CREDENTIAL: _MANAGES,
+    CHANGE_CREDENTIAL: _MANAGES,
+    DELETE_CREDENTIAL: _MANAGES,
+    ADD_RULE: _RULES,
+    CHANGE_RULE: _RULES,
+    DELETE_RULE: _RULES,
+}
+
+# RPC method -> permission. A method that is not here is refused.
+RPC_METHODS: Final = {
+    "Auth": DECIDE_CONNECT,
+    "PubAuth": DECIDE_PUBLISH,
+    "SubAuth": DECIDE_SUBSCRIBE,
+    "Register": REGISTER,
+    "Unregister": UNREGISTER,
+}

@@ -1,0 +1,9 @@
+"""Writes. Each verb owns its permission, its audit entry, its transaction and what is announced after it.
+
+registering  register one client or many
+clients      change, enable, disable, kick, unregister
+credentials  add, rotate, remove
+groups, rules, bans
+accounts     service accounts and roles
+refusals, upkeep: the platform's own
+"""
