@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from apps.gateway.broker.ports import Link
 
 EARLY_FLUSH: Final = 1_048_576  # bytes of output after which the end of the loop turn is not awaited
+MANY_PIECES: Final = 8192  # the same for the number of answers: each is small, but to join them is not
+PIECE: Final = 90  # bytes that a piece of output costs beside its content, until it is joined and while it is
 
 
 class Outbound:
@@ -49,7 +51,9 @@ class Outbound:
         self._out.append(data)
         self.node.stats.packets_out += 1
         if self.congested:
-            self._hold_back(len(data))
+            self._hold_back(len(data) + PIECE)
+        elif len(self._out) > MANY_PIECES:
+            self.flush()
 
     def reply(self, head: bytes, packet_id: int) -> None:
         """An acknowledgement without reason code: two bytes of fixed header and the identifier."""
@@ -59,7 +63,9 @@ class Outbound:
         self._out.append(PACKET_IDS[packet_id])
         self.node.stats.packets_out += 1
         if self.congested:
-            self._hold_back(4)
+            self._hold_back(4 + 2 * PIECE)
+        elif len(self._out) > MANY_PIECES:
+            self.flush()
 
     def _hold_back(self, size: int) -> None:
         self.unsent += size
