@@ -65,7 +65,7 @@ class Node:
             if line.startswith("Core"):
                 break
         else:
-            raise AssertionError(f"the node ended with {self.process.wait()}: {text}{self.log()}")
+            raise AssertionError(f"the node ended with {self.stop()}: {text}{self.log()}")
         for scheme, port in re.findall(r"(tcp|mqtts|wss?)://[^/\s]*:(\d+)", text):
             setattr(self, "tls" if scheme == "mqtts" else scheme, int(port))
         return text

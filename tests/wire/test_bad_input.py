@@ -116,7 +116,8 @@ def by_version(version: int) -> list[tuple[str, bytes, int]]:
         ("a second CONNECT", connect(version, "again"), PROTOCOL),
     ]
     if version == V5:
-        return cases + [
+        return [
+            *cases,
             ("unknown property", publish(V5, "t", properties=b"\x7f\0"), MALFORMED),
             ("unknown property of two bytes", publish(V5, "t", properties=b"\x80\x01\0"), MALFORMED),
             ("property twice", publish(V5, "t", properties=b"\x01\0\x01\0"), PROTOCOL),
@@ -134,7 +135,7 @@ def by_version(version: int) -> list[tuple[str, bytes, int]]:
             ("retain handling 3", packet(0x82, b"\0\1\0\0\1t\x30"), PROTOCOL),
             (
                 "no local on a shared subscription",
-                packet(0x82, b"\0\1\0" + text("$share/g/t") + b"\4"),
+                packet(0x82, b"\0\1\0\0\x0a$share/g/t\4"),
                 PROTOCOL,
             ),
             ("AUTH without a method in CONNECT", packet(0xF0, b"\x19\0"), PROTOCOL),
