@@ -77,3 +77,41 @@ RPC_METHODS: Final = {
     "Register": REGISTER,
     "Unregister": UNREGISTER,
 }
+
+# What takes no permission: whoever calls proves itself in the request, or there is nothing to protect.
+OPEN: Final = ""
+
+# Route name -> method -> permission. A route or method that is not here is refused.
+ENDPOINTS: Final[dict[str, dict[str, str]]] = {
+    "clients": {"GET": VIEW_CLIENT, "POST": REGISTER},
+    "clients-bulk": {"POST": REGISTER},
+    "clients-export": {"GET": EXPORT_CLIENTS},
+    "client": {"GET": VIEW_CLIENT, "PATCH": CHANGE_CLIENT, "DELETE": UNREGISTER},
+    "client-enable": {"POST": CHANGE_CLIENT},
+    "client-disable": {"POST": CHANGE_CLIENT},
+    "client-rotate": {"POST": CHANGE_CREDENTIAL},
+    "client-kick": {"POST": KICK_CLIENT},
+    "credentials": {"GET": VIEW_CREDENTIAL, "POST": ADD_CREDENTIAL},
+    "credential": {"GET": VIEW_CREDENTIAL, "DELETE": DELETE_CREDENTIAL},
+    "credential-rotate": {"POST": CHANGE_CREDENTIAL},
+    "groups": {"GET": VIEW_GROUP, "POST": ADD_GROUP},
+    "group": {"GET": VIEW_GROUP, "PATCH": CHANGE_GROUP, "DELETE": DELETE_GROUP},
+    "rules": {"GET": VIEW_RULE, "POST": ADD_RULE},
+    "rule": {"GET": VIEW_RULE, "PATCH": CHANGE_RULE, "DELETE": DELETE_RULE},
+    "explain": {"POST": VIEW_RULE},
+    "bans": {"GET": VIEW_BAN, "POST": ADD_BAN},
+    "ban": {"GET": VIEW_BAN, "PATCH": CHANGE_BAN, "DELETE": DELETE_BAN},
+    "service-accounts": {"GET": VIEW_ACCOUNT, "POST": ADD_ACCOUNT},
+    "service-account": {"GET": VIEW_ACCOUNT, "PATCH": CHANGE_ACCOUNT, "DELETE": DELETE_ACCOUNT},
+    "service-account-rotate": {"POST": CHANGE_ACCOUNT},
+    "roles": {"GET": VIEW_ROLE, "POST": ADD_ROLE},
+    "role": {"GET": VIEW_ROLE, "PATCH": CHANGE_ROLE, "DELETE": DELETE_ROLE},
+    "refusals": {"GET": VIEW_REFUSAL},
+    "audit": {"GET": VIEW_AUDIT},
+    "token": {"POST": OPEN},
+    "auth-connect": {"POST": DECIDE_CONNECT},
+    "auth-publish": {"POST": DECIDE_PUBLISH},
+    "auth-subscribe": {"POST": DECIDE_SUBSCRIBE},
+    "schema": {"GET": OPEN},
+    "docs": {"GET": OPEN},
+}

@@ -1,0 +1,148 @@
+"""How a service account proves who it is: by its secret, by a token issued for it, by a signature.
+
+Every function here asks the database and answers the account's `Actor`, or raises `Unauthenticated`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import jwt
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.auth import actors, passwords, sealing
+from apps.auth.actors import Actor
+from apps.auth.errors import Unauthenticated
+from apps.auth.models import ServiceAccount, UsedNonce
+from apps.auth.services.accounts import SIGNING
+
+AUDIENCES: Final = ("api", "rpc")  # what a token may be for
+TOKEN_SECONDS: Final = 900
+SCHEME: Final = "GMQTT-HMAC-SHA256"
+WINDOW: Final = 300  # seconds a signed request's clock may be off, either way
+
+_ISSUER = "gmqtt"
+_TOKEN_KEY = "service token"
+_NONCE = re.compile(r"[A-Za-z0-9._~-]{8,64}")
+_NO = ("invalid_credentials", "No service account has this access key and secret.")
+
+
+def by_secret(access_key: str, secret: str, address: str = "") -> Actor:
+    account = _find(access_key)
+    right = passwords.verify_generated(secret.encode(), [account.secret] if account else [])
+    if account is None or not right:
+        raise Unauthenticated(*_NO)
+    return _usable(account, address)
+
+
+def issue_token(access_key: str, secret: str, audience: str, address: str = "") -> str:
+    """A bearer token, good for TOKEN_SECONDS, for one of AUDIENCES."""
+    by_secret(access_key, secret, address)
+    account = ServiceAccount.objects.get(access_key=access_key)
+    now = int(time.time())
+    claims = {
+        "iss": _ISSUER,
+        "aud": audience,
+        "sub": access_key,
+        "gen": account.generation,
+        "iat": now,
+        "exp": now + TOKEN_SECONDS,
+        "jti": secrets.token_hex(8),
+    }
+    return jwt.encode(claims, sealing.key(_TOKEN_KEY), algorithm="HS256")
+
+
+def by_token(token: str, audience: str, address: str = "") -> Actor:
+    try:
+        claims = jwt.decode(
+            token,
+            sealing.key(_TOKEN_KEY),
+            algorithms=["HS256"],
+            audience=audience,
+            issuer=_ISSUER,
+            options={"require": ["aud", "exp", "gen", "iat", "iss", "sub"]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise Unauthenticated("token_expired", "The token has expired: get a new one.") from None
+    except jwt.InvalidAudienceError:
+        raise Unauthenticated("wrong_audience", f"The token is not for {audience}.") from None
+    except jwt.InvalidTokenError:
+        raise Unauthenticated("invalid_token", "This is no token of this platform.") from None
+    account = _find(claims["sub"])
+    if account is None or account.generation != claims["gen"]:
+        raise Unauthenticated("token_revoked", "The secret behind the token was rotated.")
+    return _usable(account, address)
+
+
+def string_to_sign(timestamp: str, nonce: str, method: str, path: str, body: bytes) -> bytes:
+    """Five lines. `path` as sent, with the query; of the body its SHA-256 in hex."""
+    digest = hashlib.sha256(body).hexdigest()
+    return "\n".join((timestamp, nonce, method.upper(), path, digest)).encode()
+
+
+def by_signature(
+    access_key: str,
+    timestamp: str,
+    nonce: str,
+    signature: str,
+    method: str,
+    path: str,
+    body: bytes,
+    address: str = "",
+) -> Actor:
+    """`signature`: HMAC-SHA256 of `string_to_sign` by the account's secret, in hex. Each nonce works once."""
+    if not re.fullmatch(r"[0-9]{1,12}", timestamp) or not _NONCE.fullmatch(nonce):
+        raise Unauthenticated(
+            "invalid_signature", "timestamp is UNIX seconds, nonce 8 to 64 of A-Za-z0-9._~-"
+        )
+    if abs(time.time() - int(timestamp)) > WINDOW:
+        raise Unauthenticated("request_expired", f"The timestamp is more than {WINDOW} s off.")
+    account = _find(access_key)
+    secret = _signing_secret(account) if account else secrets.token_hex(32)
+    wanted = hmac.new(
+        secret.encode(), string_to_sign(timestamp, nonce, method, path, body), hashlib.sha256
+    ).hexdigest()
+    if not hmac.compare_digest(wanted.encode(), signature.encode()) or account is None:
+        raise Unauthenticated("invalid_signature", "The signature does not fit the request.")
+    actor = _usable(account, address)
+    _use_up(account, nonce, int(timestamp) + WINDOW)
+    return actor
+
+
+def _find(access_key: str) -> ServiceAccount | None:
+    return ServiceAccount.objects.filter(access_key=access_key).prefetch_related("roles").first()
+
+
+def _usable(account: ServiceAccount, address: str) -> Actor:
+    if not account.enabled:
+        raise Unauthenticated("account_disabled", "The service account is disabled.")
+    if account.expires_at is not None and account.expires_at <= timezone.now():
+        raise Unauthenticated("account_expired", "The service account has expired.")
+    return actors.of_account(account, address)
+
+
+def _signing_secret(account: ServiceAccount) -> str:
+    try:
+        return sealing.unseal(SIGNING, account.signing_key)
+    except sealing.CannotUnseal:
+        raise Unauthenticated(
+            "cannot_check_signature",
+            "The account was made under another secret key of the platform: rotate it, or use a token.",
+        ) from None
+
+
+def _use_up(account: ServiceAccount, nonce: str, until: int) -> None:
+    try:
+        with transaction.atomic():
+            UsedNonce.objects.create(
+                account=account, nonce=nonce, expires_at=datetime.fromtimestamp(until, UTC)
+            )
+    except IntegrityError:
+        raise Unauthenticated("replayed", "A request with this nonce was accepted before.") from None
