@@ -1,0 +1,172 @@
+"""The door before the door: bans, limits on guessing, limits on flapping. All in memory, none of it waits."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from django.utils import timezone
+
+from apps.auth.bans import networks, pattern_fits
+from apps.auth.facts import BanFacts
+from apps.auth.models import Ban
+from apps.auth.providers.base import Refused
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from gmqtt_platform.confauth import GuardConf
+
+V = TypeVar("V")
+
+MOST_KEYS: Final = 100_000  # addresses and client ids that are counted at the same time
+
+
+class BanList:
+    """Every ban that is active, as `load` last read it."""
+
+    def __init__(self) -> None:
+        self.loaded = False
+        self._exact: dict[tuple[str, str], BanFacts] = {}
+        self._patterns: list[BanFacts] = []
+        self._addresses = False
+
+    def take(self, bans: list[BanFacts]) -> None:
+        self._exact = {(ban.kind, ban.value): ban for ban in bans if ban.kind != "pattern"}
+        self._patterns = [ban for ban in bans if ban.kind == "pattern"]
+        self._addresses = any(ban.kind == "address" for ban in bans)
+        self.loaded = True
+
+    def add(self, ban: BanFacts) -> None:
+        self.take([*self._exact.values(), *self._patterns, ban])
+
+    def find(self, client_id: str, username: str, address: str) -> BanFacts | None:
+        """The ban that fits and has not run out."""
+        exact = self._exact
+        if exact:
+            fits = [exact.get(("client_id", client_id)), exact.get(("username", username))]
+            if self._addresses:
+                fits += [exact.get(("address", network)) for network in networks(address)]
+            for ban in fits:
+                if ban is not None and _lasts(ban):
+                    return ban
+        for ban in self._patterns:
+            if pattern_fits(ban.value, client_id) and _lasts(ban):
+                return ban
+        return None
+
+    def __len__(self) -> int:
+        return len(self._exact) + len(self._patterns)
+
+
+def _lasts(ban: BanFacts) -> bool:
+    return ban.until is None or ban.until > time.time()
+
+
+def active_bans() -> list[BanFacts]:
+    """One query; run it off the loop."""
+    rows = Ban.objects.order_by("id").values_list("id", "kind", "value", "until", "reason")
+    now = timezone.now()
+    return [
+        BanFacts(id, kind, value, until.timestamp() if until else None, reason)
+        for id, kind, value, until, reason in rows
+        if until is None or until > now
+    ]
+
+
+class Guard:
+    """Counts wrong secrets per address and per client id, and connects per client id.
+
+    A client id that was guessed at stays usable from the address where it last succeeded, so that guessing
+    does not lock its owner out. Addresses in `exempt` hide many clients: neither counted nor banned.
+    """
+
+    def __init__(self, conf: GuardConf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._conf = conf
+        self.ban: Callable[[BanFacts], None] = lambda ban: None  # makes an automatic ban known and lasting
+        self._clock = clock
+        self._by_address: dict[str, _Window] = {}
+        self._by_client: dict[str, _Window] = {}
+        self._connects: dict[str, _Window] = {}
+        self._home: dict[str, str] = {}  # client id -> address of its last success, while it is guessed at
+        self._exempt: dict[str, bool] = {}
+        self.counts: Counter[str] = Counter()
+
+    def refusal(self, client_id: str, address: str) -> Refused | None:
+        """Is it one attempt too many?"""
+        now = self._clock()
+        window = self._by_address.get(address)
+        if window is not None and self._full(window, self._conf.failures_per_address, now):
+            self.counts["address"] += 1
+            return _TOO_MANY_BY_ADDRESS
+        window = self._by_client.get(client_id)
+        if (
+            window is not None
+            and self._full(window, self._conf.failures_per_client, now)
+            and self._home.get(client_id) != address
+        ):
+            self.counts["client"] += 1
+            return _TOO_MANY_FOR_CLIENT
+        return None
+
+    def failed(self, client_id: str, address: str) -> None:
+        """The client sent a wrong secret."""
+        now = self._clock()
+        conf = self._conf
+        if conf.failures_per_client:
+            self._count(self._by_client, client_id, now)
+        if not conf.failures_per_address or not address or self.exempts(address):
+            return
+        count = self._count(self._by_address, address, now)
+        if count == conf.failures_per_address and conf.ban_seconds:
+            text = f"{count} wrong secrets in {conf.window} s"
+            self._banned("address", networks(address)[-1:], text)
+
+    def succeeded(self, client_id: str, address: str) -> None:
+        """The client was let in."""
+        conf = self._conf
+        if conf.failures_per_client and address:
+            _remember(self._home, client_id, address)
+        if conf.connects_per_client:
+            count = self._count(self._connects, client_id, self._clock())
+            if count == conf.connects_per_client and conf.ban_seconds:
+                text = f"flapping: {count} connects in {conf.window} s"
+                self._banned("client_id", (client_id,), text)
+
+    def exempts(self, address: str) -> bool:
+        known = self._exempt.get(address)
+        if known is None:
+            around = networks(address)
+            known = any(str(network) in around for network in self._conf.exempt)
+            _remember(self._exempt, address, known)
+        return known
+
+    def _banned(self, kind: str, values: tuple[str, ...], text: str) -> None:
+        for value in values:
+            self.counts["ban"] += 1
+            self.ban(BanFacts(0, kind, value, time.time() + self._conf.ban_seconds, text))
+
+    def _full(self, window: _Window, limit: int, now: float) -> bool:
+        return 0 < limit <= window[1] and now < window[0] + self._conf.window
+
+    def _count(self, windows: dict[str, _Window], key: str, now: float) -> int:
+        window = windows.get(key)
+        if window is None or now >= window[0] + self._conf.window:
+            windows.pop(key, None)
+            window = [now, 0]
+            _remember(windows, key, window)
+        window[1] += 1
+        return int(window[1])
+
+
+_Window = list[float]  # start, count
+
+_TOO_MANY_BY_ADDRESS = Refused(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets from this address")
+_TOO_MANY_FOR_CLIENT = Refused(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client id")
+
+
+def _remember(known: dict[str, V], key: str, value: V) -> None:
+    if len(known) >= MOST_KEYS and key not in known:
+        del known[next(iter(known))]
+    known[key] = value

@@ -1,0 +1,271 @@
+"""Brings connected clients up to date with what was saved, within a second of the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from channels.layers import get_channel_layer
+
+from apps.auth import announce
+from apps.auth.facts import BanFacts
+from apps.auth.providers.base import Identity, Refused, Unavailable
+from apps.auth.providers.bulk import AT_ONCE, facts_of
+from apps.auth.providers.chain import Chain
+from apps.auth.records import Records
+from apps.auth.services.bans import ban_for_a_while
+from apps.gateway.broker.ports import Acl, Peer
+from apps.gateway.mqtt import reasons
+
+logger = logging.getLogger(__name__)
+
+TICK: Final = 1.0  # seconds between writes of records, and between tries to reach what was away
+RELOAD_BANS: Final = 60.0  # seconds; changes are announced, this is for those that nobody heard
+RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
+STALLED: Final = 5.0  # seconds without the layer's answer after which we say so
+
+
+class NodeControl(Protocol):
+    """What the gateway lets us do with its connections. Every method is called on its loop."""
+
+    def online(self) -> Iterable[tuple[str, str | None, Peer]]:
+        """Client id, user name and peer of every connection, taken now."""
+
+    def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
+        """User name and peer of one; None: not here."""
+
+    def set_acl(self, client_id: str, acl: Acl) -> None:
+        """Decide by `acl` from now on: forget what was allowed, drop subscriptions that no longer are."""
+
+    def kick(self, client_id: str, reason: int, text: str) -> None:
+        """Disconnect, 5.0 clients with this reason; nothing happens where the client is not here."""
+
+
+class Live:
+    """Listens to the group `announce.GROUP` and keeps the chain, its bans and the connections current.
+
+    While the database is away every connection goes on by the rules it has, and is looked at again when the
+    database is back. `start` and `stop` on the node's loop.
+    """
+
+    def __init__(self, chain: Chain, node: NodeControl, records: Records) -> None:
+        self._chain = chain
+        self._node = node
+        self._records = records
+        self._layer: Any = get_channel_layer()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pending: set[str] = set()  # client ids to look at
+        self._everyone = False
+        self._bans = False
+        self._wake = asyncio.Event()
+        self._waiting_since: float | None = None  # monotonic; what changed is not yet in force everywhere
+        self._deaf_since: float | None = None  # monotonic; the channel layer does not answer
+        self._bans_to_save: list[BanFacts] = []
+        chain.guard.ban = self._ban
+
+    async def start(self) -> None:
+        """The first look at the bans may fail: then every CONNECT tries again."""
+        try:
+            await self._chain.load_bans()
+        except Unavailable as error:
+            logger.error("the bans cannot be read: %s", error)
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._follow, self._tick]
+        if self._layer is not None:
+            jobs.append(self._listen)
+        self._tasks = [asyncio.create_task(job(), name=f"auth-live{job.__name__}") for job in jobs]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._records.flush()
+        await self._chain.close()
+
+    def status(self) -> dict[str, Any]:
+        """For /healthz: `ok`, and since when (UNIX seconds) the database is away."""
+        down = self._chain.parts.database.down_since
+        now = time.monotonic()
+        behind = now - self._waiting_since if self._waiting_since is not None else 0.0
+        deaf = self._deaf_since is not None and now - self._deaf_since > STALLED
+        return {
+            "ok": down is None and not deaf and self._chain.ok,
+            "database": "ok" if down is None else "down",
+            "database_down_since": down,
+            "channel_layer": "down" if deaf else "ok",
+            "behind_seconds": round(behind, 1),
+            "refusals_waiting": self._records.waiting,
+            "refusals_dropped": self._records.dropped,
+            **self._chain.status(),
+        }
+
+    # ------------------------------------------------------------ what changed
+
+    def changed(self, what: str, client_ids: Collection[str] | None) -> None:
+        """A message of the group. What is remembered is forgotten at once; connections follow."""
+        if what in ("unregistered", "kicked"):
+            self._end(what, client_ids)
+        if what == "kicked":
+            return
+        if what == "bans":
+            self._bans = True
+        else:
+            self._chain.forget(None if client_ids is None else list(client_ids))
+            if client_ids is None:
+                self._everyone = True
+            else:
+                self._pending.update(client_ids)
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._wake.set()
+
+    def _end(self, what: str, client_ids: Collection[str] | None) -> None:
+        ended = [client_id for client_id, _, _ in self._node.online()] if client_ids is None else client_ids
+        reason = reasons.ADMINISTRATIVE_ACTION if what == "kicked" else reasons.NOT_AUTHORIZED
+        for client_id in ended:
+            self._node.kick(client_id, reason, f"the client was {what}")
+
+    async def _listen(self) -> None:
+        """Hear the group; after a silence that was an error, everything may have changed."""
+        channel = ""
+        joined = float("-inf")
+        while True:
+            try:
+                if not channel:
+                    channel = await self._layer.new_channel()
+                if time.monotonic() - joined > RENEW:
+                    await self._layer.group_add(announce.GROUP, channel)
+                    joined = time.monotonic()
+                if self._deaf_since is not None:
+                    logger.warning("the channel layer answers again")
+                    self._deaf_since = None
+                    self.changed("bans", None)
+                    self.changed("client", None)
+                async with asyncio.timeout(RENEW):
+                    message = await self._layer.receive(channel)
+                if message.get("type") == "auth.changed":
+                    self.changed(message["what"], message["client_ids"])
+            except TimeoutError:
+                continue
+            except Exception as error:
+                if self._deaf_since is None:
+                    self._deaf_since = time.monotonic()
+                    logger.error("the channel layer does not answer: %s", error)
+                joined = float("-inf")
+                await asyncio.sleep(TICK)
+
+    # ------------------------------------------------------------ connections
+
+    async def _follow(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._catch_up()
+            except Unavailable:
+                await asyncio.sleep(TICK)
+                self._wake.set()
+            except Exception:
+                logger.exception("connections were not brought up to date; trying again")
+                await asyncio.sleep(TICK)
+                self._wake.set()
+
+    async def _catch_up(self) -> None:
+        """`Unavailable` leaves what is still to do where it was."""
+        while self._bans or self._everyone or self._pending:
+            if self._bans:
+                self._bans = False
+                try:
+                    await self._chain.load_bans()
+                except Unavailable:
+                    self._bans = True
+                    raise
+                await self._end_banned()
+            if self._everyone:
+                self._everyone = False
+                self._pending = {client_id for client_id, _, _ in self._node.online()}
+            elif self._pending:
+                self._pending = {each for each in self._pending if self._node.connected(each) is not None}
+            while self._pending:
+                some = [self._pending.pop() for _ in range(min(AT_ONCE, len(self._pending)))]
+                try:
+                    await self._bring_up_to_date(some)
+                except BaseException:
+                    self._pending.update(some)
+                    raise
+        self._waiting_since = None
+
+    async def _bring_up_to_date(self, client_ids: list[str]) -> None:
+        chain = self._chain
+        if chain.uses_database and len(client_ids) > 1:
+            changes = chain.parts.registry.changes
+            facts = await chain.parts.database.run(facts_of, client_ids)
+            for client_id, known in facts.items():
+                chain.parts.registry.put(client_id, known, changes)
+        for client_id in client_ids:
+            identity = self._identity(client_id)
+            if identity is None:
+                continue
+            refused = await chain.judge(identity)
+            if refused is not None:
+                self._node.kick(client_id, refused.reason, refused.text)
+                continue
+            acl = await chain.acl(identity)
+            if self._node.connected(client_id) is not None:
+                chain.live[client_id] = acl
+                self._node.set_acl(client_id, acl)
+
+    def _identity(self, client_id: str) -> Identity | None:
+        """As it was proved; what the connection says, where its proof is no longer known."""
+        connected = self._node.connected(client_id)
+        if connected is None:
+            return None
+        acl = self._chain.live.get(client_id)
+        if acl is not None:
+            return acl.identity
+        username, peer = connected
+        return Identity(client_id, username or "", peer.tls_common_name, peer.address, peer.transport, "")
+
+    async def _end_banned(self) -> None:
+        banned: list[tuple[str, Refused]] = []
+        for count, (client_id, username, peer) in enumerate(list(self._node.online())):
+            if count % 1000 == 999:
+                await asyncio.sleep(0)
+            refused = self._chain.banned(client_id, username or "", peer.address)
+            if refused is not None:
+                banned.append((client_id, refused))
+        for client_id, refused in banned:
+            self._node.kick(client_id, refused.reason, refused.text)
+
+    # ------------------------------------------------------------ automatic bans, records
+
+    def _ban(self, ban: BanFacts) -> None:
+        """The guard's: in force here at once, everywhere when it is saved."""
+        self._chain.bans.add(ban)
+        self._bans_to_save.append(ban)
+
+    async def _tick(self) -> None:
+        reloaded = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                await self._save_bans()
+                await self._records.flush()
+            except Unavailable:
+                continue
+            except Exception:
+                logger.exception("records could not be written")
+            if time.monotonic() - reloaded >= RELOAD_BANS:
+                reloaded = time.monotonic()
+                self._bans = True
+                self._wake.set()
+
+    async def _save_bans(self) -> None:
+        while self._bans_to_save:
+            ban = self._bans_to_save[0]
+            until = datetime.fromtimestamp(ban.until or 0.0, UTC)
+            await self._chain.parts.database.write(ban_for_a_while, ban.kind, ban.value, until, ban.reason)
+            self._bans_to_save.pop(0)

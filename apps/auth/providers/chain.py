@@ -1,0 +1,260 @@
+"""The `Authenticator` of the gateway: [auth]'s providers, asked in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from apps.auth.guard import BanList, Guard, active_bans
+from apps.auth.passwords import Busy, Passwords
+from apps.auth.providers.base import (
+    WRONG_SECRET,
+    AclProvider,
+    ClientProvider,
+    Identity,
+    Outcome,
+    Proved,
+    ProviderExchange,
+    Refused,
+    Unavailable,
+)
+from apps.auth.providers.database import Database
+from apps.auth.providers.decision import ClientAcl
+from apps.auth.providers.django import DjangoAcl, DjangoClients
+from apps.auth.providers.jwt import JwtAcl, JwtClients
+from apps.auth.providers.mock import MockAcl, MockClients
+from apps.auth.providers.registry import Registry
+from apps.auth.providers.scram import ScramClients
+from apps.auth.providers.x509 import X509Clients
+from apps.gateway.broker.ports import Challenge, ConnectRequest, Exchange, Verdict
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from gmqtt_platform.confauth import AuthConf
+
+logger = logging.getLogger(__name__)
+
+_UNAVAILABLE = Verdict(reasons.SERVER_UNAVAILABLE)
+_BUSY = Verdict(reasons.SERVER_BUSY)
+
+
+class Parts:
+    """What the providers of one chain share."""
+
+    def __init__(self, conf: AuthConf) -> None:
+        self.conf = conf
+        self.database = Database(conf.database_threads)
+        self.registry = Registry(
+            self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
+        )
+        self.passwords = Passwords(conf.password_threads, conf.password_queue, ttl=conf.cache_ttl)
+
+
+CLIENTS: dict[str, Callable[[Parts], ClientProvider]] = {
+    "mock": lambda parts: MockClients(parts.conf.mock == "success"),
+    "django": lambda parts: DjangoClients(parts.registry, parts.passwords),
+    "jwt": lambda parts: JwtClients(parts.conf.jwt, parts.registry),
+    "x509": lambda parts: X509Clients(parts.registry, parts.conf.x509.match),
+    "scram": lambda parts: ScramClients(parts.registry),
+}
+
+ACLS: dict[str, Callable[[Parts], AclProvider]] = {
+    "mock": lambda parts: MockAcl(parts.conf.mock == "success"),
+    "django": lambda parts: DjangoAcl(parts.registry),
+    "jwt": lambda parts: JwtAcl(),
+}
+
+
+class Chain:
+    """Decides on CONNECT and AUTH. What nobody vouches for is refused; what nobody can tell is 0x88.
+
+    `live` has the ACL of everyone connected, for as long as the gateway keeps it.
+    """
+
+    def __init__(self, parts: Parts, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
+        self.parts = parts
+        self.clients = clients
+        self.acls = acls
+        self.bans = BanList()
+        self.guard = Guard(parts.conf.guard)
+        self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
+        # Where mock alone decides, there is nobody to guard and no database to ask.
+        names = {each.name for each in clients} | {each.name for each in acls}
+        self.open = names == {"mock"}
+        self.uses_database = bool(names & {"django", "x509", "scram", "jwt"})
+        self._default = parts.conf.acl_default
+        self._loading: asyncio.Lock | None = None
+
+    # ------------------------------------------------------------ ports.Authenticator
+
+    async def connect(self, request: ConnectRequest) -> Verdict:
+        try:
+            if not self.open:
+                refused = await self._door(request, request.username or "")
+                if refused is not None:
+                    return _refusal(refused)
+            while True:
+                changes = self.parts.registry.changes
+                outcome = await self._ask(request)
+                if isinstance(outcome, Refused):
+                    self._failed(request, outcome)
+                    return _refusal(outcome)
+                verdict = await self._welcome(request, outcome)
+                if not self.parts.registry.changed(request.client_id, changes):
+                    return verdict
+        except Unavailable as error:
+            return _unavailable(request, error)
+        except Busy:
+            return _BUSY
+
+    def exchange(self, request: ConnectRequest) -> Exchange | None:
+        for provider in self.clients:
+            exchange = provider.exchange(request)
+            if exchange is not None:
+                return _Exchange(self, request, exchange)
+        return None
+
+    # ------------------------------------------------------------ the steps of a decision
+
+    async def _ask(self, request: ConnectRequest) -> Identity | Refused:
+        for provider in self.clients:
+            outcome: Outcome = await provider.connect(request)
+            if outcome is not None:
+                return outcome
+        if request.username is None and request.password is None:
+            return _NO_CREDENTIALS
+        return WRONG_SECRET
+
+    async def _door(self, request: ConnectRequest, username: str) -> Refused | None:
+        """Bans and limits, before anything is checked."""
+        if not self.bans.loaded:
+            await self.load_bans()
+        address = request.peer.address
+        return self.banned(request.client_id, username, address) or self.guard.refusal(
+            request.client_id, address
+        )
+
+    def banned(self, client_id: str, username: str, address: str) -> Refused | None:
+        ban = self.bans.find(client_id, username, address)
+        if ban is None:
+            return None
+        return _BANNED
+
+    async def _welcome(self, request: ConnectRequest, identity: Identity) -> Verdict:
+        """The identity is proved: is it banned by a name that only now is known, and what may it do?"""
+        if not self.open and identity.username != (request.username or ""):
+            refused = self.banned(identity.client_id, identity.username, identity.address)
+            if refused is not None:
+                return _refusal(refused)
+        acl = await self.acl(identity)
+        facts = self.parts.registry.peek(identity.client_id)
+        if facts is not None and facts.client is not None and not facts.client.enabled:
+            return _refusal(Refused(reasons.NOT_AUTHORIZED, "the client is disabled"))
+        if not self.open:
+            self.guard.succeeded(identity.client_id, identity.address)
+        self.live[identity.client_id] = acl
+        return Verdict(0, acl=acl, username=identity.username, expires_at=identity.expires_at)
+
+    async def acl(self, identity: Identity) -> ClientAcl:
+        layers = []
+        for provider in self.acls:
+            layer = await provider.layer(identity)
+            if layer is not None:
+                layers.append(layer)
+        return ClientAcl(identity, tuple(layers), self._default)
+
+    def _failed(self, request: ConnectRequest, refused: Refused) -> None:
+        if refused.guessed and not self.open:
+            self.guard.failed(request.client_id, request.peer.address)
+
+    async def load_bans(self) -> None:
+        """`Unavailable` when the database does not answer; then the bans stay as they were."""
+        if self._loading is None:
+            self._loading = asyncio.Lock()
+        waited = self._loading.locked()
+        async with self._loading:
+            if not (waited and self.bans.loaded):
+                self.bans.take(await self.parts.database.run(active_bans))
+
+    async def judge(self, identity: Identity) -> Refused | None:
+        """May a connected client stay? `Unavailable` when that cannot be told now."""
+        refused = self.banned(identity.client_id, identity.username, identity.address)
+        if refused is not None:
+            return refused
+        for provider in self.clients:
+            if provider.name == identity.provider:
+                return await provider.judge(identity)
+        return None
+
+    def forget(self, client_ids: list[str] | None) -> None:
+        """Something changed: ask again."""
+        self.parts.registry.forget(client_ids)
+
+    async def close(self) -> None:
+        self.parts.passwords.close()
+        self.parts.database.close()
+
+    def status(self) -> dict[str, Any]:
+        return {"bans": len(self.bans), "refused_by_guard": dict(self.guard.counts)}
+
+
+_BANNED = Refused(reasons.BANNED, "banned")
+_NO_CREDENTIALS = Refused(reasons.NOT_AUTHORIZED, "neither user name nor password")
+
+
+class _Exchange:
+    """An exchange of a provider, with the chain's door before it and its ACL behind it."""
+
+    def __init__(self, chain: Chain, request: ConnectRequest, exchange: ProviderExchange) -> None:
+        self._chain = chain
+        self._request = request
+        self._exchange = exchange
+
+    async def step(self, data: bytes | None) -> Verdict | Challenge:
+        chain, request = self._chain, self._request
+        try:
+            refused = await chain._door(request, request.username or "")
+            if refused is not None:
+                return _refusal(refused)
+            changes = chain.parts.registry.changes
+            answer = await self._exchange.step(data)
+            if isinstance(answer, Challenge):
+                return answer
+            if isinstance(answer, Refused):
+                chain._failed(request, answer)
+                return _refusal(answer)
+            return await self._end(answer, changes)
+        except Unavailable as error:
+            return _unavailable(request, error)
+        except Busy:
+            return _BUSY
+
+    async def _end(self, proved: Proved, changes: int) -> Verdict:
+        chain, request = self._chain, self._request
+        verdict = await chain._welcome(request, proved.identity)
+        while verdict.accepted and chain.parts.registry.changed(request.client_id, changes):
+            changes = chain.parts.registry.changes
+            refused = await chain.judge(proved.identity)
+            verdict = _refusal(refused) if refused else await chain._welcome(request, proved.identity)
+        if not verdict.accepted:
+            return verdict
+        return Verdict(0, verdict.acl, verdict.username, "", proved.data, "", verdict.expires_at)
+
+
+def _refusal(refused: Refused) -> Verdict:
+    return Verdict(refused.reason, reason_string=refused.text)
+
+
+def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
+    logger.debug("client %r hears server unavailable: %s", request.client_id, error)
+    return _UNAVAILABLE
+
+
+def build(conf: AuthConf) -> Chain:
+    parts = Parts(conf)
+    return Chain(
+        parts, [CLIENTS[name](parts) for name in conf.client], [ACLS[name](parts) for name in conf.acl]
+    )

@@ -1,0 +1,75 @@
+"""The database from an event loop: a few threads that ask it, and a word on whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+
+from apps.auth.providers.base import Unavailable
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """Runs functions that use the ORM. Where `waiting` of them wait already, the answer is Unavailable."""
+
+    def __init__(self, threads: int = 4, waiting: int = 20_000) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="auth-database")
+        self._waiting = waiting
+        self._running = 0
+        self.down_since: float | None = None  # UNIX seconds
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`Unavailable` when the database cannot be asked; what `function` raises otherwise."""
+        if self._running >= self._waiting:
+            raise Unavailable("too many questions wait for the database")
+        self._running += 1
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(self._pool, lambda: _call(function, *args, **kwargs))
+        except (DatabaseError, InterfaceError) as error:
+            if self.down_since is None:
+                self.down_since = time.time()
+                logger.error("the database does not answer: %s", error)
+            raise Unavailable(f"database: {error}") from error
+        finally:
+            self._running -= 1
+        if self.down_since is not None:
+            logger.warning("the database answers again")
+            self.down_since = None
+        return answer
+
+    async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, for services: what they announce after the commit is sent on this loop, not from afar."""
+        call = sync_to_async(_call, thread_sensitive=False, executor=self._pool)
+        try:
+            answer: T = await call(function, *args, **kwargs)
+        except (DatabaseError, InterfaceError) as error:
+            raise Unavailable(f"database: {error}") from error
+        return answer
+
+    def close(self) -> None:
+        """Let running work end and the threads' connections close."""
+        for _ in range(self._threads):
+            self._pool.submit(connections.close_all)
+        self._pool.shutdown(wait=True)
+
+
+def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    close_old_connections()  # those past their age, and those that failed
+    try:
+        return function(*args, **kwargs)
+    except (DatabaseError, InterfaceError):
+        connections.close_all()
+        raise

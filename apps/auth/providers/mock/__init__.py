@@ -1,0 +1,51 @@
+"""Everybody, or nobody: for first steps, tests and benchmarks."""
+
+from __future__ import annotations
+
+from apps.auth.providers.base import Identity, Layer, Outcome, Refused, identity
+from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, ConnectRequest
+from apps.gateway.mqtt import reasons
+
+_NOBODY = Refused(reasons.NOT_AUTHORIZED, "mock refuses everybody")
+
+
+class MockClients:
+    name = "mock"
+
+    def __init__(self, success: bool) -> None:
+        self._success = success
+
+    async def connect(self, request: ConnectRequest) -> Outcome:
+        return identity(request, self.name, request.username or "") if self._success else _NOBODY
+
+    def exchange(self, request: ConnectRequest) -> None:
+        return None
+
+    async def judge(self, identity: Identity) -> Refused | None:
+        return None
+
+
+class MockAcl:
+    name = "mock"
+
+    def __init__(self, success: bool) -> None:
+        self._layer = _Open() if success else _Closed()
+
+    async def layer(self, identity: Identity) -> Layer | None:
+        return self._layer
+
+
+class _Open:
+    def publish(self, topic: str) -> int:
+        return PUBLISH_ALL
+
+    def subscribe(self, filter: str, qos: int) -> int:
+        return qos
+
+
+class _Closed:
+    def publish(self, topic: str) -> int:
+        return NOTHING
+
+    def subscribe(self, filter: str, qos: int) -> int:
+        return DENIED

@@ -1,0 +1,171 @@
+"""What the database knows of clients, remembered; shared by every provider that decides by it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from apps.auth.acl import Rules, Subject
+from apps.auth.caches import Cache
+from apps.auth.facts import TRANSPORTS, ConnectFacts, CredentialFacts
+from apps.auth.providers.base import Identity, Refused, Unavailable
+from apps.auth.providers.database import Database
+from apps.auth.selectors import connect_facts
+from apps.gateway.broker.ports import ConnectRequest
+from apps.gateway.mqtt import reasons
+
+Fetch = Callable[[str, str | None, str], ConnectFacts]
+
+_DISABLED = Refused(reasons.NOT_AUTHORIZED, "the client is disabled")
+_UNREGISTERED = Refused(reasons.NOT_AUTHORIZED, "the client is not registered")
+_CREDENTIAL_GONE = Refused(reasons.NOT_AUTHORIZED, "the credential it came in by is gone")
+
+
+@dataclass(slots=True)
+class _Entry:
+    facts: ConnectFacts
+    rules: Rules | None = None  # compiled for whoever came last by this client id: nearly always the same
+
+
+class Registry:
+    """`facts` costs one query for a client id that is not remembered, none for one that is.
+
+    Unknown client ids are remembered apart and shortly, so strangers cannot push known clients out. Entries
+    live `ttl` seconds, or `grace` while the database is away; `forget` ends them when something changed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        size: int,
+        ttl: float,
+        unknown_ttl: float,
+        grace: float = 0.0,
+        fetch: Fetch = connect_facts,
+    ) -> None:
+        self._database = database
+        self._fetch = fetch
+        self._known: Cache[str, _Entry] = Cache(size, ttl, grace)
+        self._unknown: Cache[str, _Entry] = Cache(min(size, 10_000), unknown_ttl)
+        self._loading: dict[str, asyncio.Task[_Entry]] = {}
+        self.changes = 0  # how often `forget` was called
+        self._changed: deque[Collection[str] | None] = deque(maxlen=1000)
+
+    def peek(self, client_id: str) -> ConnectFacts | None:
+        """What is remembered, without asking."""
+        entry = self._known.get(client_id) or self._unknown.get(client_id)
+        return entry.facts if entry else None
+
+    async def facts(self, client_id: str, username: str | None = None, address: str = "") -> ConnectFacts:
+        """`Unavailable` when the database does not answer. Bans are the guard's: those here may be old."""
+        return (await self._entry(client_id, username, address)).facts
+
+    async def rules(self, identity: Identity) -> Rules:
+        """Its rules, and those of its groups and of everyone, compiled."""
+        entry = await self._entry(identity.client_id, identity.username, identity.address)
+        subject = identity.subject
+        if entry.facts.groups and not subject.groups:
+            subject = Subject(subject.client_id, subject.username, subject.cert_cn, entry.facts.groups)
+        rules = entry.rules
+        if rules is None or rules.subject != subject:
+            rules = entry.rules = Rules(entry.facts.rules, subject)
+        return rules
+
+    def put(self, client_id: str, facts: ConnectFacts, since: int) -> None:
+        """Remember facts that were read when `changes` stood at `since`."""
+        if not self.changed(client_id, since):
+            cache = self._unknown if facts.client is None else self._known
+            cache.put(client_id, _Entry(facts))
+
+    async def _entry(self, client_id: str, username: str | None, address: str) -> _Entry:
+        entry = self._known.get(client_id) or self._unknown.get(client_id)
+        if entry is not None:
+            return entry
+        task = self._loading.get(client_id)
+        if task is None:
+            task = asyncio.ensure_future(self._load(client_id, username, address))
+            self._loading[client_id] = task
+        try:
+            return await asyncio.shield(task)
+        except Unavailable:
+            stale = self._known.get_stale(client_id)
+            if stale is None:
+                raise
+            return stale
+
+    async def _load(self, client_id: str, username: str | None, address: str) -> _Entry:
+        try:
+            started = self.changes
+            while True:
+                entry = _Entry(await self._database.run(self._fetch, client_id, username, address))
+                if not self.changed(client_id, started):
+                    break
+                started = self.changes
+            cache = self._unknown if entry.facts.client is None else self._known
+            cache.put(client_id, entry)
+            return entry
+        finally:
+            del self._loading[client_id]
+
+    # ------------------------------------------------------------ changes
+
+    def forget(self, client_ids: Collection[str] | None) -> None:
+        """Something changed for these clients; None: perhaps for all."""
+        self.changes += 1
+        self._changed.append(None if client_ids is None else frozenset(client_ids))
+        if client_ids is None:
+            self._known.clear()
+            self._unknown.clear()
+            return
+        for client_id in client_ids:
+            self._known.discard(client_id)
+            self._unknown.discard(client_id)
+
+    def changed(self, client_id: str, since: int) -> bool:
+        """Was the client forgotten after `changes` stood at `since`?"""
+        count = self.changes - since
+        if count == 0:
+            return False
+        if count > len(self._changed):
+            return True
+        recent = list(self._changed)[-count:]
+        return any(each is None or client_id in each for each in recent)
+
+
+# ---------------------------------------------------------------- decisions on facts
+
+
+def admit(facts: ConnectFacts, request: ConnectRequest) -> Refused | None:
+    """May the registered client connect at all, by this transport? Who it is has been proved already."""
+    client = facts.client
+    if client is None:
+        return _UNREGISTERED
+    if not client.enabled:
+        return _DISABLED
+    if not client.transport_mask & TRANSPORTS.get(request.peer.transport, 0):
+        return Refused(reasons.NOT_AUTHORIZED, f"not allowed over {request.peer.transport}")
+    return None
+
+
+def valid(credentials: Collection[CredentialFacts]) -> list[CredentialFacts]:
+    """Those that have not run out since they were read."""
+    now = time.time()
+    return [each for each in credentials if each.valid_until is None or each.valid_until > now]
+
+
+def stays(facts: ConnectFacts, identity: Identity) -> Refused | None:
+    """May a connected client that was admitted by `facts` of earlier stay by those of now?"""
+    client = facts.client
+    if client is None:
+        return _UNREGISTERED
+    if not client.enabled:
+        return _DISABLED
+    if not client.transport_mask & TRANSPORTS.get(identity.transport, 0):
+        return Refused(reasons.NOT_AUTHORIZED, f"no longer allowed over {identity.transport}")
+    held = identity.credential_id
+    if held is not None and all(each.id != held for each in valid(facts.credentials)):
+        return _CREDENTIAL_GONE
+    return None
