@@ -26,6 +26,7 @@ SUBPROTOCOLS: Final = ("mqtt", "mqttv3.1")
 HIGH_MARK: Final = 262_144  # bytes on their way through `send` above which the client counts as slow
 UNSUPPORTED_DATA: Final = 1003  # WebSocket close code: text where MQTT is binary [MQTT-6.0.0-1]
 NORMAL_CLOSURE: Final = 1000
+CLOSE_TIMEOUT: Final = 5.0  # seconds that a client has to take what was sent before the close
 INTERNAL_ERROR: Final = 1011
 
 Receive = Callable[[], Awaitable[Any]]
@@ -117,6 +118,7 @@ class _WebSocketLink:
         self._chunks: list[bytes] = []
         self._size = 0
         self._sender: asyncio.Task[None] | None = None
+        self._patience: asyncio.Timeout | None = None  # of the sender; without end until we close
         self._close_code = 0  # 0: open
         self._release: asyncio.Event | None = None
 
@@ -133,19 +135,23 @@ class _WebSocketLink:
 
     async def _drain(self) -> None:
         try:
-            while self._chunks:
-                chunks, self._chunks = self._chunks, []
-                await self._send({"type": "websocket.send", "bytes": b"".join(chunks)})
-                if not self._chunks:
-                    self._size = 0
-                    if self.connection is not None:
-                        self.connection.drained(self._now())
-                else:
-                    self._size = sum(map(len, self._chunks))
-            if self._close_code:
-                await self._send({"type": "websocket.close", "code": self._close_code})
+            async with asyncio.timeout(CLOSE_TIMEOUT if self._close_code else None) as self._patience:
+                while self._chunks:
+                    chunks, self._chunks = self._chunks, []
+                    await self._send({"type": "websocket.send", "bytes": b"".join(chunks)})
+                    if not self._chunks:
+                        self._size = 0
+                        if self.connection is not None:
+                            self.connection.drained(self._now())
+                    else:
+                        self._size = sum(map(len, self._chunks))
+        except TimeoutError:
+            self.abort()
         finally:
-            self._sender = None
+            self._patience = None
+        if self._close_code:
+            await self._send({"type": "websocket.close", "code": self._close_code})
+        self._sender = None
 
     def close(self) -> None:
         self.close_with(NORMAL_CLOSURE)
@@ -153,6 +159,8 @@ class _WebSocketLink:
     def close_with(self, code: int) -> None:
         if not self._close_code:
             self._close_code = code
+            if self._patience is not None:
+                self._patience.reschedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
             self._start()
         if self._release is not None:
             self._release.set()

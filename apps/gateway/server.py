@@ -31,10 +31,14 @@ from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 from zope.interface import implementer  # noqa: E402
 
+from apps.gateway.consumers import SUBPROTOCOLS  # noqa: E402
+
 logger = logging.getLogger(__name__)
 
 INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its consumer before we stop reading
 EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
+CLOSE_TIMEOUT: Final = 5  # seconds that a client has to take what was sent and to answer our close frame
+GOING_AWAY: Final = 1001  # WebSocket close code
 
 
 @implementer(IPushProducer)
@@ -103,12 +107,49 @@ def _size(event: dict[str, Any]) -> int:
 
 
 class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
+    """Of a WebSocket that speaks MQTT the bytes are handed on as they come.
+
+    Packets and frames have nothing to do with each other [MQTT-6.0.0-2], so no frame is put together
+    here, where no budget would count it; `Connection` puts packets together.
+    """
+
     flow: _Flow | None = None
+    streams = False  # speaks MQTT
 
     def onOpen(self) -> None:
+        self.streams = self.websocket_protocol_in_use in SUBPROTOCOLS
         if self.flow is not None:
             self.flow.open(self.transport)
         super().onOpen()
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        if not self.streams:
+            super().onMessageFrameData(payload)
+        elif payload and not self.failedByMe:
+            self.onMessage(payload, self.message_is_binary)
+
+    def onMessageFrameEnd(self) -> None:
+        if not self.streams:
+            super().onMessageFrameEnd()
+
+    def onMessageEnd(self) -> None:
+        if not self.streams:
+            super().onMessageEnd()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.streams and not isBinary:  # a part of a text need not be UTF-8, and nobody will read it
+            payload = b""
+        super().onMessage(payload, isBinary)
+
+    def go_away(self) -> None:
+        """The node stops; MQTT tells its clients itself."""
+        if not self.streams and self.state == self.STATE_OPEN:
+            self.sendClose(GOING_AWAY)
+
+    def check_timeouts(self) -> None:
+        """No WebSocket pings to MQTT clients: one that we do not read at the moment could not answer."""
+        if not self.streams:
+            super().check_timeouts()
 
 
 @dataclass
@@ -131,8 +172,12 @@ class GatewayServer(Server):  # type: ignore[misc]
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
         max_message_size: int,
+        shutdown_timeout: float,
     ) -> None:
-        """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown."""
+        """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
+
+        Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
+        """
         super().__init__(
             application,
             endpoints=["sockets opened by us"],  # daphne insists on one; `_open` below opens them
@@ -149,11 +194,14 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._http = http
         self._start = start
         self._stop = stop
+        self._shutdown_timeout = shutdown_timeout
+        self.failed = False  # it could not start
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     def _open(self) -> None:
         self.ws_factory.protocol = FlowControlledWebSocket
+        self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT)
         reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
@@ -174,6 +222,7 @@ class GatewayServer(Server):  # type: ignore[misc]
             await self._start()
         except Exception:
             logger.exception("the node could not start")
+            self.failed = True
             self.stop()
 
     def _signalled(self) -> None:
@@ -189,13 +238,36 @@ class GatewayServer(Server):  # type: ignore[misc]
         os._exit(130)
 
     async def _shut_down(self) -> None:
-        for port in self.listeners:
-            port.stopListening()
         try:
-            await self._stop()
+            async with asyncio.timeout(self._shutdown_timeout):
+                for port in self.listeners:
+                    port.stopListening()
+                for listener in self._http:  # the port had a descriptor of its own
+                    listener.socket.close()
+                await self._stop()
+                await self._finish_applications()
+        except TimeoutError:
+            logger.warning("some clients were cut off: they did not go in time")
         except Exception:
             logger.exception("the shutdown was not in order")
         self.stop()
+
+    async def _finish_applications(self) -> None:
+        """Let WebSockets close and requests end; MQTT has told its WebSockets to close already."""
+        running = set()
+        for protocol, details in self.connections.items():
+            if isinstance(protocol, FlowControlledWebSocket):
+                protocol.go_away()
+            if "application_instance" in details:
+                running.add(details["application_instance"])
+        if running:
+            await asyncio.wait(running)
+
+    def kill_all_applications(self) -> None:
+        """Cancel what runs; daphne's own expects every connection to have an application still."""
+        for details in self.connections.values():
+            if "application_instance" in details:
+                details["application_instance"].cancel()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """As daphne's, but that WebSockets get bounded buffers and know whether they are secure."""
@@ -216,7 +288,7 @@ class GatewayServer(Server):  # type: ignore[misc]
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         flow = getattr(protocol, "flow", None)
-        if flow is not None:
+        if flow is not None and message["type"] == "websocket.send":
             await flow.writable()
         await super().handle_reply(protocol, message)
 

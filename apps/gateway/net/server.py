@@ -53,10 +53,12 @@ class MqttServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._acceptors: list[asyncio.Task[None]] = []
+        self._listeners: list[Listener] = []
         self._empty: asyncio.Future[None] | None = None  # while `drain` waits
 
     async def listen(self, listener: Listener) -> None:
         """Begin to accept on a listening socket."""
+        self._listeners.append(listener)
         if listener.proxy:
             self._acceptors.append(self.loop.create_task(self._accept(listener)))
             return
@@ -156,13 +158,17 @@ class MqttServer:
             acceptor.cancel()
         for server in self._servers:
             server.close()
+        for listener in self._listeners:
+            listener.socket.close()
 
-    async def drain(self, patience: float) -> None:
-        """Wait until the streams have closed; after `patience` seconds, cut those that have not."""
-        if self._streams:
-            self._empty = self.loop.create_future()
-            await asyncio.wait({self._empty}, timeout=patience)
-        for stream in list(self._streams):
-            stream.abort()
-        for task in list(self._tasks):
-            task.cancel()
+    async def drain(self) -> None:
+        """Wait until the streams have closed; cancelled, cut those that have not."""
+        try:
+            if self._streams:
+                self._empty = self.loop.create_future()
+                await self._empty
+        finally:
+            for stream in list(self._streams):
+                stream.abort()
+            for task in list(self._tasks):
+                task.cancel()

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 HIGH_MARK: Final = 262_144  # bytes in the transport's buffer above which the client counts as slow
 LOW_MARK: Final = 65_536
 CLOSE_TIMEOUT: Final = 5.0  # seconds that a client has to take what was sent before the close
+LINGER: Final = 1.0  # seconds that it has to close its side, when everything was sent
 
 CONTROL: Final = {"type": "mqtt.control"}
 DISCONNECT: Final = {"type": "mqtt.disconnect"}
@@ -28,7 +29,7 @@ DISCONNECT: Final = {"type": "mqtt.disconnect"}
 class Stream(asyncio.Protocol):
     """An asyncio protocol and a `ports.Link` in one object: there are very many of them."""
 
-    __slots__ = ("_early", "_events", "_server", "_waiter", "connection", "peer", "transport")
+    __slots__ = ("_closer", "_early", "_events", "_server", "_waiter", "connection", "peer", "transport")
 
     def __init__(self, server: MqttServer, peer: Peer | None = None) -> None:
         self._server = server
@@ -38,6 +39,7 @@ class Stream(asyncio.Protocol):
         self._early: bytes | None = None  # arrived before the application attached
         self._events = 0  # 1: control packet, 2: disconnected; bits not yet received
         self._waiter: asyncio.Future[None] | None = None
+        self._closer: asyncio.TimerHandle | None = None
 
     # asyncio ----------------------------------------------------------------------------------------
 
@@ -63,6 +65,8 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.disconnected(self)
+        if self._closer is not None:
+            self._closer.cancel()
         if self.connection is not None:
             self.connection.lost(self._server.now())
         self._events |= 2
@@ -109,10 +113,20 @@ class Stream(asyncio.Protocol):
         self.transport.write(data)
 
     def close(self) -> None:
+        """Send what is left and end our side, then take in and discard until the client ends its own.
+
+        A socket closed with bytes unread is reset, and the client never reads why we closed.
+        """
         transport = self.transport
-        if transport.get_write_buffer_size():
-            self._server.loop.call_later(CLOSE_TIMEOUT, transport.abort)
-        transport.close()
+        if transport.is_closing():
+            return
+        behind = transport.get_write_buffer_size() > LOW_MARK  # it has not been reading: why should it now
+        self._closer = self._server.loop.call_later(CLOSE_TIMEOUT if behind else LINGER, transport.abort)
+        if behind or not transport.can_write_eof():  # TLS has a closing handshake of its own
+            transport.close()
+            return
+        transport.write_eof()
+        transport.resume_reading()
 
     def abort(self) -> None:
         self.transport.abort()

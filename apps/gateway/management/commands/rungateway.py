@@ -47,10 +47,14 @@ class Command(BaseCommand):
             self.stdout.flush()
             server.stop_accepting()
             runtime.node.shut_down(runtime.now())
-            await server.drain(conf.node.shutdown_timeout)
             runtime.runner.stop()
+            await server.drain()
 
-        GatewayServer(application, http, start, stop, conf.limits.max_packet_size).run()
+        limit, patience = conf.limits.max_packet_size, conf.node.shutdown_timeout
+        gateway = GatewayServer(application, http, start, stop, limit, patience)
+        gateway.run()
+        if gateway.failed:
+            raise SystemExit(1)
 
     def _announce(self, conf: Conf, mqtt: list[Listener], http: list[HttpListener]) -> None:
         for listener in mqtt:
@@ -102,6 +106,7 @@ def _bind(conf: Conf, key: str, address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted sockets inherit it
     if conf.listeners.reuse_port:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
