@@ -322,6 +322,9 @@ class Connection(Outbound):
             if not route.empty:
                 message = Message(route.topic, payload, 2, False, b"", 0.0, self.client_id, route.raw_topic)
                 self.node.router.dispatch(route, message)
+            elif self.level == MQTT_5:
+                self.write(b"\x50\x03" + PACKET_IDS[packet_id] + b"\x10")  # no matching subscribers
+                return
         self.reply(b"\x50\x02", packet_id)
 
     def take_qos2(self, session: Session, packet_id: int) -> None:
