@@ -44,8 +44,8 @@ def permit(connection: Connection, raw: bytes) -> Permit | None:
 
 
 def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> Permit:
-    """Remember what the ACL said."""
-    made = Permit(grant, connection.node.router.route(topic))
+    """Remember what the ACL said; an answer that is none (UNKNOWN, when it was asked) allows nothing."""
+    made = Permit(max(grant, ports.NOTHING), connection.node.router.route(topic))
     connection.remember(raw, made)
     return made
 
@@ -74,8 +74,6 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
             connection.node.denied(connection, "publish", route.topic)
         _answer(connection, packet, reasons.NOT_AUTHORIZED)
         return True
-    if qos == 2:
-        connection.take_qos2(session, packet.packet_id)
     message = Message(
         route.topic,
         packet.payload,
@@ -86,12 +84,15 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
         connection.client_id,
         route.raw_topic,
     )
-    reason = reasons.NO_MATCHING_SUBSCRIBERS if route.empty else reasons.SUCCESS
-    if packet.retain and not connection.node.retain(message):
-        reason = reasons.QUOTA_EXCEEDED
-        session.incoming.discard(packet.packet_id)
+    if qos == 2:
+        connection.take_qos2(session, packet.packet_id)
+    if packet.retain and not connection.node.retain(message) and qos and connection.level == pt.MQTT_5:
+        if qos == 2:
+            session.incoming.discard(packet.packet_id)
+        _answer(connection, packet, reasons.QUOTA_EXCEEDED)  # nobody gets it: the client may try again
+        return True
     connection.node.router.dispatch(route, message)
-    _answer(connection, packet, reason)
+    _answer(connection, packet, reasons.NO_MATCHING_SUBSCRIBERS if route.empty else reasons.SUCCESS)
     return True
 
 

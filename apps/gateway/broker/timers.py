@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.node import Node
     from apps.gateway.broker.session import Session
 
+SLACK: Final = 1024  # dates more than twice the sessions that are let lie
 HORIZON: Final = 16  # seconds after which a connection is looked at again, so that a dead one is let go
 
 
@@ -34,6 +35,18 @@ class Timers:
         session.armed = when
         self._sequence += 1
         heapq.heappush(self._heap, (when, self._sequence, session))
+        if len(self._heap) > 2 * len(self._node.sessions) + SLACK:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget the dates that were moved, and those of sessions that are no more: some lie weeks ahead."""
+        sessions = self._node.sessions
+        self._heap = [
+            entry
+            for entry in self._heap
+            if entry[2].armed == entry[0] and sessions.get(entry[2].client_id) is entry[2]
+        ]
+        heapq.heapify(self._heap)
 
     def watch(self, connection: Connection, now: float) -> None:
         """Close the connection when it is silent for too long; called again when its limit changes."""
@@ -61,9 +74,8 @@ class Timers:
             slot.append(connection)
 
     def run(self, now: float) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            when, _, session = heapq.heappop(heap)
+        while self._heap and self._heap[0][0] <= now:
+            when, _, session = heapq.heappop(self._heap)
             if session.armed == when:
                 session.armed = 0.0
                 self._node.session_due(session, now)
