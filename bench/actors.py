@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -82,6 +84,36 @@ class Inbox:
         return self._view[: self.filled]
 
 
+class Gate:
+    """Holds publishers back while ``limit`` messages are on their way to the slowest subscriber.
+
+    A broker acknowledges to a publisher without waiting for subscribers: nothing else bounds its queue.
+    """
+
+    def __init__(self, limit: int, subscribers: Sequence[Subscriber]) -> None:
+        self._limit = limit
+        self._subscribers = subscribers
+        self._sent = 0
+        self._delivered = 0
+        self._waiting: deque[Publisher] = deque()
+
+    def take(self, publisher: Publisher, wanted: int) -> int:
+        """How many messages may leave now; for the rest ``publisher.resume`` is called later, once."""
+        granted = max(0, min(wanted, self._limit - self._sent + self._delivered))
+        self._sent += granted
+        if granted < wanted and not publisher.held:
+            publisher.held = True
+            self._waiting.append(publisher)
+        return granted
+
+    def turn(self) -> None:
+        self._delivered = min(subscriber.delivered for subscriber in self._subscribers)
+        while self._waiting and self._sent - self._delivered < self._limit:
+            publisher = self._waiting.popleft()
+            publisher.held = False
+            publisher.resume()
+
+
 class Flood:
     """A QoS 0 publisher: writes whenever the socket takes more, then PINGREQ; done at the PINGRESP.
 
@@ -123,10 +155,12 @@ class Publisher:
     With window 0 nothing is sent but by ``send_next``.
     """
 
-    def __init__(self, link: Link, stream: bytes, size: int, window: int) -> None:
+    def __init__(self, link: Link, stream: bytes, size: int, window: int, gate: Gate | None = None) -> None:
         self.link = link
         self.count = len(stream) // size
         self.sent = Timeline()
+        self.held = False  # waits at the gate
+        self._gate = gate
         self._stream = memoryview(stream)
         self._size = size
         self._window = window
@@ -150,8 +184,13 @@ class Publisher:
     def send_next(self) -> None:
         self._send_until(self._next + 1)
 
+    def resume(self) -> None:
+        self._send_until(self._inbox.filled // 4 + self._window)
+
     def _send_until(self, limit: int, prefix: bytes | bytearray = b"") -> None:
         limit = min(limit, self.count)
+        if self._gate is not None and limit > self._next:
+            limit = self._next + self._gate.take(self, limit - self._next)
         if limit <= self._next:
             if prefix:
                 self.link.send(prefix)
@@ -166,7 +205,7 @@ class Publisher:
         inbox = self._inbox
         inbox.take(self.link.receive(), clock())
         if self._window:
-            self._send_until(inbox.filled // 4 + self._window)
+            self.resume()
         return inbox.complete()
 
     def check(self) -> Faults:
@@ -176,14 +215,17 @@ class Publisher:
 class ExactPublisher(Publisher):
     """A QoS 2 publisher: answers PUBREC with PUBREL; a message leaves the window with its PUBCOMP."""
 
-    def __init__(self, link: Link, stream: bytes, size: int, window: int) -> None:
-        super().__init__(link, stream, size, window)
+    def __init__(self, link: Link, stream: bytes, size: int, window: int, gate: Gate | None = None) -> None:
+        super().__init__(link, stream, size, window, gate)
         self._release = wire.AckEncoder(wire.PUBREL, websocket=link.websocket)
         self._examined = 0  # bytes of the inbox
         self._completed = 0  # messages
 
     def _make_inbox(self) -> Inbox:
         return Inbox(8 * self.count, 8 * SLACK)
+
+    def resume(self) -> None:
+        self._send_until(self._completed + self._window)
 
     def readable(self) -> bool:
         inbox = self._inbox
@@ -224,6 +266,11 @@ class Subscriber:
     def arrived(self) -> Timeline:
         return self._inbox.timeline
 
+    @property
+    def delivered(self) -> int:
+        """Messages that are no longer on their way."""
+        return self._inbox.filled // self._size
+
     def start(self) -> None:
         pass
 
@@ -255,12 +302,17 @@ class ExactSubscriber(Subscriber):
     def __init__(self, link: Link, layout: wire.Layout, expected: int) -> None:
         super().__init__(link, layout, expected)
         self._complete = wire.AckEncoder(wire.PUBCOMP, websocket=link.websocket)
-        self._unfinished = expected  # messages without their PUBREL
+        self._expected = expected
+        self._finished = 0  # messages with their PUBREL
         self._rest = b""
         first = layout.first_byte
         publish = rb"(?:[\x%02x\x%02x].{%d})+" % (first, first | DUP, layout.size - 1)
         self._run = re.compile(rb"(%s)|(?:\x%02x\x02..)+" % (publish, wire.PUBREL), re.DOTALL)
         self._starts = bytes([first, first | DUP, wire.PUBREL])
+
+    @property
+    def delivered(self) -> int:
+        return self._finished
 
     def readable(self) -> bool:
         data = self._rest + bytes(self.link.receive())
@@ -276,10 +328,10 @@ class ExactSubscriber(Subscriber):
             else:
                 part = run.group()
                 answers.append(self._complete(part[2::4], part[3::4]))
-                self._unfinished -= len(part) // 4
+                self._finished += len(part) // 4
         self._rest = data[position:]
         if self._rest and self._rest[0] not in self._starts:
             raise Corrupt(f"neither PUBLISH nor PUBREL: {self._rest[:32].hex()}")
         if answers:
             self.link.send(b"".join(answers))
-        return self._unfinished <= 0 and inbox.complete()
+        return self._finished >= self._expected and inbox.complete()

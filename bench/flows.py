@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import wire
-from .actors import Actor, ExactPublisher, ExactSubscriber, Flood, Publisher, Subscriber
+from .actors import ExactPublisher, ExactSubscriber, Flood, Gate, Publisher, Subscriber
 from .links import Endpoint, Link, close_links, open_links
 from .loop import Loop
 from .measure import Meter, Sample
@@ -33,6 +33,7 @@ class Flow:
     ``window``: messages of one publisher waiting for their acknowledgement; QoS 0 has no window.
     ``filter``: what every subscriber subscribes to; "" = subscriber i to the topic of publisher i.
     ``rate``: messages per second of each publisher; 0 = flat out.
+    ``lead``: messages that may be on their way to the slowest subscriber; 0 = no bound.
     ``idle_subscriptions``: others' subscriptions in the tree, which no message matches.
     """
 
@@ -48,6 +49,7 @@ class Flow:
     rate: float = 0
     websocket: bool = False
     idle_subscriptions: int = 0
+    lead: int = 0
     deadline: float = 180  # seconds for one run
 
     @property
@@ -100,8 +102,11 @@ def run(flow: Flow, peer: Peer) -> Sample:
         links += sending
         subscribers = [make_subscriber(flow, link, number) for number, link in enumerate(listening)]
         pairs = zip(sending, streams(flow), strict=True)
-        publishers = [make_publisher(flow, link, stream) for link, stream in pairs]
-        return _measure(flow, peer, publishers, subscribers, deadline)
+        gate = Gate(flow.lead, subscribers) if flow.lead else None
+        publishers = [make_publisher(flow, link, stream, gate) for link, stream in pairs]
+        return _measure(
+            flow, peer, publishers, subscribers, Loop([*subscribers, *publishers], deadline, gate)
+        )
     finally:
         close_links(links)
 
@@ -111,10 +116,8 @@ def _measure(
     peer: Peer,
     publishers: Sequence[Flood | Publisher],
     subscribers: list[Subscriber],
-    deadline: float,
+    loop: Loop,
 ) -> Sample:
-    actors: list[Actor] = [*subscribers, *publishers]
-    loop = Loop(actors, deadline)
     late: list[int] = []
     try:
         with Meter(peer.pid) as meter:
@@ -166,11 +169,11 @@ def _verify(
         sample.p50_ms, sample.p99_ms = float(p50), float(p99)
 
 
-def make_publisher(flow: Flow, link: Link, stream: bytes) -> Flood | Publisher:
+def make_publisher(flow: Flow, link: Link, stream: bytes, gate: Gate | None) -> Flood | Publisher:
     if flow.qos == 0:
         return Flood(link, stream)
     kind = Publisher if flow.qos == 1 else ExactPublisher
-    return kind(link, stream, len(stream) // flow.messages, 0 if flow.rate else flow.window)
+    return kind(link, stream, len(stream) // flow.messages, 0 if flow.rate else flow.window, gate)
 
 
 def make_subscriber(flow: Flow, link: Link, number: int) -> Subscriber:

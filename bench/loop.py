@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from .actors import Actor, Publisher
+from .actors import Actor, Gate, Publisher
 
 STALL: Final = 5.0  # seconds of silence after which what is missing counts as lost
 
@@ -17,11 +17,12 @@ class DeadlineExceeded(Exception):
 
 
 class Loop:
-    def __init__(self, actors: Sequence[Actor], deadline: float) -> None:
+    def __init__(self, actors: Sequence[Actor], deadline: float, gate: Gate | None = None) -> None:
         """``deadline``: a time of `time.monotonic`."""
         self._actors = {actor.link.fileno: actor for actor in actors}
         self._pending = len(actors)
         self._deadline = deadline
+        self._gate = gate
         self._epoll = select.epoll()
         self._watched: set[int] = set()  # connections that wait for room to write
         for fileno in self._actors:
@@ -83,6 +84,8 @@ class Loop:
                 self._pending -= 1
             if actor.link.blocked or fileno in self._watched:
                 self._watch(actor)
+        if self._gate is not None:
+            self._gate.turn()
         return bool(events)
 
     def _watch(self, actor: Actor) -> None:

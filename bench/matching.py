@@ -73,7 +73,7 @@ def run(matching: Matching) -> Sample:
     wall, start = time.perf_counter(), time.process_time()
     found = [trie.match(topic) for topic in asked]
     cpu, seconds = time.process_time() - start, time.perf_counter() - wall
-    sample = Sample(cpu / TOPICS * 1e6, TOPICS / seconds, None, None, pss_bytes(os.getpid()))
+    sample = Sample(cpu / TOPICS * 1e6, TOPICS / seconds, None, None, None, pss_bytes(os.getpid()))
     sample.extra["matched"] = sum(len(item.subscriptions) for item in found) / TOPICS
     start = time.process_time()
     naive = [[item for item in wanted if matches(item, topic)] for topic in asked[:NAIVE_TOPICS]]

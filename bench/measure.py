@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from .probe import cpu_seconds
+from .probe import cpu_seconds, machine_seconds
 from .verify import Faults
 
 QUIET: Final = 20e-6  # seconds of CPU in one look of LOOK seconds: the broker has finished
@@ -23,6 +23,7 @@ class Sample:
     rate: float  # messages in + out per second (S10: connects)
     broker_busy: float | None  # its CPU time / wall time; None: there is no broker (T1)
     generator_busy: float | None
+    others_busy: float | None  # everything else on the machine: above a few percent, distrust the figures
     pss: int  # bytes, at the end, all connections open
     p50_ms: float | None = None
     p99_ms: float | None = None
@@ -39,6 +40,7 @@ class Meter:
     def __enter__(self) -> Meter:
         gc.collect()
         gc.disable()
+        self._machine = machine_seconds()
         self._own = time.process_time()
         self._cpu = cpu_seconds(self._pid)
         self._wall = time.perf_counter()
@@ -47,10 +49,13 @@ class Meter:
     def stop(self) -> None:
         """Everything is delivered. What the broker still owes to it (last acknowledgements) counts as CPU."""
         self.seconds = time.perf_counter() - self._wall
+        machine = machine_seconds() - self._machine
         self.generator_cpu = time.process_time() - self._own
         end = time.monotonic() + SETTLE
         before = cpu_seconds(self._pid)
         self.broker_busy = (before - self._cpu) / self.seconds
+        rest = machine - self.generator_cpu - (before - self._cpu)
+        self.others_busy = max(0.0, rest) / self.seconds
         while time.monotonic() < end:
             time.sleep(LOOK)
             now = cpu_seconds(self._pid)
@@ -68,5 +73,6 @@ class Meter:
             rate=messages / self.seconds,
             broker_busy=self.broker_busy,
             generator_busy=self.generator_cpu / self.seconds,
+            others_busy=self.others_busy,
             pss=pss,
         )

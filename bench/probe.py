@@ -29,6 +29,12 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
 
 
+def machine_seconds() -> float:
+    """CPU time that the whole machine has spent on anything, in steps of a clock tick."""
+    user, nice, system, _idle, _wait, *rest = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *rest))) / os.sysconf("SC_CLK_TCK")
+
+
 def pss_bytes(pid: int) -> int:
     """Proportional set size: shared pages count by their share."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

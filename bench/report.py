@@ -20,13 +20,13 @@ from .runner import BASELINE, CANDIDATE, Outcome, Results, failed
 from .scenarios import BARS, Bar, Scenario, cpu_ratio
 
 HEAD: Final = (
-    *("id", "peer", "CPU us/msg", "msgs/s", "p50 ms", "p99 ms", "lost/dup/reord", "PSS MB", "busy b/g"),
+    *("id", "peer", "CPU us/msg", "msgs/s", "p50 ms", "p99 ms", "lost/dup/reord", "PSS MB", "busy b/g/o"),
     *("more", "against the bars", "must", "aim", "verdict"),
 )
 LEGEND: Final = """\
 CPU us/msg: broker CPU per message in + out (S10: per connection; R1: per message; T1: per match, no broker).
-msgs/s: in + out. busy b/g: CPU / wall of broker and load generator. Medians over the rounds; messages lost,
-repeated and reordered are sums. CPU and p99 against the bars: node / mosquitto, median of the rounds."""
+msgs/s: in + out. busy b/g/o: CPU / wall of broker, load generator and all others on the machine. Medians over
+the rounds; messages lost, repeated and reordered are sums. CPU and p99 against the bars: node / mosquitto."""
 KINDS: Final = ("lost", "duplicated", "reordered")
 CPU: Final = cpu_ratio(Fraction(1), Fraction(1))  # where the issue sets no bar
 REASON: Final = 160  # characters of a failure's text in the table
@@ -68,7 +68,11 @@ def number(value: float | None, digits: int = 2) -> str:
 def _figures(outcomes: Sequence[Outcome]) -> list[str]:
     samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
     reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    busy = [median(samples, lambda s: s.broker_busy), median(samples, lambda s: s.generator_busy)]
+    busy = [
+        median(samples, lambda s: s.broker_busy),
+        median(samples, lambda s: s.generator_busy),
+        median(samples, lambda s: s.others_busy),
+    ]
     pss = median(samples, lambda s: s.pss)
     keys = samples[0].extra if samples else {}
     more = [f"{key} {number(median(samples, _extra(key)))}" for key in keys]

@@ -28,6 +28,8 @@ FLOWS = [
     flows.Flow("window", "", 2, 1000, 1),
     flows.Flow("all", "", 10, 200, 1, 1, ALL),
     flows.Flow("exact", "", 10, 50, 2, 2, ALL),
+    flows.Flow("held back", "", 10, 200, 1, 1, ALL, lead=7),
+    flows.Flow("exact, held back", "", 10, 50, 2, 2, ALL, lead=7),
     flows.Flow("pairs", "", 5, 400, 1, 5),
     flows.Flow("fan-out", "", 1, 200, 0, 10, "bench/00000/t"),
     flows.Flow("large", "", 2, 20, 1, 2, payload=65536),
@@ -89,7 +91,7 @@ def test_peers_are_stopped_when_something_fails() -> None:
 
 
 def test_a_broker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers.shutil, "which", lambda program, path: "/bin/false")
+    monkeypatch.setattr("shutil.which", lambda program, path: "/bin/false")
     with pytest.raises(peers.StartError, match="mosquitto ended with code 1"):
         peers.Peer("mosquitto", websocket=False)
 

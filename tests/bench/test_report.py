@@ -13,7 +13,7 @@ from bench.verify import Faults
 
 
 def sample(cpu_us: float, *, p99: float = 1.0, lost: int = 0, **extra: float) -> Sample:
-    return Sample(cpu_us, 1e6, 0.9, 0.4, 1 << 20, 0.5, p99, Faults(lost), extra)
+    return Sample(cpu_us, 1e6, 0.9, 0.4, 0.0, 1 << 20, 0.5, p99, Faults(lost), extra)
 
 
 def row(scenario: str, results: Results) -> dict[str, str]:
