@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import secrets
+from dataclasses import dataclass
 
+from apps.auth.acl import Explanation
+from apps.auth.live import Live
+from apps.auth.providers import chain as chains
+from apps.auth.records import Records
+from apps.console import health
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
-from apps.gateway.broker.ports import PUBLISH_ALL, ConnectRequest, Verdict
-from apps.gateway.mqtt import reasons
 from apps.gateway.net.runner import Runner
-from apps.gateway.observer import LogObserver
+from apps.gateway.observer import LogObserver, Observers
+from apps.gateway.operations import NodeOperations
 from apps.gateway.runtime import Runtime
 from gmqtt_platform import __version__
 from gmqtt_platform.conf import Conf
@@ -22,44 +27,41 @@ def client_identifier() -> str:
     return f"gmqtt-{secrets.token_hex(12)}"
 
 
-def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Runtime:
-    """The node and what its consumers need, not yet listening."""
+@dataclass(frozen=True)
+class Parts:
+    """A node, not yet listening, and what has to run beside it."""
+
+    runtime: Runtime
+    live: Live
+
+    async def start(self) -> None:
+        self.runtime.runner.start(self.runtime.node)
+        await self.live.start()
+
+    async def stop(self) -> None:
+        await self.live.stop()
+        self.runtime.runner.stop()
+
+
+def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     runner = Runner(loop)
+    chain = chains.build(conf.auth)
+
+    def explain(client_id: str, action: str, topic: str) -> Explanation | None:
+        acl = chain.live.get(client_id)
+        return acl.explain(action, topic) if acl is not None else None
+
+    records = Records(chain.parts.database, conf.auth.refusals_kept, conf.node.name, explain)
     node = Node(
         name=conf.node.name,
         version=__version__,
         limits=Limits(**dataclasses.asdict(conf.limits)),
-        observer=LogObserver(),
+        observer=Observers(LogObserver(), records),
         wake=runner.wake,
         assign=client_identifier,
         now=runner.now(),
         sys_interval=float(conf.node.sys_interval),
     )
-    return Runtime(node, runner, _Mock(conf.auth.mock == "success"))
-
-
-class _Mock:
-    """[auth] mock: everybody, or nobody."""
-
-    def __init__(self, success: bool) -> None:
-        self._verdict = Verdict(0, acl=_Open()) if success else Verdict(reasons.NOT_AUTHORIZED)
-
-    async def connect(self, request: ConnectRequest) -> Verdict:
-        return self._verdict
-
-    def exchange(self, request: ConnectRequest) -> None:
-        return None
-
-
-class _Open:
-    def publish(self, topic: str) -> int:
-        return PUBLISH_ALL
-
-    def subscribe(self, filter: str, qos: int) -> int:
-        return qos
-
-    async def ask_publish(self, topic: str) -> int:
-        return PUBLISH_ALL
-
-    async def ask_subscribe(self, filter: str, qos: int) -> int:
-        return qos
+    live = Live(chain, NodeOperations(node, runner.now), records)
+    health.checks["auth"] = live.status
+    return Parts(Runtime(node, runner, chain), live)

@@ -44,6 +44,9 @@ class NodeControl(Protocol):
     def kick(self, client_id: str, reason: int, text: str) -> None:
         """Disconnect, 5.0 clients with this reason; nothing happens where the client is not here."""
 
+    def forget(self, client_id: str) -> None:
+        """End the client's session with its subscriptions and queue, connected or not."""
+
 
 class Live:
     """Listens to the group `announce.GROUP` and keeps the chain, its bans and the connections current.
@@ -127,6 +130,8 @@ class Live:
         reason = reasons.ADMINISTRATIVE_ACTION if what == "kicked" else reasons.NOT_AUTHORIZED
         for client_id in ended:
             self._node.kick(client_id, reason, f"the client was {what}")
+            if what == "unregistered":
+                self._node.forget(client_id)
 
     async def _listen(self) -> None:
         """Hear the group; after a silence that was an error, everything may have changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
@@ -28,4 +29,14 @@ class HealthMiddleware:
             return await self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+        return JsonResponse(_health(), headers={"Cache-Control": "no-store"})
+
+
+# Set by the composition root: name -> a quick function whose `ok` is False while that part does not work.
+checks: dict[str, Callable[[], dict[str, Any]]] = {}
+
+
+def _health() -> dict[str, Any]:
+    """The process is alive, or it could not answer. Strangers read this: which part, and no more."""
+    failing = [name for name, check in checks.items() if not check()["ok"]]
+    return {"status": "degraded", "failing": failing} if failing else {"status": "ok"}

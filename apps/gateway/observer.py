@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 from apps.gateway.broker.ports import ConnectRequest, Peer
 from apps.gateway.mqtt import reasons
 
 logger = logging.getLogger("gmqtt.clients")
+
+
+class Records(Protocol):
+    """What is kept for operators."""
+
+    def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None: ...
+
+    def refused(self, request: ConnectRequest, reason: int, text: str) -> None: ...
+
+    def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None: ...
 
 
 class LogObserver:
@@ -31,3 +42,29 @@ class LogObserver:
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         return
+
+
+class Observers:
+    """The log, which hears everything, and `records`, which keeps what operators look up later."""
+
+    def __init__(self, log: LogObserver, records: Records) -> None:
+        self._log = log
+        self._records = records
+
+    def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
+        self._log.connected(client_id, username, peer, level)
+        self._records.connected(client_id, username, peer, level)
+
+    def disconnected(self, client_id: str, reason: int, text: str) -> None:
+        self._log.disconnected(client_id, reason, text)
+
+    def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
+        self._log.refused(request, reason, text)
+        self._records.refused(request, reason, text)
+
+    def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None:
+        self._log.denied(client_id, username, peer, action, topic)
+        self._records.denied(client_id, username, peer, action, topic)
+
+    def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
+        self._log.dropped(client_id, reason, topic, count)

@@ -30,14 +30,13 @@ def close(connection: Connection, reason: int, text: str, now: float, server_ref
     """End the connection from our side, with CONNACK or DISCONNECT where the version has one for it."""
     if connection.state == CLOSED:
         return
-    properties = _explanation(reason, text, server_reference)
-    if connection.state == CONNECTED:
-        if connection.level == pt.MQTT_5:
-            connection.write(codec.encode(packets.Disconnect(reason, properties), pt.MQTT_5))
-    else:
-        if connection.level:
-            _write_refusal(connection, reason, properties)
+    v5 = connection.level == pt.MQTT_5
+    if connection.state != CONNECTED:
         connection.node.stats.refuse(reason)
+    if v5 and not _say(connection, reason, _explanation(reason, text, server_reference)):
+        _say(connection, reason, {})
+    elif connection.state != CONNECTED and not v5 and connection.level:
+        _refuse_3(connection, reason)
     finish(connection, reason, text, now)
 
 
@@ -75,11 +74,20 @@ def _explanation(reason: int, text: str, server_reference: str) -> Properties:
     return properties
 
 
-def _write_refusal(connection: Connection, reason: int, properties: Properties) -> None:
-    """CONNACK with an error, in the client's version; 3.x has no code for some, and gets none."""
-    if connection.level == pt.MQTT_5:
-        connection.write(codec.encode(packets.Connack(reason, False, properties), pt.MQTT_5))
-        return
+def _say(connection: Connection, reason: int, properties: Properties) -> bool:
+    """The reason to a 5.0 client. False: the packet is larger than it takes [MQTT-3.1.2-24]."""
+    packet: packets.Packet = packets.Disconnect(reason, properties)
+    if connection.state != CONNECTED:
+        packet = packets.Connack(reason, False, properties)
+    data = codec.encode(packet, pt.MQTT_5)
+    if len(data) > connection.max_packet_out:
+        return False
+    connection.write(data)
+    return True
+
+
+def _refuse_3(connection: Connection, reason: int) -> None:
+    """CONNACK to a 3.x client; some reasons have no code there, and it gets none."""
     code = reasons.connack_3(reason)
     if code > 0:
         connection.write(codec.encode(packets.Connack(code), connection.level))

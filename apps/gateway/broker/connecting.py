@@ -26,6 +26,7 @@ def on_connect(connection: Connection, packet: Packet, now: float) -> None:
     connect = cast(packets.Connect, packet)
     connection.connect = connect
     connection.state = CONNECTING
+    connection.max_packet_out = props.integer(connect.properties, props.MAXIMUM_PACKET_SIZE, NO_LIMIT)
     if not connect.client_id:
         if connect.level == pt.MQTT_3_1 or (connect.level == pt.MQTT_3_1_1 and not connect.clean_start):
             raise MqttError(reasons.CLIENT_IDENTIFIER_NOT_VALID, "empty client identifier")  # [MQTT-3.1.3-8]
@@ -101,7 +102,7 @@ def _write_auth(connection: Connection, reason: int, data: bytes | None) -> None
     properties: Properties = {props.AUTHENTICATION_METHOD: connection.auth_method or ""}
     if data is not None:
         properties[props.AUTHENTICATION_DATA] = data
-    connection.write(codec.encode(packets.Auth(reason, properties), pt.MQTT_5))
+    connection.answer(codec.encode(packets.Auth(reason, properties), pt.MQTT_5))
 
 
 def decided(connection: Connection, verdict: Verdict, request: ConnectRequest, now: float) -> None:
@@ -134,7 +135,6 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     connection.acl = verdict.acl
     connection.username = verdict.username if verdict.username is not None else connect.username
     connection.window = min(limits.inflight_window, props.integer(properties, props.RECEIVE_MAXIMUM, 65_535))
-    connection.max_packet_out = props.integer(properties, props.MAXIMUM_PACKET_SIZE, NO_LIMIT)
     alias_maximum = props.integer(properties, props.TOPIC_ALIAS_MAXIMUM, 0)
     connection.alias_out_max = min(limits.topic_alias_maximum, alias_maximum)
     connection.verbatim = 0 if connection.alias_out_max else (5 if v5 else 3)
@@ -151,6 +151,12 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     expiry = min(wanted, limits.session_expiry_max)
     if connection.client_id not in node.sessions and len(node.sessions) >= limits.max_sessions:
         raise MqttError(reasons.QUOTA_EXCEEDED, "the node's sessions are used up")
+    answer: Properties = {}
+    if v5:
+        answer = _offer(connection, connect, verdict, wanted != expiry, expiry, keepalive)
+        size = len(codec.encode(packets.Connack(0, False, answer), pt.MQTT_5))
+        if size > connection.max_packet_out:  # [MQTT-3.1.2-24]
+            raise MqttError(reasons.PACKET_TOO_LARGE, f"CONNACK has {size} bytes")
     if connect.will is not None:
         will = will_message(connect.will, connection.client_id)
         if not node.hold(will.size):
@@ -160,9 +166,6 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     connection.connect = None
     present = node.attach(connection, connect.clean_start, expiry, now)
     node.expire_at(connection, verdict.expires_at)
-    answer: Properties = {}
-    if v5:
-        answer = _offer(connection, connect, verdict, wanted != expiry, expiry, keepalive)
     session_present = present and connect.level != pt.MQTT_3_1  # 3.1 has no such flag
     connection.write(codec.encode(packets.Connack(0, session_present, answer), connect.level))
     if connection.session is not None:

@@ -191,6 +191,18 @@ class Node:
         closing.close(session.connection, reason, text, now)
         return True
 
+    def forget(self, client_id: str, now: float) -> None:
+        """End a client's session, and its connection if it has one."""
+        session = self.sessions.get(client_id)
+        if session is None:
+            return
+        session.expiry_interval = 0
+        if session.connection is not None:
+            text = "the session was removed"
+            closing.close(session.connection, reasons.ADMINISTRATIVE_ACTION, text, now)
+        else:
+            self.end_session(session, now)
+
     def expire_at(self, connection: Connection, when: float | None) -> None:
         """The client's credentials end at `when` (UNIX seconds; None: they do not)."""
         connection.expires_at = when if when is not None else 0.0

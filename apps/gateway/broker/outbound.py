@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.broker.messages import PACKET_IDS, Delivery
 from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt.errors import MqttError
 from apps.gateway.mqtt.packettypes import MQTT_5
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Outbound:
         self.level: int = 0
         self.verbatim: int = 0  # 3 or 5: QoS 0 packets in this encoding can go out as they came; 0: none
         self.window: int = 0  # QoS 1 and 2 publishes that may be in flight
-        self.max_packet_out: int = 0
+        self.max_packet_out: int = NO_LIMIT
         self.alias_out_max: int = 0
         self._aliases: dict[bytes, int] | None = None
         self._out: list[bytes] = []
@@ -54,6 +56,16 @@ class Outbound:
             self._hold_back(len(data) + PIECE)
         elif len(self._out) > MANY_PIECES:
             self.flush()
+
+    def answer(self, data: bytes) -> None:
+        """As `write`, for packets whose size is the client's doing.
+
+        Raises `MqttError` 0x95 for one that is larger than it takes [MQTT-3.1.2-24].
+        """
+        if len(data) > self.max_packet_out:
+            text = f"the answer has {len(data)} bytes, {self.max_packet_out} allowed"
+            raise MqttError(reasons.PACKET_TOO_LARGE, text)
+        self.write(data)
 
     def reply(self, head: bytes, packet_id: int) -> None:
         """An acknowledgement without reason code: two bytes of fixed header and the identifier."""
@@ -136,7 +148,8 @@ class Outbound:
         if dup or self.alias_out_max or (message.expires and self.level == MQTT_5):
             raw_topic = message.raw_topic
             alias = 0
-            if self.alias_out_max:
+            # Not where an alias beside the topic might make the packet larger than the client allows.
+            if self.alias_out_max and delivery.size + len(delivery.identifiers) <= self.max_packet_out:
                 alias = self._alias(raw_topic)
                 if alias < 0:  # the client knows it already
                     alias = -alias

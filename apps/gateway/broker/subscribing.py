@@ -17,6 +17,7 @@ from apps.gateway.mqtt.packets import Packet
 
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.ports import Acl
 
 
 def on_subscribe(connection: Connection, packet: Packet, now: float) -> None:
@@ -100,7 +101,7 @@ def _subscribe(
     answer = decisions
     if connection.level != pt.MQTT_5:
         answer = [min(decision, refused) for decision in decisions]
-    connection.write(codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level))
+    connection.answer(codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level))
     for subscription, wanted, existed in fresh:
         if subscription.share or wanted.retain_handling == 2 or (wanted.retain_handling == 1 and existed):
             continue  # [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
@@ -116,6 +117,24 @@ def send_retained(session: Session, subscription: Subscription, now: float) -> N
         session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
 
 
+def change_acl(connection: Connection, acl: Acl) -> None:
+    """Another ACL on a live connection: subscriptions that it does not grant end, or get less."""
+    connection.acl = acl
+    connection.forget_permits()
+    session = connection.session
+    if session is None:
+        return
+    for key, subscription in list(session.subscriptions.items()):
+        granted = acl.subscribe(subscription.filter, subscription.qos)
+        if granted == ports.DENIED:
+            del session.subscriptions[key]
+            connection.node.unsubscribe(subscription)
+            connection.node.denied(connection, "subscribe", key)
+        elif granted != ports.UNKNOWN and granted < subscription.qos:
+            subscription.qos = granted
+            connection.node.router.subscribe(subscription)
+
+
 def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
     unsubscribe = cast(packets.Unsubscribe, packet)
     session = connection.session
@@ -129,4 +148,4 @@ def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
             continue
         connection.node.unsubscribe(subscription)
         answer.append(reasons.SUCCESS)
-    connection.write(codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level))
+    connection.answer(codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level))

@@ -32,14 +32,15 @@ class Command(BaseCommand):
         _raise_descriptor_limit()
         loop = reactor._asyncioEventloop
         mqtt, http = _open(conf)
-        runtime = wiring.build(conf, loop)
+        parts = wiring.build(conf, loop)
+        runtime = parts.runtime
         application = routing.application(runtime, conf.listeners)
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
             for listener in mqtt:
                 await server.listen(listener)
-            runtime.runner.start(runtime.node)
+            await parts.start()
             self._announce(conf, mqtt, http)
 
         async def stop() -> None:
@@ -47,7 +48,7 @@ class Command(BaseCommand):
             self.stdout.flush()
             server.stop_accepting()
             runtime.node.shut_down(runtime.now())
-            runtime.runner.stop()
+            await parts.stop()
             await server.drain()
 
         limit, patience = conf.limits.max_packet_size, conf.node.shutdown_timeout
