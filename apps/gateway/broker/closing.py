@@ -30,12 +30,12 @@ def close(connection: Connection, reason: int, text: str, now: float, server_ref
     """End the connection from our side, with CONNACK or DISCONNECT where the version has one for it."""
     if connection.state == CLOSED:
         return
-    v5 = connection.level == pt.MQTT_5
     if connection.state != CONNECTED:
         connection.node.stats.refuse(reason)
-    if v5 and not _say(connection, reason, _explanation(reason, text, server_reference)):
-        _say(connection, reason, {})
-    elif connection.state != CONNECTED and not v5 and connection.level:
+    if connection.level == pt.MQTT_5:
+        if not _say(connection, reason, _explanation(reason, text, server_reference)):
+            _say(connection, reason, {})
+    elif connection.level and connection.state != CONNECTED:
         _refuse_3(connection, reason)
     finish(connection, reason, text, now)
 

@@ -161,8 +161,8 @@ class Connection(Outbound):
         if self.state == NEW:
             if data and data[0] & 0xF0 != 0x10:  # [MQTT-3.1.0-1], whether or not the rest ever comes
                 raise ProtocolError("the first packet is not CONNECT")
-            if max_size > MAX_FIRST_PACKET:
-                max_size = MAX_FIRST_PACKET
+        if self.state != CONNECTED and max_size > MAX_FIRST_PACKET:
+            max_size = MAX_FIRST_PACKET
         stats = self.node.stats
         pos = 0
         packets = 0

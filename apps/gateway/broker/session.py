@@ -78,6 +78,7 @@ class Session:
         "node",
         "queue",
         "released",
+        "repeats",
         "subscriptions",
         "unacked",
         "username",
@@ -93,6 +94,7 @@ class Session:
         self.connection: Connection | None = None
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
+        self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
         self.released: dict[int, None] = {}  # PUBREL sent, no PUBCOMP yet
         self.incoming: set[int] = set()  # QoS 2 received, no PUBREL yet
         self.queue: deque[Delivery] | None = None
@@ -181,8 +183,10 @@ class Session:
         self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
 
     def pump(self, now: float) -> None:
-        """Move from the queue to the wire what the window allows."""
+        """Move to the wire what the window allows: what is to be sent again, then from the queue."""
         connection = self.connection
+        if self.repeats is not None and connection is not None:
+            self._repeat(connection, self.repeats)
         queue = self.queue
         if queue is None or connection is None:
             return
@@ -222,13 +226,24 @@ class Session:
             return
         for packet_id in self.released:
             connection.reply(b"\x62\x02", packet_id)
-        for packet_id in list(self.unacked):
-            delivery = self.unacked[packet_id]
+        self.repeats = deque(self.unacked) if self.unacked else None
+        self.pump(now)
+
+    def _repeat(self, connection: Connection, repeats: deque[int]) -> None:
+        """Send again what the window of this connection allows: its client's may be smaller [MQTT-3.3.4-9]."""
+        while repeats and not connection.congested:
+            if len(self.unacked) - len(repeats) + len(self.released) >= connection.window:
+                return
+            packet_id = repeats.popleft()
+            delivery = self.unacked.get(packet_id)
+            if delivery is None:
+                continue  # acknowledged on the strength of the connection before
             if connection.fits(delivery):
                 connection.send_publish(delivery, packet_id, True)
             else:
                 self.acknowledge(packet_id)
-        self.pump(now)
+        if not repeats:
+            self.repeats = None
 
     # End -----------------------------------------------------------------------------------------
 
@@ -266,6 +281,7 @@ class Session:
         self.node.stats.queued -= queued
         self.held = 0
         self.unacked.clear()
+        self.repeats = None
         self.released.clear()
         self.incoming.clear()
         self.queue = None

@@ -32,7 +32,9 @@ def test_unacknowledged_messages_come_again_with_dup(world: World, level: int) -
     again = rejoin(world, level)
     assert again.connack is not None
     assert again.connack.session_present == (level > 3)
-    expected = [p.Publish("t", f.payload, f.qos, False, True, f.packet_id) for f in first if f is not first[2]]
+    expected = [
+        p.Publish("t", f.payload, f.qos, False, True, f.packet_id) for f in first if f is not first[2]
+    ]
     assert again.take() == expected
     again.drop()
     third = rejoin(world, level)
