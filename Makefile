@@ -9,7 +9,7 @@ TYPED := apps/gateway/mqtt apps/gateway/broker apps/gateway/net gmqtt_platform/c
 COMPILER := $(shell command -v $(firstword $(CC)) 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format types bench clean
+.PHONY: help run build proto test lint format types bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -19,6 +19,7 @@ help:
 	@echo "make types    mypy, strict, on the core"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
+	@echo "make proto    generate the auth service's code from auth.proto"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
 run: $(VENV)/.run build
@@ -33,6 +34,9 @@ else
 build: $(VENV)/.build
 	@$(PY) build_core.py
 endif
+
+proto: $(VENV)/.dev
+	$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. apps/auth/rpc/auth.proto
 
 test: $(VENV)/.dev build
 	$(PY) -m pytest $(PYTEST_ARGS)

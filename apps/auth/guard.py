@@ -28,6 +28,7 @@ class BanList:
 
     def __init__(self) -> None:
         self.loaded = False
+        self.version = 0
         self._exact: dict[tuple[str, str], BanFacts] = {}
         self._patterns: list[BanFacts] = []
         self._addresses = False
@@ -37,6 +38,7 @@ class BanList:
         self._patterns = [ban for ban in bans if ban.kind == "pattern"]
         self._addresses = any(ban.kind == "address" for ban in bans)
         self.loaded = True
+        self.version += 1
 
     def add(self, ban: BanFacts) -> None:
         self.take([*self._exact.values(), *self._patterns, ban])

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 TICK: Final = 1.0  # seconds between writes of records, and between tries to reach what was away
 RELOAD_BANS: Final = 60.0  # seconds; changes are announced, this is for those that nobody heard
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
+SETTLE: Final = 0.2  # seconds in which the auth service hears of a change, too, before it is asked about it
+JUDGED_AT_ONCE: Final = 50  # questions that may each be a call of the auth service
 STALLED: Final = 5.0  # seconds without the layer's answer after which we say so
 
 
@@ -48,6 +50,22 @@ class NodeControl(Protocol):
         """End the client's session with its subscriptions and queue, connected or not."""
 
 
+class Nobody:
+    """A `NodeControl` without connections: the auth service's."""
+
+    def online(self) -> Iterable[tuple[str, str | None, Peer]]:
+        return ()
+
+    def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
+        return None
+
+    def set_acl(self, client_id: str, acl: Acl) -> None: ...
+
+    def kick(self, client_id: str, reason: int, text: str) -> None: ...
+
+    def forget(self, client_id: str) -> None: ...
+
+
 class Live:
     """Listens to the group `announce.GROUP` and keeps the chain, its bans and the connections current.
 
@@ -61,8 +79,8 @@ class Live:
         self._records = records
         self._layer: Any = get_channel_layer()
         self._tasks: list[asyncio.Task[None]] = []
-        self._pending: set[str] = set()  # client ids to look at
-        self._everyone = False
+        self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?
+        self._everyone: bool | None = None  # the same question for all
         self._bans = False
         self._wake = asyncio.Event()
         self._waiting_since: float | None = None  # monotonic; what changed is not yet in force everywhere
@@ -117,13 +135,18 @@ class Live:
             self._bans = True
         else:
             self._chain.forget(None if client_ids is None else list(client_ids))
+            judge = what != "rules"
             if client_ids is None:
-                self._everyone = True
+                self._everyone = judge or bool(self._everyone)
             else:
-                self._pending.update(client_ids)
+                self._look_at(client_ids, judge)
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         self._wake.set()
+
+    def _look_at(self, client_ids: Iterable[str], judge: bool) -> None:
+        for client_id in client_ids:
+            self._pending[client_id] = judge or self._pending.get(client_id, False)
 
     def _end(self, what: str, client_ids: Collection[str] | None) -> None:
         ended = [client_id for client_id, _, _ in self._node.online()] if client_ids is None else client_ids
@@ -180,7 +203,7 @@ class Live:
 
     async def _catch_up(self) -> None:
         """`Unavailable` leaves what is still to do where it was."""
-        while self._bans or self._everyone or self._pending:
+        while self._bans or self._everyone is not None or self._pending:
             if self._bans:
                 self._bans = False
                 try:
@@ -189,39 +212,44 @@ class Live:
                     self._bans = True
                     raise
                 await self._end_banned()
-            if self._everyone:
-                self._everyone = False
-                self._pending = {client_id for client_id, _, _ in self._node.online()}
-            elif self._pending:
-                self._pending = {each for each in self._pending if self._node.connected(each) is not None}
+            if self._chain.parts.has_rpc and (self._everyone is not None or self._pending):
+                await asyncio.sleep(SETTLE)
+                self._chain.forget(None if self._everyone is not None else list(self._pending))
+            if self._everyone is not None:
+                judge, self._everyone = self._everyone, None
+                self._look_at([client_id for client_id, _, _ in self._node.online()], judge)
             while self._pending:
-                some = [self._pending.pop() for _ in range(min(AT_ONCE, len(self._pending)))]
+                some = dict(self._pending.popitem() for _ in range(min(AT_ONCE, len(self._pending))))
                 try:
                     await self._bring_up_to_date(some)
                 except BaseException:
-                    self._pending.update(some)
+                    for client_id, judge in some.items():
+                        self._look_at([client_id], judge)
                     raise
         self._waiting_since = None
 
-    async def _bring_up_to_date(self, client_ids: list[str]) -> None:
+    async def _bring_up_to_date(self, clients: dict[str, bool]) -> None:
+        """Their access first, by a handful of queries; then, where it is in question, their stay."""
         chain = self._chain
-        if chain.uses_database and len(client_ids) > 1:
+        here = {each: identity for each in clients if (identity := self._identity(each)) is not None}
+        if chain.uses_database and len(here) > 1:
             changes = chain.parts.registry.changes
-            facts = await chain.parts.database.run(facts_of, client_ids)
+            facts = await chain.parts.database.run(facts_of, list(here))
             for client_id, known in facts.items():
                 chain.parts.registry.put(client_id, known, changes)
-        for client_id in client_ids:
-            identity = self._identity(client_id)
-            if identity is None:
-                continue
-            refused = await chain.judge(identity)
-            if refused is not None:
-                self._node.kick(client_id, refused.reason, refused.text)
-                continue
-            acl = await chain.acl(identity)
+        for client_id, identity in here.items():
+            acl = await chain.acl(await chain.regrouped(identity))
             if self._node.connected(client_id) is not None:
                 chain.live[client_id] = acl
                 self._node.set_acl(client_id, acl)
+        doubtful = [identity for client_id, identity in here.items() if clients[client_id]]
+        for start in range(0, len(doubtful), JUDGED_AT_ONCE):
+            await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_AT_ONCE]))
+
+    async def _judge(self, identity: Identity) -> None:
+        refused = await self._chain.judge(identity)
+        if refused is not None:
+            self._node.kick(identity.client_id, refused.reason, refused.text)
 
     def _identity(self, client_id: str) -> Identity | None:
         """As it was proved; what the connection says, where its proof is no longer known."""
@@ -263,6 +291,9 @@ class Live:
                 continue
             except Exception:
                 logger.exception("records could not be written")
+            unanswered = self._chain.unanswered()
+            if unanswered:
+                self.changed("rules", unanswered)
             if time.monotonic() - reloaded >= RELOAD_BANS:
                 reloaded = time.monotonic()
                 self._bans = True

@@ -65,19 +65,19 @@ class Records:
             self.dropped += 1
             return
         self._rows.append(
-            dict(
-                at=datetime.now(UTC),
-                action=action,
-                client_id=client_id,
-                username=username or "",
-                address=peer.address,
-                transport=peer.transport,
-                reason_code=reason,
-                reason=text,
-                topic=topic,
-                rule_id=rule_id,
-                node=self._node,
-            )
+            {
+                "at": datetime.now(UTC),
+                "action": action,
+                "client_id": client_id,
+                "username": username or "",
+                "address": peer.address,
+                "transport": peer.transport,
+                "reason_code": reason,
+                "reason": text,
+                "topic": topic,
+                "rule_id": rule_id,
+                "node": self._node,
+            }
         )
 
     async def flush(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import F, Q
 
@@ -51,11 +51,12 @@ def _credentials(ids: Collection[int]) -> dict[int, list[CredentialFacts]]:
     found: dict[int, list[CredentialFacts]] = defaultdict(list)
     columns = ("id", "kind", "username", "secret", "scram", "subject", "claim", "claim_value", "valid_until")
     now = time.time()
-    rows = Credential.objects.filter(client_id__in=ids).order_by("id").values_list("client_id", *columns)
-    for client, *values, until in rows:
-        seconds = until.timestamp() if until is not None else None
-        if seconds is None or seconds > now:
-            found[client].append(CredentialFacts(*values, seconds))
+    row: dict[str, Any]
+    for row in Credential.objects.filter(client_id__in=ids).order_by("id").values("client_id", *columns):
+        until = row["valid_until"].timestamp() if row["valid_until"] is not None else None
+        if until is None or until > now:
+            client = row.pop("client_id")
+            found[client].append(CredentialFacts(**row | {"valid_until": until}))
     return found
 
 
@@ -68,11 +69,13 @@ def _rules(
     wanted = Q(client__in=ids) | Q(group__name__in=groups) | Q(client=None, group=None)
     columns = ("id", "effect", "action", "filter", "max_qos", "retain", "priority")
     rows = AclRule.objects.filter(wanted).order_by().annotate(group_name=F("group__name"))
-    for client, group, *values in rows.values_list("client_id", "group_name", *columns):
+    row: dict[str, Any]
+    for row in rows.values("client_id", "group_name", *columns):
+        client, group = row.pop("client_id"), row.pop("group_name")
         if client is not None:
-            of_client[client].append(RuleFacts(*values, "client", ""))
+            of_client[client].append(RuleFacts(**row, scope="client", group=""))
         elif group is not None:
-            of_group[group].append(RuleFacts(*values, "group", group))
+            of_group[group].append(RuleFacts(**row, scope="group", group=group))
         else:
-            everyone.append(RuleFacts(*values, "everyone", ""))
+            everyone.append(RuleFacts(**row, scope="everyone", group=""))
     return of_client, of_group, everyone

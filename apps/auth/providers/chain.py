@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from apps.auth import discovery
 from apps.auth.guard import BanList, Guard, active_bans
 from apps.auth.passwords import Busy, Passwords
 from apps.auth.providers.base import (
@@ -27,8 +28,10 @@ from apps.auth.providers.django import DjangoAcl, DjangoClients
 from apps.auth.providers.jwt import JwtAcl, JwtClients
 from apps.auth.providers.mock import MockAcl, MockClients
 from apps.auth.providers.registry import Registry
+from apps.auth.providers.rpc import RpcAcl, RpcClients
 from apps.auth.providers.scram import ScramClients
 from apps.auth.providers.x509 import X509Clients
+from apps.auth.rpc.client import RpcClient
 from apps.gateway.broker.ports import Challenge, ConnectRequest, Exchange, Verdict
 from apps.gateway.mqtt import reasons
 
@@ -51,6 +54,33 @@ class Parts:
             self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
         )
         self.passwords = Passwords(conf.password_threads, conf.password_queue, ttl=conf.cache_ttl)
+        self.on_forget: list[Callable[[list[str] | None], None]] = [self.registry.forget]
+        self.rpc_acl: RpcAcl | None = None
+        self._rpc: RpcClient | None = None
+
+    @property
+    def rpc(self) -> RpcClient:
+        """The one client of the auth service; `has_rpc` where a provider uses it."""
+        if self._rpc is None:
+            directory = discovery.build(self.conf.discovery)
+            self._rpc = RpcClient(self.conf.rpc, directory, max(1.0, self.conf.discovery.ttl / 5))
+        return self._rpc
+
+    @property
+    def has_rpc(self) -> bool:
+        return self._rpc is not None
+
+
+def _rpc_clients(parts: Parts) -> ClientProvider:
+    provider = RpcClients(parts.rpc, parts.conf)
+    parts.on_forget.append(provider.forget)
+    return provider
+
+
+def _rpc_acl(parts: Parts) -> AclProvider:
+    parts.rpc_acl = RpcAcl(parts.rpc, parts.conf)
+    parts.on_forget.append(parts.rpc_acl.forget)
+    return parts.rpc_acl
 
 
 CLIENTS: dict[str, Callable[[Parts], ClientProvider]] = {
@@ -59,12 +89,14 @@ CLIENTS: dict[str, Callable[[Parts], ClientProvider]] = {
     "jwt": lambda parts: JwtClients(parts.conf.jwt, parts.registry),
     "x509": lambda parts: X509Clients(parts.registry, parts.conf.x509.match),
     "scram": lambda parts: ScramClients(parts.registry),
+    "rpc": _rpc_clients,
 }
 
 ACLS: dict[str, Callable[[Parts], AclProvider]] = {
     "mock": lambda parts: MockAcl(parts.conf.mock == "success"),
     "django": lambda parts: DjangoAcl(parts.registry),
     "jwt": lambda parts: JwtAcl(),
+    "rpc": _rpc_acl,
 }
 
 
@@ -91,19 +123,28 @@ class Chain:
     # ------------------------------------------------------------ ports.Authenticator
 
     async def connect(self, request: ConnectRequest) -> Verdict:
+        return await self.decide(request) or _refusal(_no_one_knows(request))
+
+    async def decide(self, request: ConnectRequest) -> Verdict | None:
+        """As `connect`; None where no provider knows the client."""
         try:
-            if not self.open:
-                refused = await self._door(request, request.username or "")
-                if refused is not None:
-                    return _refusal(refused)
             while True:
-                changes = self.parts.registry.changes
+                changes, bans = self.parts.registry.changes, self.bans.version
+                if not self.open:
+                    refused = await self._door(request, request.username or "")
+                    if refused is not None:
+                        return _refusal(refused)
+                    bans = self.bans.version
                 outcome = await self._ask(request)
+                if outcome is None:
+                    self._failed(request, _no_one_knows(request))
+                    return None
                 if isinstance(outcome, Refused):
                     self._failed(request, outcome)
                     return _refusal(outcome)
                 verdict = await self._welcome(request, outcome)
-                if not self.parts.registry.changed(request.client_id, changes):
+                # What changed while a provider was waited for would else be missed.
+                if self.bans.version == bans and not self.parts.registry.changed(request.client_id, changes):
                     return verdict
         except Unavailable as error:
             return _unavailable(request, error)
@@ -119,14 +160,12 @@ class Chain:
 
     # ------------------------------------------------------------ the steps of a decision
 
-    async def _ask(self, request: ConnectRequest) -> Identity | Refused:
+    async def _ask(self, request: ConnectRequest) -> Outcome:
         for provider in self.clients:
             outcome: Outcome = await provider.connect(request)
             if outcome is not None:
                 return outcome
-        if request.username is None and request.password is None:
-            return _NO_CREDENTIALS
-        return WRONG_SECRET
+        return None
 
     async def _door(self, request: ConnectRequest, username: str) -> Refused | None:
         """Bans and limits, before anything is checked."""
@@ -158,13 +197,21 @@ class Chain:
         self.live[identity.client_id] = acl
         return Verdict(0, acl=acl, username=identity.username, expires_at=identity.expires_at)
 
-    async def acl(self, identity: Identity) -> ClientAcl:
+    async def acl(self, identity: Identity, default: str = "") -> ClientAcl:
+        """`default` "": the chain's own."""
         layers = []
         for provider in self.acls:
             layer = await provider.layer(identity)
             if layer is not None:
                 layers.append(layer)
-        return ClientAcl(identity, tuple(layers), self._default)
+        return ClientAcl(identity, tuple(layers), default or self._default)
+
+    async def regrouped(self, identity: Identity) -> Identity:
+        """The identity with the groups that its client is in now, where the database knows them."""
+        if identity.credential_id is None or not self.uses_database:
+            return identity
+        facts = await self.parts.registry.facts(identity.client_id, identity.username, identity.address)
+        return identity.in_groups(facts.groups)
 
     def _failed(self, request: ConnectRequest, refused: Refused) -> None:
         if refused.guessed and not self.open:
@@ -185,20 +232,38 @@ class Chain:
         if refused is not None:
             return refused
         for provider in self.clients:
-            if provider.name == identity.provider:
+            if provider.name == identity.provider.partition(":")[0]:
                 return await provider.judge(identity)
         return None
 
     def forget(self, client_ids: list[str] | None) -> None:
         """Something changed: ask again."""
-        self.parts.registry.forget(client_ids)
+        for forget in self.parts.on_forget:
+            forget(client_ids)
+
+    def unanswered(self) -> set[str]:
+        """Connected clients that the auth service could not answer, once it is there again."""
+        acl = self.parts.rpc_acl
+        if acl is None or not acl.unanswered or not self.parts.rpc.ok:
+            return set()
+        found, acl.unanswered = acl.unanswered, set()
+        return found
+
+    @property
+    def ok(self) -> bool:
+        return not self.parts.has_rpc or self.parts.rpc.ok
 
     async def close(self) -> None:
+        if self.parts.has_rpc:
+            await self.parts.rpc.close()
         self.parts.passwords.close()
         self.parts.database.close()
 
     def status(self) -> dict[str, Any]:
-        return {"bans": len(self.bans), "refused_by_guard": dict(self.guard.counts)}
+        status: dict[str, Any] = {"bans": len(self.bans), "refused_by_guard": dict(self.guard.counts)}
+        if self.parts.has_rpc:
+            status["auth_services"] = self.parts.rpc.status()
+        return status
 
 
 _BANNED = Refused(reasons.BANNED, "banned")
@@ -242,6 +307,11 @@ class _Exchange:
         if not verdict.accepted:
             return verdict
         return Verdict(0, verdict.acl, verdict.username, "", proved.data, "", verdict.expires_at)
+
+
+def _no_one_knows(request: ConnectRequest) -> Refused:
+    """Nothing tells a name that is not registered from a wrong secret."""
+    return _NO_CREDENTIALS if request.username is None and request.password is None else WRONG_SECRET
 
 
 def _refusal(refused: Refused) -> Verdict:

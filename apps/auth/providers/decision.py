@@ -8,32 +8,37 @@ from apps.auth.acl import PASS, Explanation, Rules
 from apps.auth.providers.base import AskingLayer, Identity, Layer
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, UNKNOWN
 
-_DENY: Final = "deny"
+# Where no layer decides, by the chain's default: publish, subscribe (None: as wanted).
+_DEFAULTS: Final[dict[str, tuple[int, int | None]]] = {
+    "deny": (NOTHING, DENIED),
+    "allow": (PUBLISH_ALL, None),
+    "pass": (PASS, PASS),
+}
 
 
 class ClientAcl:
-    """A `ports.Acl`. The first layer that does not pass decides; `default` is deny or allow, where all do."""
+    """A `ports.Acl`. The first layer that does not pass decides; `default` names what holds where all do."""
 
-    __slots__ = ("__weakref__", "_default", "identity", "layers")
+    __slots__ = ("__weakref__", "_publish", "_subscribe", "identity", "layers")
 
     def __init__(self, identity: Identity, layers: tuple[Layer, ...], default: str) -> None:
         self.identity = identity
         self.layers = layers
-        self._default = default
+        self._publish, self._subscribe = _DEFAULTS[default]
 
     def publish(self, topic: str) -> int:
         for layer in self.layers:
             answer = layer.publish(topic)
             if answer != PASS:
                 return answer
-        return NOTHING if self._default == _DENY else PUBLISH_ALL
+        return self._publish
 
     def subscribe(self, filter: str, qos: int) -> int:
         for layer in self.layers:
             answer = layer.subscribe(filter, qos)
             if answer != PASS:
                 return answer
-        return DENIED if self._default == _DENY else qos
+        return qos if self._subscribe is None else self._subscribe
 
     async def ask_publish(self, topic: str) -> int:
         for layer in self.layers:
@@ -42,7 +47,7 @@ class ClientAcl:
                 answer = await _asking(layer).ask_publish(topic)
             if answer != PASS:
                 return answer
-        return NOTHING if self._default == _DENY else PUBLISH_ALL
+        return self._publish
 
     async def ask_subscribe(self, filter: str, qos: int) -> int:
         for layer in self.layers:
@@ -51,7 +56,7 @@ class ClientAcl:
                 answer = await _asking(layer).ask_subscribe(filter, qos)
             if answer != PASS:
                 return answer
-        return DENIED if self._default == _DENY else qos
+        return qos if self._subscribe is None else self._subscribe
 
     def explain(self, action: str, topic: str, qos: int = 0) -> Explanation | None:
         """Which rule decides, where it is a rule that this process knows; None: something else does."""

@@ -44,7 +44,7 @@ class ScramClients:
 
 
 class ScramExchange:
-    """Two steps. An unknown user gets a challenge like any other, the same each time, and fails at the end."""
+    """Two steps. An unknown user gets a challenge like any other, always the same, and fails at the end."""
 
     def __init__(self, registry: Registry, pepper: bytes, request: ConnectRequest) -> None:
         self._registry = registry
