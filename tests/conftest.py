@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from django.conf import settings
+import django
 
 # At import, because nothing of pytest-django's may read the settings earlier. Each xdist worker gets its own.
 for _name in [name for name in os.environ if name.startswith("GMQTT_") and name != "GMQTT_PURE_PYTHON"]:
@@ -16,4 +16,4 @@ os.environ["GMQTT_NODE__DATA_DIR"] = tempfile.mkdtemp(prefix="gmqtt-tests-")
 os.environ["DJANGO_SETTINGS_MODULE"] = "gmqtt_platform.settings"
 atexit.register(shutil.rmtree, os.environ["GMQTT_NODE__DATA_DIR"], ignore_errors=True)
 
-assert settings.SECRET_KEY  # read now: pytest-django sets Django up when its settings are there
+django.setup()  # before pytest-django would: the conftests of folders named on the command line import models
