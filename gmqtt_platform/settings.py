@@ -110,13 +110,47 @@ USE_TZ = True
 
 # ---------------------------------------------------------------- REST
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
-    "PAGE_SIZE": 100,
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.auth.api.authentication.ServiceAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["apps.auth.api.permissions.TablePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.auth.api.limits.CallerThrottle"],
+    # For each caller on each node, by the view's throttle_scope.
+    "DEFAULT_THROTTLE_RATES": {
+        "api": "100/second",
+        "bulk": "30/minute",
+        "token": "60/minute",
+        "decide": "500/second",
+    },
+    "DEFAULT_PARSER_CLASSES": ["apps.auth.api.limits.DeepJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_FILTER_BACKENDS": ["apps.auth.api.lists.StrictFilters", "apps.auth.api.lists.StrictOrdering"],
+    "DEFAULT_PAGINATION_CLASS": "apps.auth.api.lists.Pages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "apps.auth.api.problems.handler",
+    "URL_FORMAT_OVERRIDE": None,
 }
-SPECTACULAR_SETTINGS = {"TITLE": "gmqtt platform", "VERSION": __version__}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 << 20  # bytes; the API's views have smaller limits of their own
+SPECTACULAR_SETTINGS = {
+    "TITLE": "gmqtt platform",
+    "DESCRIPTION": "Register clients, and decide who may connect, publish and subscribe.",
+    "VERSION": __version__,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",  # from this node, not from the internet
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.auth.api.schema.add_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "CredentialKind": "apps.auth.models.Credential.Kind",
+        "BanKind": "apps.auth.models.Ban.Kind",
+        "RuleAction": "apps.auth.models.AclRule.Action",
+        "RefusalAction": "apps.auth.models.Refusal.Action",
+    },
+}
 
 LOGGING = log.logging_config(GMQTT.log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class Duplicate(Exception):
@@ -19,11 +20,11 @@ class Gone(Exception):
 
 
 class BadRows(Exception):
-    """Some rows of a bulk request cannot be taken, and all or nothing was asked for."""
+    """Some rows of a bulk request cannot be taken, and all or nothing was asked for. `rows` has all."""
 
-    def __init__(self, rows: Sequence[object]) -> None:
+    def __init__(self, rows: Sequence[Any]) -> None:
         self.rows = rows
-        super().__init__(f"{len(rows)} rows cannot be taken; nothing was written.")
+        super().__init__("Some rows cannot be taken; nothing was written.")
 
 
 class Unauthenticated(Exception):

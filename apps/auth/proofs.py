@@ -31,21 +31,16 @@ WINDOW: Final = 300  # seconds a signed request's clock may be off, either way
 _ISSUER = "gmqtt"
 _TOKEN_KEY = "service token"
 _NONCE = re.compile(r"[A-Za-z0-9._~-]{8,64}")
-_NO = ("invalid_credentials", "No service account has this access key and secret.")
 
 
 def by_secret(access_key: str, secret: str, address: str = "") -> Actor:
-    account = _find(access_key)
-    right = passwords.verify_generated(secret.encode(), [account.secret] if account else [])
-    if account is None or not right:
-        raise Unauthenticated(*_NO)
-    return _usable(account, address)
+    return _usable(_account(access_key, secret), address)
 
 
-def issue_token(access_key: str, secret: str, audience: str, address: str = "") -> str:
+def issue_token(access_key: str, secret: str, audience: str) -> str:
     """A bearer token, good for TOKEN_SECONDS, for one of AUDIENCES."""
-    by_secret(access_key, secret, address)
-    account = ServiceAccount.objects.get(access_key=access_key)
+    account = _account(access_key, secret)
+    _usable(account, "")
     now = int(time.time())
     claims = {
         "iss": _ISSUER,
@@ -114,6 +109,14 @@ def by_signature(
     actor = _usable(account, address)
     _use_up(account, nonce, int(timestamp) + WINDOW)
     return actor
+
+
+def _account(access_key: str, secret: str) -> ServiceAccount:
+    account = _find(access_key)
+    right = passwords.verify_generated(secret.encode(), [account.secret] if account else [])
+    if account is None or not right:
+        raise Unauthenticated("invalid_credentials", "No service account has this access key and secret.")
+    return account
 
 
 def _find(access_key: str) -> ServiceAccount | None:

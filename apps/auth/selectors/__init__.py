@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from apps.auth.selectors.connect import connect_facts
+from apps.auth.selectors.connect import connect_facts, in_order
+from apps.auth.selectors.visible import clients, credentials, groups, rules
 
-__all__ = ["connect_facts"]
+__all__ = ["clients", "connect_facts", "credentials", "groups", "in_order", "rules"]

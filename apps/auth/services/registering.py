@@ -55,9 +55,7 @@ def register(actor: Actor, new: NewClient) -> Registered:
     return outcome
 
 
-def register_many(
-    actor: Actor, news: Sequence[NewClient | ValidationError], all_or_nothing: bool
-) -> list[Outcome]:
+def register_many(actor: Actor, news: Sequence[NewClient | Exception], all_or_nothing: bool) -> list[Outcome]:
     """Row by row what was registered, or why not. A row that could not even be read is an error already.
 
     With `all_or_nothing`, BadRows with that same list when there is an error in it, and nothing is written.
