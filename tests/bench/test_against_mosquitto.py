@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -98,35 +99,45 @@ def test_a_broker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatc
 
 def test_lost_and_repeated_messages_are_seen(peer: peers.Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A middleman drops the sixth PUBLISH to the subscriber and repeats the fifth."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=middleman, args=(server, peer.tcp.port), daemon=True).start()
+    monkeypatch.setattr(loop, "STALL", 0.1)
+    with (
+        ExitStack() as sockets,  # closed when both ways have ended
+        ThreadPoolExecutor() as pool,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        between = pool.submit(middleman, pool, sockets, server, peer.tcp.port)
         monkeypatch.setattr(peer, "tcp", Endpoint(server.getsockname()[1], "bench", "bench"))
-        monkeypatch.setattr(loop, "STALL", 0.1)
         sample = flows.run(flows.Flow("", "", 1, 50, 1, 1, ALL), peer)
+        for way in between.result():
+            way.result()
     assert sample.faults == verify.Faults(lost=1, duplicated=1)
 
 
-def middleman(server: socket.socket, port: int) -> None:
+def middleman(pool: Executor, sockets: ExitStack, server: socket.socket, port: int) -> list[Future[None]]:
+    """Serve the subscriber, then the publisher."""
+    ways: list[Future[None]] = []
     for _ in range(2):
-        client = server.accept()[0]
-        broker = socket.create_connection(("127.0.0.1", port))
-        for run in (lambda c=client, b=broker: copy(c, b), lambda c=client, b=broker: tamper(b, c)):
-            threading.Thread(target=run, daemon=True).start()
+        client = sockets.enter_context(server.accept()[0])
+        broker = sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
+        ways += [pool.submit(copy, client, broker), pool.submit(tamper, broker, client)]
+    return ways
 
 
-def copy(source: socket.socket, target: socket.socket) -> None:
-    while data := source.recv(65536):
-        target.sendall(data)
-    target.close()
+def copy(client: socket.socket, broker: socket.socket) -> None:
+    while data := client.recv(65536):
+        broker.sendall(data)
+    with suppress(OSError):  # the broker may have closed at the DISCONNECT
+        broker.shutdown(socket.SHUT_WR)
 
 
-def tamper(source: socket.socket, target: socket.socket) -> None:
-    """Packet by packet; all are shorter than 128 bytes."""
+def tamper(broker: socket.socket, client: socket.socket) -> None:
+    """Packet by packet; all are shorter than 128 bytes. Ends when the broker closes."""
     published = 0
-    with source.makefile("rb") as stream:
+    with broker.makefile("rb") as stream:
         while head := stream.read(2):
             packet = head + stream.read(head[1])
-            published += packet[0] >> 4 == 3
-            times = {5: 2, 6: 0}.get(published, 1) if packet[0] >> 4 == 3 else 1
-            target.sendall(packet * times)
-    target.close()
+            times = 1
+            if packet[0] >> 4 == 3:
+                published += 1
+                times = {5: 2, 6: 0}.get(published, 1)
+            client.sendall(packet * times)
