@@ -164,11 +164,16 @@ def encode_scram(secret: str, iterations: int = SCRAM_ITERATIONS, like: str = ""
     """`SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803, in base64). About 2 ms at 4096.
 
     `like` is what this gave for another secret of the same user: with its salt both can be valid at once, as
-    SCRAM shows the salt before it knows which of them the client has. ValueError: no secret SASLprep allows.
+    SCRAM shows the salt before it knows which of them the client has. "" for a secret that SASLprep does
+    not allow: its client cannot use SCRAM.
     """
     known = decode_scram(like)
     salt = known.salt if known else os.urandom(16)
-    keys = scram_keys(saslprep(secret).encode(), salt, known.iterations if known else iterations)
+    try:
+        prepared = saslprep(secret).encode()
+    except ValueError:
+        return ""
+    keys = scram_keys(prepared, salt, known.iterations if known else iterations)
     coded = (base64.b64encode(part).decode() for part in (salt, keys.stored_key, keys.server_key))
     salted, stored, server = coded
     return f"{_SCRAM}{keys.iterations}:{salted}${stored}:{server}"

@@ -126,6 +126,7 @@ def test_saslprep() -> None:
     """The examples of RFC 4013, section 3."""
     prepared = [passwords.saslprep(text) for text in ("I\u00adX", "user", "USER", "\u00aa", "\u2168")]
     assert prepared == ["IX", "user", "USER", "a", "IX"]
+    assert passwords.encode_scram("bell\u0007") == ""
     for text in ("\u0007", "\u0627\u0031"):
         with pytest.raises(ValueError, match="SASLprep|directions"):
             passwords.saslprep(text)
