@@ -151,6 +151,8 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     expiry = min(wanted, limits.session_expiry_max)
     if connection.client_id not in node.sessions and len(node.sessions) >= limits.max_sessions:
         raise MqttError(reasons.QUOTA_EXCEEDED, "the node's sessions are used up")
+    if node.stats.held + connection.weight > limits.node_bytes:
+        raise MqttError(reasons.QUOTA_EXCEEDED, "the node's memory budget is used up")
     answer: Properties = {}
     if v5:
         answer = _offer(connection, connect, verdict, wanted != expiry, expiry, keepalive)

@@ -64,6 +64,11 @@ class Connection(Outbound):
         self._partial_size = 0
         self._need = 0  # bytes until it is, where known
 
+    @property
+    def weight(self) -> int:
+        """Bytes to count against the node's budget for what its session is called."""
+        return len(self.client_id) + len(self.username or "")
+
     def feed(self, data: bytes, now: float) -> None:
         """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
         if self.state == CLOSED:
@@ -158,9 +163,8 @@ class Connection(Outbound):
         """Handle the whole packets in `data`; the position of the first byte not consumed."""
         size = len(data)
         max_size = self.limits.max_packet_size
-        if self.state == NEW:
-            if data and data[0] & 0xF0 != 0x10:  # [MQTT-3.1.0-1], whether or not the rest ever comes
-                raise ProtocolError("the first packet is not CONNECT")
+        if self.state == NEW and data and data[0] & 0xF0 != 0x10:
+            raise ProtocolError("the first packet is not CONNECT")  # [MQTT-3.1.0-1], complete or not
         if self.state != CONNECTED and max_size > MAX_FIRST_PACKET:
             max_size = MAX_FIRST_PACKET
         stats = self.node.stats

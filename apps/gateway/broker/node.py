@@ -108,6 +108,9 @@ class Node:
             self.sessions[client_id] = session
         session.connection = connection
         session.username = connection.username
+        weight = connection.weight
+        self.stats.held += weight - session.weight
+        session.weight = weight
         session.expiry_interval = expiry_interval
         session.expires_at = 0.0
         if session.will is not None:  # a delayed will is off when the client is back [MQTT-3.1.3-9]
@@ -147,7 +150,7 @@ class Node:
         if session.expiry_interval != NEVER:
             session.expires_at = now + session.expiry_interval
             self.timers.at(session.expires_at, session)
-        for delivery in session.give_up_shared(True):
+        for delivery in session.give_up_shared(False):
             if delivery.group is not None:
                 self.router.dispatch_shared(delivery.group, delivery.message)
 
@@ -157,8 +160,9 @@ class Node:
         for subscription in session.subscriptions.values():
             self.unsubscribe(subscription)
         session.subscriptions.clear()
+        self.release(session.weight)
         for delivery in session.give_up_shared(True):
-            if delivery.group is not None and delivery.group.members:
+            if delivery.group is not None:
                 self.router.dispatch_shared(delivery.group, delivery.message)
         session.discard()
         will = session.will

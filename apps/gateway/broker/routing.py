@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 class Target:
     """A session that gets a topic, once, however many of its subscriptions match [MQTT-3.3.4-2]."""
 
-    __slots__ = ("identifiers", "local", "qos", "retain_as_published", "session")
+    __slots__ = ("identifiers", "local", "own", "qos", "retain_as_published", "session")
 
     def __init__(
         self, session: Session, qos: int, local: bool, as_published: bool, identifiers: bytes
     ) -> None:
         self.session = session
         self.qos = qos  # the highest that was granted
-        self.local = local  # False: not to be sent its own messages
+        self.local = local  # False: not to be sent its own messages but as `own` says
+        self.own: Target | None = None
         self.retain_as_published = as_published
         self.identifiers = identifiers  # encoded properties
+
+    def of(self, origin: str) -> Target | None:
+        """What counts for a message of the client `origin` [MQTT-3.8.3-3]."""
+        return self if self.local or self.session.client_id != origin else self.own
 
 
 CACHED_LENGTH: Final = 512  # characters; routes of longer topics are made for each message
@@ -175,10 +180,11 @@ class Router:
                         copy2 = Delivery(message, 2)
                     target.session.deliver(copy2)
         for target in route.special:
-            if target.local or target.session.client_id != message.origin:  # [MQTT-3.8.3-3]
-                granted = target.qos if target.qos < qos else qos
-                retain = message.retain and target.retain_as_published
-                target.session.deliver(Delivery(message, granted, retain, target.identifiers))
+            wanted = target.of(message.origin)
+            if wanted is not None:
+                granted = wanted.qos if wanted.qos < qos else qos
+                retain = message.retain and wanted.retain_as_published
+                wanted.session.deliver(Delivery(message, granted, retain, wanted.identifiers))
         for group in route.groups:
             self.dispatch_shared(group, message)
 
@@ -240,22 +246,29 @@ class Router:
                 for target in others:
                     target.session.deliver(copy)
             for target in route.special:
-                if target.local or target.session.client_id != origin:
-                    target.session.deliver(Delivery(message, 0, False, target.identifiers))
+                wanted = target.of(origin)
+                if wanted is not None:
+                    wanted.session.deliver(Delivery(message, 0, False, wanted.identifiers))
             for group in route.groups:
                 self.dispatch_shared(group, message)
 
 
 def _target(subscriptions: list[Subscription]) -> Target:
     """One client's matching subscriptions as one target: highest QoS, all identifiers."""
+    local = [subscription for subscription in subscriptions if not subscription.no_local]
+    target = _merged(subscriptions, len(local) == len(subscriptions))
+    if local and not target.local:
+        target.own = _merged(local, True)
+    return target
+
+
+def _merged(subscriptions: list[Subscription], local: bool) -> Target:
     first = subscriptions[0]
     qos = 0
-    local = False
     as_published = False
     identifiers: list[int] = []
     for subscription in subscriptions:
         qos = max(qos, subscription.qos)
-        local = local or not subscription.no_local
         as_published = as_published or subscription.retain_as_published
         if subscription.identifier:
             identifiers.append(subscription.identifier)

@@ -13,6 +13,7 @@ from apps.gateway.mqtt import reasons
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.node import Node
+    from apps.gateway.broker.shared import SharedGroup
 
 
 class Subscription:
@@ -82,6 +83,7 @@ class Session:
         "subscriptions",
         "unacked",
         "username",
+        "weight",
         "will",
         "will_at",
     )
@@ -90,6 +92,7 @@ class Session:
         self.node = node
         self.client_id = client_id
         self.username: str | None = None
+        self.weight = 0  # bytes of both names, counted against the node's budget
         self.created = now
         self.connection: Connection | None = None
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
@@ -230,7 +233,7 @@ class Session:
         self.pump(now)
 
     def _repeat(self, connection: Connection, repeats: deque[int]) -> None:
-        """Send again what the window of this connection allows: its client's may be smaller [MQTT-3.3.4-9]."""
+        """Send again what the window allows: this connection's may be smaller [MQTT-3.3.4-9]."""
         while repeats and not connection.congested:
             if len(self.unacked) - len(repeats) + len(self.released) >= connection.window:
                 return
@@ -247,27 +250,27 @@ class Session:
 
     # End -----------------------------------------------------------------------------------------
 
-    def give_up_shared(self, with_unacked: bool) -> list[Delivery]:
+    def give_up_shared(self, ending: bool) -> list[Delivery]:
         """Take out what another member of a shared subscription can get instead (section 4.8.2).
 
-        Queued copies, and with `with_unacked` those sent at QoS 1; a QoS 2 copy once sent belongs
-        to this client [MQTT-4.8.2-5].
+        Queued copies and those sent at QoS 1; a QoS 2 copy once sent belongs to this client
+        [MQTT-4.8.2-5]. While the session lives (not `ending`), only where another member is online.
         """
         given: list[Delivery] = []
-        if with_unacked:
-            for packet_id in list(self.unacked):
-                delivery = self.unacked[packet_id]
-                if delivery.group is not None and delivery.qos == 1:
-                    self.acknowledge(packet_id)
-                    given.append(delivery)
+        groups: dict[SharedGroup, bool] = {}
+        for packet_id in list(self.unacked):
+            delivery = self.unacked[packet_id]
+            if delivery.qos == 1 and _passes_on(delivery, ending, groups):
+                self.acknowledge(packet_id)
+                given.append(delivery)
         if self.queue is not None:
             kept: deque[Delivery] = deque()
             for delivery in self.queue:
-                if delivery.group is None:
-                    kept.append(delivery)
-                else:
+                if _passes_on(delivery, ending, groups):
                     self._unqueue(delivery)
                     given.append(delivery)
+                else:
+                    kept.append(delivery)
             self.queue = kept or None
         return given
 
@@ -285,3 +288,15 @@ class Session:
         self.released.clear()
         self.incoming.clear()
         self.queue = None
+
+
+def _passes_on(delivery: Delivery, ending: bool, groups: dict[SharedGroup, bool]) -> bool:
+    """Can another member have this copy? `groups` remembers the answers."""
+    group = delivery.group
+    if group is None or ending:
+        return group is not None
+    known = groups.get(group)
+    if known is None:
+        known = group.anybody()
+        groups[group] = known
+    return known

@@ -40,6 +40,13 @@ class SharedGroup:
             self._places[last.client_id] = place
         return True
 
+    def anybody(self) -> bool:
+        """Is a member online?"""
+        for member in self.members:
+            if member.session.connection is not None:
+                return True
+        return False
+
     def choose(self, qos: int) -> Subscription | None:
         """The next member that is online; else, for QoS above 0, the next with a session that will queue."""
         members = self.members

@@ -42,12 +42,13 @@ def _decide(connection: Connection, wanted: packets.Filter) -> int:
         return error.reason
     if connection.acl is None:
         return reasons.NOT_AUTHORIZED
-    return code(connection.acl.subscribe(filter, wanted.qos))
+    answer = connection.acl.subscribe(filter, wanted.qos)
+    return answer if answer == ports.UNKNOWN else code(answer, wanted.qos)
 
 
-def code(answer: int) -> int:
-    """What an Acl answered, as a SUBACK's reason code (or ports.UNKNOWN)."""
-    return reasons.NOT_AUTHORIZED if answer == ports.DENIED else answer
+def code(answer: int, qos: int) -> int:
+    """What an Acl answered, as a SUBACK's reason code: never more than was asked for."""
+    return min(answer, qos) if answer >= 0 else reasons.NOT_AUTHORIZED
 
 
 def subscribe_allowed(
@@ -60,7 +61,7 @@ def subscribe_allowed(
     for each in subscribe.filters:
         decision = _decide(connection, each)
         if decision == ports.UNKNOWN:
-            decision = code(asked.get(topics.split_share(each.filter)[1], ports.DENIED))
+            decision = code(asked.get(topics.split_share(each.filter)[1], ports.DENIED), each.qos)
         decisions.append(decision)
     _subscribe(connection, subscribe, decisions, now)
     connection.resume(now)
