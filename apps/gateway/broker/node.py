@@ -292,6 +292,7 @@ class Node:
     def tick(self, now: float) -> None:
         self.now = now
         self.timers.run(now)
+        self.retained.expire(now)
         if self._throttled:
             self._refill(now)
         if self._sys_interval and now >= self._sys_next:

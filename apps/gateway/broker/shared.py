@@ -42,10 +42,7 @@ class SharedGroup:
 
     def anybody(self) -> bool:
         """Is a member online?"""
-        for member in self.members:
-            if member.session.connection is not None:
-                return True
-        return False
+        return any(member.session.connection is not None for member in self.members)
 
     def choose(self, qos: int) -> Subscription | None:
         """The next member that is online; else, for QoS above 0, the next with a session that will queue."""

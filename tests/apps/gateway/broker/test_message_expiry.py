@@ -1,0 +1,102 @@
+"""Message expiry (section 3.3.2.3.3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.gateway.mqtt import packets as p
+from tests.apps.gateway.conftest import Worlds
+from tests.apps.gateway.support.client import Client
+from tests.apps.gateway.support.world import World
+
+EXPIRY = 0x02
+SESSION = {0x11: 1000}
+
+
+@pytest.fixture
+def writer(world: World) -> Client:
+    client = world.join("writer")
+    client.polite = True
+    return client
+
+
+@pytest.mark.parametrize("qos", (0, 1, 2))
+def test_sent_on_at_once_it_is_what_was_asked(world: World, writer: Client, qos: int) -> None:
+    reader = world.join("reader")
+    reader.subscribe("t", qos=2)
+    for seconds in (0, 1, 4_294_967_295):
+        writer.publish("t", b"x", qos, properties={EXPIRY: seconds})
+        assert reader.take_one(p.Publish).properties == {EXPIRY: seconds}
+
+
+def test_less_the_time_that_it_waited(world: World, writer: Client) -> None:
+    """[MQTT-3.3.2-6]"""
+    world.join("reader", properties=SESSION).subscribe("t", qos=1)
+    world.clients[-1].drop()
+    writer.publish("t", b"x", 1, properties={EXPIRY: 60})
+    world.advance(21)
+    again = world.join("reader", clean=False, properties=SESSION)
+    assert again.take_one(p.Publish).properties == {EXPIRY: 39}
+
+
+def test_gone_when_it_has_passed(world: World, writer: Client) -> None:
+    """[MQTT-3.3.2-5], counted; those without an expiry, or with a longer one, stay."""
+    world.join("reader", properties=SESSION).subscribe("t", qos=1)
+    world.clients[-1].drop()
+    for payload, seconds in ((b"1", 10), (b"2", 0), (b"3", 100), (b"4", 20)):
+        writer.publish("t", payload, 1, properties={EXPIRY: seconds})
+    writer.publish("t", b"5", 1)
+    world.advance(20)
+    again = world.join("reader", clean=False, properties=SESSION)
+    assert again.payloads() == [b"3", b"5"]
+    assert world.node.stats.drops["expired"] == 3
+    assert world.node.stats.queued == 0
+
+
+def test_while_the_window_is_full(make_world: Worlds) -> None:
+    world = make_world(inflight_window=1)
+    reader = world.join("reader")
+    reader.subscribe("t", qos=1)
+    writer = world.join("writer")
+    for payload, seconds in ((b"1", 10), (b"2", 10), (b"3", 100)):
+        writer.publish("t", payload, 1, properties={EXPIRY: seconds})
+    reader.take()
+    world.advance(30)
+    reader.ack(4, 1)
+    got = reader.take_one(p.Publish)
+    assert (got.payload, got.properties) == (b"3", {EXPIRY: 70})
+
+
+def test_once_under_way_it_is_finished(world: World, writer: Client) -> None:
+    """Delivery that was begun goes on (section 4.3): repeated, with nothing left of its time."""
+    reader = world.join("reader", properties=SESSION)
+    reader.subscribe("t", qos=1)
+    writer.publish("t", b"x", 1, properties={EXPIRY: 10})
+    reader.drop()
+    world.advance(100)
+    again = world.join("reader", clean=False, properties=SESSION)
+    assert again.take() == [p.Publish("t", b"x", 1, dup=True, packet_id=1, properties={EXPIRY: 0})]
+
+
+def test_a_3_1_1_reader(world: World, writer: Client) -> None:
+    world.join("reader", 4, clean=False).subscribe("t", qos=1)
+    writer.publish("t", b"1", 0, properties={EXPIRY: 10})
+    world.clients[-1].drop()
+    writer.publish("t", b"2", 1, properties={EXPIRY: 10})
+    writer.publish("t", b"3", 1, properties={EXPIRY: 100})
+    world.advance(50)
+    again = world.join("reader", 4, clean=False)
+    assert again.payloads() == [b"3"]
+
+
+def test_retained_messages_that_nobody_asks_for_make_room(make_world: Worlds) -> None:
+    """Expired ones do not fill the store until somebody subscribes to them."""
+    world = make_world(max_retained_messages=10)
+    writer = world.join("writer")
+    for number in range(10):
+        writer.publish(f"old/{number}", b"x", retain=True, properties={EXPIRY: 10})
+    world.advance(90)
+    for number in range(10):
+        writer.publish(f"new/{number}", b"x", retain=True)
+    assert world.node.stats.drops["retained_full"] == 0
+    assert len(world.node.retained) == 10
