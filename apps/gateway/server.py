@@ -39,6 +39,8 @@ INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its co
 EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
 CLOSE_TIMEOUT: Final = 5  # seconds that a client has to take what was sent and to answer our close frame
 GOING_AWAY: Final = 1001  # WebSocket close code
+TCP_INFO: Final = getattr(socket, "TCP_INFO", 0)  # Linux
+TCP_CLOSE: Final = 7  # state: the connection is no more
 
 
 @implementer(IPushProducer)
@@ -150,6 +152,18 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
         """No WebSocket pings to MQTT clients: one that we do not read at the moment could not answer."""
         if not self.streams:
             super().check_timeouts()
+        elif self._is_dead():
+            self.transport.abortConnection()
+
+    def _is_dead(self) -> bool:
+        """Has the system given up the connection without our knowing?
+
+        After an error libuv polls a socket no more and uvloop lets it be read once, so the end of a
+        connection that was reset while some of it was unread is not seen.
+        """
+        if not TCP_INFO or self.state == self.STATE_CLOSED:
+            return False
+        return bool(self.transport.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
 
 
 @dataclass
