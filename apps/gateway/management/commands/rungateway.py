@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import resource
 import socket
 from pathlib import Path
@@ -41,6 +42,7 @@ class Command(BaseCommand):
             for listener in mqtt:
                 await server.listen(listener)
             await parts.start()
+            _spare_the_collector()
             self._announce(conf, mqtt, http)
 
         async def stop() -> None:
@@ -131,6 +133,16 @@ def _bind(conf: Conf, key: str, address: Address) -> socket.socket:
 def _bound(bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _spare_the_collector() -> None:
+    """Messages come and go by reference counts: look for cycles less often, and never in what start-up made.
+
+    Python's default, every 700 new objects, took 15% of a busy node's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _raise_descriptor_limit() -> None:
