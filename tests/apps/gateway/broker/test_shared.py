@@ -40,7 +40,7 @@ def test_each_message_to_one_member_in_turn(world: World, level: int, qos: int) 
     got = [client.payloads() for client in three]
     assert [len(payloads) for payloads in got] == [3, 3, 3]
     everything = sorted(b"%d" % number for number in range(9))
-    assert sorted(sum(got, [])) == everything
+    assert sorted(payload for payloads in got for payload in payloads) == everything
     assert sorted(other.payloads()) == sorted(plain.payloads()) == everything
 
 
@@ -139,9 +139,8 @@ def test_only_online_members_while_there_are_any(world: World) -> None:
 
 
 def test_nobody_is_there(world: World) -> None:
-    """QoS 1 waits in a session that can; QoS 0, and a group without such a session, is dropped and counted."""
-    one, _ = members(world, 2, properties={0x11: 100})
-    for client in world.clients[:2]:
+    """QoS 1 waits in a session that can; QoS 0 is dropped and counted."""
+    for client in members(world, 2, properties={0x11: 100}):
         client.drop()
     writer = world.join("writer")
     writer.publish("t", b"0", 0)
@@ -149,8 +148,7 @@ def test_nobody_is_there(world: World) -> None:
     writer.publish("t", b"1", 1)
     assert world.node.stats.queued == 1
     back = [world.join(f"member-{number}", clean=False) for number in range(2)]
-    assert sorted(sum([client.payloads() for client in back], [])) == [b"1"]
-    assert one.gone
+    assert sorted(client.payloads() for client in back) == [[], [b"1"]]
 
 
 def test_what_waits_goes_to_the_others_when_the_session_ends(make_world: Worlds) -> None:
@@ -177,15 +175,13 @@ def test_the_last_member_takes_its_messages_along(world: World) -> None:
     assert drops["no_share_member"] + drops["session_ended"] == 1
 
 
-@pytest.mark.parametrize(
-    "filter", ("$share/g", "$share/g/", "$share//t", "$share/+/t", "$share/#/t", "$share/")
-)
+@pytest.mark.parametrize("filter", ("g", "g/", "/t", "+/t", "#/t", "a+/t", ""))
 def test_malformed_ones(world: World, filter: str) -> None:
     """[MQTT-4.8.2-1], [MQTT-4.8.2-2]"""
     client = world.join("client")
-    assert client.subscribe(filter).reasons == [reasons.TOPIC_FILTER_INVALID]
+    assert client.subscribe(f"$share/{filter}").reasons == [reasons.TOPIC_FILTER_INVALID]
     old = world.join("old", 4)
-    assert old.subscribe(filter).reasons == [0x80]
+    assert old.subscribe(f"$share/{filter}").reasons == [0x80]
 
 
 def test_different_filters_of_one_name_are_different_groups(world: World) -> None:
