@@ -37,7 +37,7 @@ def on_connect(connection: Connection, packet: Packet, now: float) -> None:
         limits = connection.limits
         topics.check_name(connect.will.topic, limits.max_topic_length, limits.max_topic_levels)
         ingress.check_response_topic(connect.will.properties)
-    reason = connection.node.admit(now)
+    reason = connection.node.admit(connection.client_id, now)
     if reason:
         raise MqttError(reason, reasons.name(reason))
     method = props.string(connect.properties, props.AUTHENTICATION_METHOD)
@@ -149,6 +149,8 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     elif connect.clean_start:
         wanted = 0
     expiry = min(wanted, limits.session_expiry_max)
+    if node.full(connection.client_id):  # others were quicker while this one was decided
+        raise MqttError(reasons.SERVER_BUSY, reasons.name(reasons.SERVER_BUSY))
     if connection.client_id not in node.sessions and len(node.sessions) >= limits.max_sessions:
         raise MqttError(reasons.QUOTA_EXCEEDED, "the node's sessions are used up")
     if node.stats.held + connection.weight > limits.node_bytes:

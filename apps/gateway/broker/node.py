@@ -72,12 +72,19 @@ class Node:
     def assign_client_id(self) -> str:
         return self._assign()
 
-    def admit(self, now: float) -> int:
-        """0, or the reason why no further client is let in now."""
+    def full(self, client_id: str) -> bool:
+        """Is there no place for one more connection? A client that comes again takes its old one's."""
+        if self.stats.connections < self.limits.max_connections:
+            return False
+        session = self.sessions.get(client_id)
+        return session is None or session.connection is None
+
+    def admit(self, client_id: str, now: float) -> int:
+        """0, or the reason why the client cannot be let in now."""
         limits = self.limits
         if self.closing:
             return reasons.SERVER_SHUTTING_DOWN
-        if self.stats.connections >= limits.max_connections:
+        if self.full(client_id):
             return reasons.SERVER_BUSY
         if limits.connect_rate:
             elapsed = max(now - self._admitted_at, 0.0)

@@ -78,6 +78,7 @@ class Session:
         "last_id",
         "node",
         "queue",
+        "queue_bytes",
         "released",
         "repeats",
         "subscriptions",
@@ -101,6 +102,7 @@ class Session:
         self.released: dict[int, None] = {}  # PUBREL sent, no PUBCOMP yet
         self.incoming: set[int] = set()  # QoS 2 received, no PUBREL yet
         self.queue: deque[Delivery] | None = None
+        self.queue_bytes = 0  # the part of `held` that is queued
         self.held = 0
         self.last_id = 0
         self.expiry_interval = 0  # seconds after the connection's end
@@ -159,7 +161,7 @@ class Session:
         ):
             node_has_room = node.stats.held + size <= limits.node_bytes
             reason = st.DROP_QUEUE if node_has_room else st.DROP_NODE
-            if policy == lim.DROP_OLDEST and queue:
+            if policy == lim.DROP_OLDEST and queue and self._can_hold(size):
                 self._forget(queue.popleft(), reason)
                 continue
             self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
@@ -172,11 +174,20 @@ class Session:
             queue = deque()
             self.queue = queue
         queue.append(delivery)
+        self.queue_bytes += size
         node.stats.queued += 1
         self.held += size
         node.stats.held += size
 
+    def _can_hold(self, size: int) -> bool:
+        """Would the message fit if nothing else were queued?"""
+        limits = self.node.limits
+        if self.held - self.queue_bytes + size > limits.max_queued_bytes:
+            return False
+        return self.node.stats.held - self.queue_bytes + size <= limits.node_bytes
+
     def _unqueue(self, delivery: Delivery) -> None:
+        self.queue_bytes -= delivery.size
         self.held -= delivery.size
         self.node.stats.held -= delivery.size
         self.node.stats.queued -= 1
@@ -283,6 +294,7 @@ class Session:
         self.node.stats.held -= self.held
         self.node.stats.queued -= queued
         self.held = 0
+        self.queue_bytes = 0
         self.unacked.clear()
         self.repeats = None
         self.released.clear()

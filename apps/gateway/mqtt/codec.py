@@ -14,7 +14,8 @@ from apps.gateway.mqtt import reasons, wire
 from apps.gateway.mqtt.errors import LocalError, MalformedPacket, MqttError, ProtocolError
 from apps.gateway.mqtt.properties import Properties
 
-_FLAGS = {pt.PUBREL: 2, pt.SUBSCRIBE: 2, pt.UNSUBSCRIBE: 2}  # the others' are 0 [MQTT-2.1.3-1]
+# The others' are 0 [MQTT-2.1.3-1]. MQTT 3.1 also knows DUP on these, 0x08, when they are repeated.
+_FLAGS = {pt.PUBREL: 2, pt.SUBSCRIBE: 2, pt.UNSUBSCRIBE: 2}
 
 
 def decode(first: int, data: bytes, pos: int, end: int, level: int) -> p.Packet:
@@ -25,7 +26,8 @@ def decode(first: int, data: bytes, pos: int, end: int, level: int) -> p.Packet:
     kind = first >> 4
     if kind == pt.PUBLISH:
         return _publish(first, data, pos, end, level)
-    if first & 0x0F != _FLAGS.get(kind, 0):
+    flags = first & 0x0F
+    if flags != _FLAGS.get(kind, 0) and not (level == pt.MQTT_3_1 and kind in _FLAGS and flags == 0x0A):
         raise MalformedPacket("reserved flags of the fixed header")
     if kind == pt.CONNECT:
         return decode_connect(data, pos, end)

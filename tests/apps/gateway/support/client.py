@@ -57,11 +57,12 @@ class Client:
     def unstall(self) -> list[p.Packet]:
         """Read again, until the broker has nothing more to send."""
         self.link.capacity = UNLIMITED
-        while self.link.waiting:
+        while not self.closed:
             self._read()
-            if not self.closed:
-                self.connection.drained(self.world.now)
-                self.world.turn()
+            self.connection.drained(self.world.now)
+            self.world.turn()
+            if not self.link.waiting:
+                break
         return self.take()
 
     def take(self) -> list[p.Packet]:
