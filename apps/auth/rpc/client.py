@@ -116,9 +116,9 @@ class RpcClient:
         """
         if self._inflight >= self._conf.max_inflight:
             raise Busy
-        await self._ready()
         self._inflight += 1
         try:
+            await self._ready()
             return await self._call(method, request, reply)
         finally:
             self._inflight -= 1

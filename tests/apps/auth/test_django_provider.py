@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -70,7 +71,7 @@ async def test_a_human_password(chain: Chain, quick: None) -> None:
 
 
 async def test_a_disabled_client_is_told_so_only_with_its_secret(chain: Chain) -> None:
-    client, secret = await sync_to_async(register)(enabled=False)
+    _, secret = await sync_to_async(register)(enabled=False)
     verdict = await chain.connect(connect(password=secret))
     assert (verdict.reason, verdict.reason_string) == (reasons.NOT_AUTHORIZED, "the client is disabled")
     assert (await chain.connect(connect(password="gmq_" + "x" * 43))).reason == 0x86
@@ -102,7 +103,7 @@ async def test_a_credential_that_runs_out_while_remembered(chain: Chain) -> None
     until = timezone.now() + timedelta(seconds=0.3)
     await Credential.objects.aupdate(valid_until=until)
     assert (await chain.connect(connect(password=secret))).accepted
-    time.sleep(0.35)
+    await asyncio.sleep(0.35)
     assert (await chain.connect(connect(password=secret))).reason == 0x86
 
 
@@ -174,8 +175,6 @@ async def test_the_one_call_is_one_statement(chain: Chain) -> None:
 
 
 async def test_a_storm_of_one_client_asks_once(chain: Chain) -> None:
-    import asyncio
-
     _, secret = await sync_to_async(register)()
     await chain.load_bans()
     with counting_queries(chain) as asked:
@@ -210,7 +209,7 @@ async def test_a_change_while_the_client_is_looked_up_is_not_missed(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client is disabled after its facts were read and before it is let in."""
-    client, secret = await sync_to_async(register)()
+    _, secret = await sync_to_async(register)()
     asked = 0
     registry = chain.parts.registry
     fetch = registry._fetch
@@ -231,7 +230,7 @@ async def test_a_change_while_the_client_is_looked_up_is_not_missed(
 async def test_the_password_was_being_checked_when_the_client_was_disabled(
     chain: Chain, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    client, _ = await sync_to_async(register)(password="correct horse battery")
+    await sync_to_async(register)(password="correct horse battery")
     verify = chain.parts.passwords.verify
 
     async def slow(*args):  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -136,7 +137,7 @@ async def test_a_remembered_token_still_expires() -> None:
     chain = build("jwt", "jwt", jwt__secret=SECRET, jwt__leeway="0")
     short = token(exp=time.time() + 1)
     assert (await verdict(chain, short)).accepted
-    time.sleep(1.1)
+    await asyncio.sleep(1.1)
     assert (await verdict(chain, short)).reason == 0x86
     await chain.close()
 
@@ -151,7 +152,7 @@ async def test_keys_are_read_again_when_the_file_changes(jwks: Path, monkeypatch
     os.replace(fresh, jwks)
     assert (await verdict(chain, token(new_key, "ES256", "e2"))).accepted
     assert (await verdict(chain, old)).reason == 0x86  # withdrawn, although it was remembered
-    jwks.write_text("{ not JSON")
+    await asyncio.to_thread(jwks.write_text, "{ not JSON")
     assert (await verdict(chain, token(new_key, "ES256", "e2"))).accepted  # the keys stay as they were
     await chain.close()
 

@@ -43,10 +43,10 @@ def test_the_example_of_rfc_7677() -> None:
     salt = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
     keys = passwords.scram_keys(b"pencil", salt, 4096)
     signed = (
-        "n=user,r=rOprNGfwEbeRWgbNEkqO,"
-        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
-        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
-    ).encode()
+        b"n=user,r=rOprNGfwEbeRWgbNEkqO,"
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    )
     proof = base64.b64decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
     assert scram.proves(keys, signed, proof)
     assert not scram.proves(keys, signed + b"x", proof)
@@ -88,7 +88,7 @@ async def test_old_and_new_secret_during_a_rotation(chain: Chain) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_an_unknown_user_sees_a_challenge_like_any_other(chain: Chain) -> None:
-    _, secret = await sync_to_async(register)()
+    await sync_to_async(register)()
 
     async def shown(username: str) -> dict[str, str]:
         client = ScramClient(username, "guess")

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import requests
 from consul import Check, Consul, ConsulException
-from consul.exceptions import ClientError, NotFound
 
 from apps.auth.discovery.base import TIMEOUT, Away, parts
 
@@ -52,8 +51,10 @@ class ConsulDirectory:
     def renew(self) -> None:
         def stay() -> None:
             try:
-                self._consul.agent.check.ttl_pass(f"service:{self._id}")
-            except (NotFound, ClientError):  # the agent was restarted, or took us for dead
+                known = self._consul.agent.check.ttl_pass(f"service:{self._id}")
+            except ConsulException:  # older agents answer 500 for a check that they do not know
+                known = False
+            if not known:  # the agent was restarted, or took us for dead
                 self._enter()
 
         _ask(stay)
