@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from apps.gateway.mqtt.packets import Connect
 
 MAX_PERMITS: Final = 4096  # topics whose ACL decision and route one connection remembers
+JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
 MAX_FIRST_PACKET: Final = 1_048_576  # bytes; before CONNACK nobody may announce more
 
 
@@ -144,6 +145,8 @@ class Connection(Outbound):
             return False
         if self._partial is None:
             self._partial = [data]
+        elif len(self._partial[-1]) + len(data) < JOINED:
+            self._partial[-1] += data
         else:
             self._partial.append(data)
         self._partial_size += len(data)
