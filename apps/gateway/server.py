@@ -31,7 +31,7 @@ from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 from zope.interface import implementer  # noqa: E402
 
-from apps.gateway.consumers import SUBPROTOCOLS  # noqa: E402
+from apps.gateway.consumers import NORMAL_CLOSURE, SUBPROTOCOLS  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -143,10 +143,15 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
             payload = b""
         super().onMessage(payload, isBinary)
 
+    def serverClose(self, code: int | None = None) -> None:
+        """As daphne's, but with any code: autobahn's public method lets applications use only a few."""
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=NORMAL_CLOSURE if code is None else code)
+
     def go_away(self) -> None:
         """The node stops; MQTT tells its clients itself."""
-        if not self.streams and self.state == self.STATE_OPEN:
-            self.sendClose(GOING_AWAY)
+        if not self.streams:
+            self.serverClose(GOING_AWAY)
 
     def check_timeouts(self) -> None:
         """No WebSocket pings to MQTT clients: one that we do not read at the moment could not answer."""
@@ -186,11 +191,13 @@ class GatewayServer(Server):  # type: ignore[misc]
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
         max_message_size: int,
+        connect_timeout: float,
         shutdown_timeout: float,
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
 
         Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
+        `connect_timeout`: seconds that a client may be silent before and between its requests.
         """
         super().__init__(
             application,
@@ -208,6 +215,7 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._http = http
         self._start = start
         self._stop = stop
+        self._connect_timeout = connect_timeout
         self._shutdown_timeout = shutdown_timeout
         self.failed = False  # it could not start
         self._starting: asyncio.Task[None] | None = None
@@ -215,7 +223,9 @@ class GatewayServer(Server):  # type: ignore[misc]
 
     def _open(self) -> None:
         self.ws_factory.protocol = FlowControlledWebSocket
-        self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT)
+        # Who breaks the WebSocket protocol gets a close frame with the reason, too.
+        self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT, failByDrop=False)
+        self.http_factory.timeOut = self._connect_timeout
         reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:

@@ -53,8 +53,15 @@ class Command(BaseCommand):
             await parts.stop()
             await server.drain()
 
-        limit, patience = conf.limits.max_packet_size, conf.node.shutdown_timeout
-        gateway = GatewayServer(application, http, start, stop, limit, patience)
+        gateway = GatewayServer(
+            application,
+            http,
+            start,
+            stop,
+            conf.limits.max_packet_size,
+            conf.limits.connect_timeout,
+            conf.node.shutdown_timeout,
+        )
         gateway.run()
         if gateway.failed:
             raise SystemExit(1)
