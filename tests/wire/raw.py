@@ -213,6 +213,7 @@ class RawWebSocket(Raw):
         """Raises Refused when the handshake is answered with anything but 101."""
         super().__init__(port, context, b"", receive_buffer, timeout)
         self._frames = b""
+        self.pongs: list[bytes] = []
         self.close_code = 0  # of the node's close frame; 0: none has come
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [
@@ -258,6 +259,8 @@ class RawWebSocket(Raw):
                 raise Closed(f"close frame {self.close_code}")
             if opcode == PING:
                 self.frame(payload, PONG)
+            elif opcode == PONG:
+                self.pongs.append(payload)
             elif payload:
                 assert opcode == BINARY
                 return payload
