@@ -146,6 +146,9 @@ SPECTACULAR_SETTINGS = {
         "apps.auth.api.schema.add_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "Transport": ("tcp", "tls", "ws", "wss"),
+        "Decision": ("allow", "deny", "pass"),
+        "Effect": ("allow", "deny"),
         "CredentialKind": "apps.auth.models.Credential.Kind",
         "BanKind": "apps.auth.models.Ban.Kind",
         "RuleAction": "apps.auth.models.AclRule.Action",

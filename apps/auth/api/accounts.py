@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from apps.auth import proofs, rbac
 from apps.auth.api.base import ApiView, Strict, found
 from apps.auth.api.fields import Text
+from apps.auth.api.lists import Flag
 from apps.auth.errors import Unauthenticated
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
@@ -74,7 +75,7 @@ class AccountIn(Strict):
 
 class AccountFilter(django_filters.FilterSet):
     access_key = django_filters.CharFilter()
-    enabled = django_filters.BooleanFilter()
+    enabled = Flag()
     role = django_filters.CharFilter("roles__name", label="The name of a role.")
     search = django_filters.CharFilter("name", "icontains", label="In the name.")
 

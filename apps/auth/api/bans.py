@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from apps.auth.api.base import ApiView, Strict, found
 from apps.auth.api.fields import Text
+from apps.auth.api.lists import Flag
 from apps.auth.models import Ban
 from apps.auth.services import bans
 
@@ -40,8 +41,8 @@ class BanIn(BanChange):
 class BanFilter(django_filters.FilterSet):
     kind = django_filters.ChoiceFilter(choices=Ban.Kind.choices)
     value = django_filters.CharFilter()
-    active = django_filters.BooleanFilter(method="_active", label="Whether it lasts.")
-    automatic = django_filters.BooleanFilter()
+    active = Flag(method="_active", label="Whether it lasts.")
+    automatic = Flag()
     search = django_filters.CharFilter(method="_search", label="In value or reason.")
 
     def _active(self, rows: QuerySet[Ban], name: str, value: bool) -> QuerySet[Ban]:

@@ -17,6 +17,7 @@ from apps.auth.api.base import ApiView, Strict, found
 from apps.auth.api.credentials import CredentialOut, Rotated, RotateIn
 from apps.auth.api.fields import GroupNames, Text, Transports, groups_named
 from apps.auth.api.idempotency import once
+from apps.auth.api.lists import Flag
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client
 from apps.auth.services import clients, credentials, registering
@@ -103,7 +104,7 @@ class ClientFilter(django_filters.FilterSet):
     prefix = django_filters.CharFilter("client_id", "startswith", label="The client id begins so.")
     owner = django_filters.CharFilter()
     group = django_filters.CharFilter("groups__name", label="The name of a group.")
-    enabled = django_filters.BooleanFilter()
+    enabled = Flag()
     registered_after = django_filters.IsoDateTimeFilter("created_at", "gte")
     registered_before = django_filters.IsoDateTimeFilter("created_at", "lt")
     seen_after = django_filters.IsoDateTimeFilter("last_seen", "gte")

@@ -7,7 +7,9 @@ from typing import Any
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DataError
 from django.db.models import QuerySet
+from django_filters import TypedChoiceFilter
 from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.filters import OrderingFilter
 from rest_framework.pagination import CursorPagination
@@ -37,6 +39,15 @@ class Pages(CursorPagination):
             raise ValidationError(
                 {"cursor": ["This cursor is not of this list."]}, "invalid_cursor"
             ) from None
+
+
+@extend_schema_field({"type": "boolean"})
+class Flag(TypedChoiceFilter):
+    """true or false. django-filter's own takes anything else for "no filter"."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        choices = [("true", "true"), ("false", "false")]
+        super().__init__(*args, choices=choices, coerce=lambda value: value == "true", **kwargs)
 
 
 class StrictFilters(DjangoFilterBackend):

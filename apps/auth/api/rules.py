@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from apps.auth import rbac, selectors
 from apps.auth.api.base import ApiView, Strict, found
 from apps.auth.api.fields import Text
+from apps.auth.api.lists import Flag
 from apps.auth.models import AclRule
 from apps.auth.services import rules
 from apps.auth.validators import rule_filter
@@ -94,7 +95,7 @@ class RuleFilter(django_filters.FilterSet):
     client = django_filters.NumberFilter("client__pk", label="The client's `id`.")
     client_id = django_filters.CharFilter("client__client_id")
     group = django_filters.CharFilter("group__name", label="The group's name.")
-    everyone = django_filters.BooleanFilter(method="_everyone", label="Whether it is for everyone.")
+    everyone = Flag(method="_everyone", label="Whether it is for everyone.")
     effect = django_filters.ChoiceFilter(choices=AclRule.Effect.choices)
     action = django_filters.ChoiceFilter(choices=AclRule.Action.choices)
     search = django_filters.CharFilter("filter", "icontains", label="In the topic filter.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from apps.auth.api import accounts, bans, bulk, clients, credentials, groups, records, rules
+from apps.auth.api import accounts, bans, bulk, clients, credentials, decide, groups, records, rules
 from apps.auth.api.problems import not_found
 
 urlpatterns = [
@@ -43,6 +43,10 @@ urlpatterns = [
     path("v1/roles/<int:pk>/", accounts.RoleView.as_view(), name="role"),
     path("v1/refusals/", records.RefusalsView.as_view(), name="refusals"),
     path("v1/audit/", records.AuditView.as_view(), name="audit"),
-    path("v1/auth/token", accounts.TokenView.as_view(), name="token"),
+    re_path(r"^v1/auth/token/?$", accounts.TokenView.as_view(), name="token"),
+    re_path(r"^v1/auth/connect/?$", decide.ConnectView.as_view(), name="auth-connect"),
+    re_path(r"^v1/auth/publish/?$", decide.PublishView.as_view(), name="auth-publish"),
+    re_path(r"^v1/auth/subscribe/?$", decide.SubscribeView.as_view(), name="auth-subscribe"),
+    re_path(r"^v1/acl/explain/?$", decide.ExplainView.as_view(), name="explain"),
     re_path("", not_found, name="no-route"),
 ]

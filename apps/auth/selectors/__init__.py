@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from apps.auth.selectors.connect import connect_facts, in_order
-from apps.auth.selectors.visible import clients, credentials, groups, rules
+from apps.auth.selectors.visible import clients, credentials, groups, rules, username_of
 
-__all__ = ["clients", "connect_facts", "credentials", "groups", "in_order", "rules"]
+__all__ = ["clients", "connect_facts", "credentials", "groups", "in_order", "rules", "username_of"]

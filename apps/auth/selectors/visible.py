@@ -23,6 +23,12 @@ def credentials(actor: Actor, permission: str = rbac.VIEW_CREDENTIAL) -> QuerySe
     return found.filter(client__in=_members(actor, permission))
 
 
+def username_of(client: Client) -> str:
+    """Of the credential it most likely comes in by: the newest without end. "" when there is none."""
+    found = Credential.objects.filter(client=client, valid_until=None).exclude(username="").order_by("-id")
+    return found.values_list("username", flat=True).first() or ""
+
+
 def groups(actor: Actor, permission: str = rbac.VIEW_GROUP) -> QuerySet[ClientGroup]:
     if actor.may(permission):
         return ClientGroup.objects.all()
