@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from apps.auth.providers.base import Unavailable
 
@@ -24,20 +24,23 @@ class Database:
     """Runs functions that use the ORM. Where `waiting` of them wait already, the answer is Unavailable."""
 
     def __init__(self, threads: int = 4, waiting: int = 20_000) -> None:
-        self._threads = threads
+        self.threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="auth-database")
         self._waiting = waiting
         self._running = 0
         self.down_since: float | None = None  # UNIX seconds
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`Unavailable` when the database cannot be asked; what `function` raises otherwise."""
+        """`Unavailable` when the database cannot be asked; what `function` raises otherwise.
+
+        Where a connection fails, `function` is called a second time on a new one.
+        """
         if self._running >= self._waiting:
             raise Unavailable("too many questions wait for the database")
         self._running += 1
         loop = asyncio.get_running_loop()
         try:
-            answer = await loop.run_in_executor(self._pool, lambda: _call(function, *args, **kwargs))
+            answer = await loop.run_in_executor(self._pool, lambda: _call_twice(function, *args, **kwargs))
         except (DatabaseError, InterfaceError) as error:
             if self.down_since is None:
                 self.down_since = time.time()
@@ -61,15 +64,23 @@ class Database:
 
     def close(self) -> None:
         """Let running work end and the threads' connections close."""
-        for _ in range(self._threads):
+        for _ in range(self.threads):
             self._pool.submit(connections.close_all)
         self._pool.shutdown(wait=True)
 
 
 def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    close_old_connections()  # those past their age, and those that failed
+    """Connections stay open: to open one costs more than most questions. One that failed is closed."""
     try:
         return function(*args, **kwargs)
     except (DatabaseError, InterfaceError):
         connections.close_all()
         raise
+
+
+def _call_twice(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `_call`; once more on a new connection, as the server may have closed the old one long ago."""
+    try:
+        return _call(function, *args, **kwargs)
+    except (OperationalError, InterfaceError):
+        return _call(function, *args, **kwargs)

@@ -7,11 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Final
 
 from apps.auth.acl import Rules, Subject
 from apps.auth.caches import Cache
 from apps.auth.facts import TRANSPORTS, ConnectFacts, CredentialFacts
 from apps.auth.providers.base import Identity, Refused, Unavailable
+from apps.auth.providers.bulk import AT_ONCE, facts_of
 from apps.auth.providers.database import Database
 from apps.auth.selectors import connect_facts
 from apps.gateway.broker.ports import ConnectRequest
@@ -24,6 +26,11 @@ _UNREGISTERED = Refused(reasons.NOT_AUTHORIZED, "the client is not registered")
 _CREDENTIAL_GONE = Refused(reasons.NOT_AUTHORIZED, "the credential it came in by is gone")
 
 
+_Question = tuple[str, str | None, str]  # client id, user name, address
+
+MANY: Final = 8  # questions that the bulk queries answer faster than one query each
+
+
 @dataclass(slots=True)
 class _Entry:
     facts: ConnectFacts
@@ -32,6 +39,9 @@ class _Entry:
 
 class Registry:
     """`facts` costs one query for a client id that is not remembered, none for one that is.
+
+    In a storm of them, those that came while the database was busy are asked for together, four queries at
+    most for hundreds.
 
     Unknown client ids are remembered apart and shortly, so strangers cannot push known clients out. Entries
     live `ttl` seconds, or `grace` while the database is away; `forget` ends them when something changed.
@@ -50,7 +60,9 @@ class Registry:
         self._fetch = fetch
         self._known: Cache[str, _Entry] = Cache(size, ttl, grace)
         self._unknown: Cache[str, _Entry] = Cache(min(size, 10_000), unknown_ttl)
-        self._loading: dict[str, asyncio.Task[_Entry]] = {}
+        self._loading: dict[str, asyncio.Future[_Entry]] = {}
+        self._waiting: list[_Question] = []  # those of _loading that nobody asks yet
+        self._readers: set[asyncio.Task[None]] = set()
         self.changes = 0  # how often `forget` was called
         self._changed: deque[Collection[str] | None] = deque(maxlen=1000)
 
@@ -84,31 +96,51 @@ class Registry:
         entry = self._known.get(client_id) or self._unknown.get(client_id)
         if entry is not None:
             return entry
-        task = self._loading.get(client_id)
-        if task is None:
-            task = asyncio.ensure_future(self._load(client_id, username, address))
-            self._loading[client_id] = task
+        future = self._loading.get(client_id)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._loading[client_id] = future
+            self._waiting.append((client_id, username, address))
+            if len(self._readers) < self._database.threads:
+                reader = asyncio.create_task(self._read())
+                self._readers.add(reader)
+                reader.add_done_callback(self._readers.discard)
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(future)
         except Unavailable:
             stale = self._known.get_stale(client_id)
             if stale is None:
                 raise
             return stale
 
-    async def _load(self, client_id: str, username: str | None, address: str) -> _Entry:
-        try:
+    async def _read(self) -> None:
+        while self._waiting:
+            asked = self._waiting[:AT_ONCE]
+            del self._waiting[:AT_ONCE]
             started = self.changes
-            while True:
-                entry = _Entry(await self._database.run(self._fetch, client_id, username, address))
-                if not self.changed(client_id, started):
-                    break
-                started = self.changes
-            cache = self._unknown if entry.facts.client is None else self._known
-            cache.put(client_id, entry)
-            return entry
-        finally:
-            del self._loading[client_id]
+            try:
+                found = await self._database.run(self._fetch_all, asked)
+            except Exception as error:
+                for client_id, _, _ in asked:
+                    future = self._loading.pop(client_id)
+                    future.set_exception(error)
+                    future.exception()  # whoever waited may be gone by now
+                continue
+            for question, facts in zip(asked, found, strict=True):
+                client_id = question[0]
+                if self.changed(client_id, started):
+                    self._waiting.append(question)
+                    continue
+                entry = _Entry(facts)
+                cache = self._unknown if facts.client is None else self._known
+                cache.put(client_id, entry)
+                self._loading.pop(client_id).set_result(entry)
+
+    def _fetch_all(self, asked: list[_Question]) -> list[ConnectFacts]:
+        if len(asked) < MANY:
+            return [self._fetch(*question) for question in asked]
+        found = facts_of([client_id for client_id, _, _ in asked])
+        return [found[client_id] for client_id, _, _ in asked]
 
     # ------------------------------------------------------------ changes
 
