@@ -81,13 +81,14 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)  # through every finally: no broker stays behind
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     probe.pin(probe.GENERATOR_CPU)
     if probe.raise_file_limit() < FILES:
         _tell(f"open files are limited to {probe.raise_file_limit()}: 10,000 connections will fail")
@@ -102,8 +103,6 @@ def main(arguments: Sequence[str]) -> int:
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     print(f"{' '.join(f'{key}: {value};' for key, value in setting.items())} rounds: {options.rounds}\n")
     print("\n\n".join(tables))
     if options.json:

@@ -21,8 +21,8 @@ class Series:
 
 
 def _fan_out(subscribers: int) -> Flow:
-    """300,000 messages out, but at most 8 MB to one subscriber: at QoS 0 a queue must not fill up."""
-    messages = min(100_000, 300_000 // subscribers)
+    """A million messages out, but at most 8 MB to one subscriber: at QoS 0 a queue must not fill up."""
+    messages = min(100_000, 1_000_000 // subscribers)
     return Flow("", "", 1, messages, 0, subscribers, "bench/00000/t")
 
 
