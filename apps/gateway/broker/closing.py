@@ -76,9 +76,9 @@ def _explanation(reason: int, text: str, server_reference: str) -> Properties:
 
 def _say(connection: Connection, reason: int, properties: Properties) -> bool:
     """The reason to a 5.0 client. False: the packet is larger than it takes [MQTT-3.1.2-24]."""
-    packet: packets.Packet = packets.Disconnect(reason, properties)
+    packet: packets.Packet = packets.Disconnect(reasons.fitting(pt.DISCONNECT, reason), properties)
     if connection.state != CONNECTED:
-        packet = packets.Connack(reason, False, properties)
+        packet = packets.Connack(reasons.fitting(pt.CONNACK, reason), False, properties)
     data = codec.encode(packet, pt.MQTT_5)
     if len(data) > connection.max_packet_out:
         return False

@@ -161,12 +161,18 @@ def _reason_and_properties(data: bytes, pos: int, end: int, kind: int) -> tuple[
     if pos == end:
         return 0, {}
     reason = data[pos]
+    _check_reason(kind, reason)
     if pos + 1 == end:
         return reason, {}
     properties, pos = props.read(data, pos + 1, end, kind)
     if pos != end:
         raise MalformedPacket(f"bytes behind the properties of {pt.NAMES[kind]}")
     return reason, properties
+
+
+def _check_reason(kind: int, reason: int) -> None:
+    if not reasons.allowed(kind, reason):
+        raise ProtocolError(f"{pt.NAMES[kind]} with {reasons.name(reason)}")
 
 
 def _subscribe(data: bytes, pos: int, end: int, level: int) -> p.Subscribe:
@@ -232,6 +238,7 @@ def _connack(data: bytes, pos: int, end: int, level: int) -> p.Connack:
     present, reason, pos = data[pos] == 1, data[pos + 1], pos + 2
     properties: Properties = {}
     if level == pt.MQTT_5:
+        _check_reason(pt.CONNACK, reason)
         properties, pos = props.read(data, pos, end, pt.CONNACK)
     if pos != end:
         raise MalformedPacket("bytes behind CONNACK")
@@ -243,7 +250,7 @@ def _suback(data: bytes, pos: int, end: int, level: int) -> p.Suback:
     properties: Properties = {}
     if level == pt.MQTT_5:
         properties, pos = props.read(data, pos, end, pt.SUBACK)
-    return p.Suback(packet_id, list(data[pos:end]), properties)
+    return p.Suback(packet_id, _reasons(pt.SUBACK, data, pos, end), properties)
 
 
 def _unsuback(data: bytes, pos: int, end: int, level: int) -> p.Unsuback:
@@ -253,7 +260,14 @@ def _unsuback(data: bytes, pos: int, end: int, level: int) -> p.Unsuback:
         properties, pos = props.read(data, pos, end, pt.UNSUBACK)
     elif pos != end:
         raise MalformedPacket("UNSUBACK with a payload")
-    return p.Unsuback(packet_id, list(data[pos:end]), properties)
+    return p.Unsuback(packet_id, _reasons(pt.UNSUBACK, data, pos, end), properties)
+
+
+def _reasons(kind: int, data: bytes, pos: int, end: int) -> list[int]:
+    found = list(data[pos:end])
+    for reason in found:
+        _check_reason(kind, reason)
+    return found
 
 
 def encode(packet: p.Packet, level: int) -> bytes:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from apps.gateway.mqtt import packettypes as pt
+
 SUCCESS: Final = 0x00
 GRANTED_QOS_1: Final = 0x01
 GRANTED_QOS_2: Final = 0x02
@@ -114,6 +116,46 @@ _CONNACK_3: Final[dict[int, int]] = {
     BANNED: 5,
     BAD_AUTHENTICATION_METHOD: 5,
 }
+
+
+# What may stand in each packet of MQTT 5.0, by packet type: [MQTT-3.2.2-8], [MQTT-3.4.2-1], [MQTT-3.5.2-1],
+# [MQTT-3.6.2-1], [MQTT-3.7.2-1], [MQTT-3.9.3-2], [MQTT-3.11.3-2], [MQTT-3.14.2-1], [MQTT-3.15.2-1].
+_RECEIVED: Final = frozenset((0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99))
+_RELEASED: Final = frozenset((0x00, 0x92))
+_ALLOWED: Final[dict[int, frozenset[int]]] = {
+    pt.CONNACK: frozenset((0x00, *range(0x80, 0x8B), 0x8C, 0x90, 0x95, 0x97, *range(0x99, 0x9E), 0x9F)),
+    pt.PUBACK: _RECEIVED,
+    pt.PUBREC: _RECEIVED,
+    pt.PUBREL: _RELEASED,
+    pt.PUBCOMP: _RELEASED,
+    pt.SUBACK: frozenset((0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2)),
+    pt.UNSUBACK: frozenset((0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91)),
+    pt.DISCONNECT: frozenset(
+        (0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, *range(0x8D, 0x91), *range(0x93, 0xA3))
+    ),
+    pt.AUTH: frozenset((0x00, 0x18, 0x19)),
+}
+
+# The nearest code, where one is not allowed in CONNACK or DISCONNECT.
+_NEAREST: Final[dict[int, int]] = {
+    CLIENT_IDENTIFIER_NOT_VALID: NOT_AUTHORIZED,
+    BAD_USER_NAME_OR_PASSWORD: NOT_AUTHORIZED,
+    BANNED: NOT_AUTHORIZED,
+    BAD_AUTHENTICATION_METHOD: NOT_AUTHORIZED,
+    SERVER_UNAVAILABLE: SERVER_BUSY,
+    SERVER_SHUTTING_DOWN: SERVER_UNAVAILABLE,
+    TOPIC_ALIAS_INVALID: PROTOCOL_ERROR,
+}
+
+
+def allowed(kind: int, reason: int) -> bool:
+    """May `reason` stand in a 5.0 packet of type `kind`?"""
+    return reason in _ALLOWED[kind]
+
+
+def fitting(kind: int, reason: int) -> int:
+    """`reason`, or what comes nearest to it in a CONNACK or DISCONNECT."""
+    return reason if allowed(kind, reason) else _NEAREST.get(reason, UNSPECIFIED_ERROR)
 
 
 def name(reason: int) -> str:

@@ -114,18 +114,15 @@ def test_unsubscribe(world: World) -> None:
     assert old.unsubscribe("nothing").reasons == []
 
 
-@pytest.mark.parametrize("kind", (b"\x6a", b"\x8a", b"\xaa"))
-def test_3_1_may_mark_repeated_requests(world: World, kind: bytes) -> None:
+@pytest.mark.parametrize("packet", (b"j\x02\0\1", b"\x8a\x06\0\1\0\1t\0", b"\xaa\x05\0\1\0\1t"))
+def test_3_1_may_mark_repeated_requests(world: World, packet: bytes) -> None:
     """MQTT 3.1 section 2.1: DUP on PUBREL, SUBSCRIBE and UNSUBSCRIBE; reserved since 3.1.1."""
-    body = {0x6A: b"\x02\x00\x01", 0x8A: b"\x06\x00\x01\x00\x01t\x00", 0xAA: b"\x05\x00\x01\x00\x01t"}[
-        kind[0]
-    ]
     client = world.join("client", 3)
-    client.send_raw(kind + body)
+    client.send_raw(packet)
     assert len(client.take()) == 1 and not client.closed
     for level in (4, 5):
         other = world.join("other", level)
-        other.send_raw(kind + body)
+        other.send_raw(packet)
         assert other.closed
 
 
@@ -140,7 +137,7 @@ def test_shutdown(world: World) -> None:
     assert clients[0].take() == clients[1].take() == []
     late = world.dial()
     late.connect("late")
-    assert late.connack is not None and late.connack.reason == reasons.SERVER_SHUTTING_DOWN
+    assert late.connack is not None and late.connack.reason == reasons.SERVER_UNAVAILABLE
     assert list(world.node.sessions) == ["keeping"]
 
 
@@ -157,3 +154,19 @@ def test_kick_and_forget(world: World) -> None:
     world.node.forget("client", world.now)
     world.turn()
     assert again.closed and not world.node.sessions
+
+
+def test_reason_codes_fit_their_packets(world: World) -> None:
+    """[MQTT-3.2.2-8], [MQTT-3.14.2-1]: where CONNACK or DISCONNECT lacks a code, the nearest one."""
+    for reason, told in (
+        (reasons.BAD_USER_NAME_OR_PASSWORD, reasons.NOT_AUTHORIZED),
+        (reasons.SERVER_UNAVAILABLE, reasons.SERVER_BUSY),
+        (reasons.RECEIVE_MAXIMUM_EXCEEDED, reasons.RECEIVE_MAXIMUM_EXCEEDED),
+    ):
+        client = world.join("client")
+        world.node.kick("client", reason, "", world.now)
+        world.turn()
+        assert client.take_one(p.Disconnect).reason == told
+    client = world.dial()
+    client.connect("client", will=p.Will("t", b"", properties={0x08: "a/#"}))
+    assert client.connack is not None and client.connack.reason == reasons.PROTOCOL_ERROR
