@@ -9,7 +9,6 @@ from typing import Any
 import django_filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,6 +16,7 @@ from apps.auth import proofs, rbac
 from apps.auth.api.base import ApiView, Strict, found
 from apps.auth.api.fields import Text
 from apps.auth.api.lists import Flag
+from apps.auth.api.problems import Problem
 from apps.auth.errors import Unauthenticated
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
@@ -220,9 +220,9 @@ class TokenView(ApiView):
                 key, secret = _basic(request)
             token = proofs.issue_token(key, secret, given["audience"])
         except Unauthenticated as error:
-            failed = AuthenticationFailed(str(error), error.code)
-            failed.auth_header = 'Basic realm="gmqtt"'
-            raise failed from None
+            refused = Problem(401, error.code, str(error))
+            refused.auth_header = 'Basic realm="gmqtt"'
+            raise refused from None
         body = {"access_token": token, "token_type": "Bearer", "expires_in": proofs.TOKEN_SECONDS}
         return Response({**body, "audience": given["audience"]}, headers={"Cache-Control": "no-store"})
 

@@ -28,6 +28,8 @@ CONTENT_TYPE = "application/problem+json"
 class Problem(rest.APIException):
     """An error that has a code of its own; `more` are further members of the document."""
 
+    auth_header = ""  # WWW-Authenticate of the answer
+
     def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
         super().__init__(detail, code)
         self.status_code = status
