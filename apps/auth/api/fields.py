@@ -16,7 +16,7 @@ class Text(serializers.CharField):
 
     def __init__(self, max_length: int = 256, **kwargs: Any) -> None:
         kwargs.setdefault("trim_whitespace", False)
-        kwargs.setdefault("validators", []).append(plain_text)
+        kwargs.setdefault("validators", [plain_text])
         super().__init__(max_length=max_length, **kwargs)
 
 
