@@ -237,6 +237,7 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
         parent, _, key = name.partition(".")
         tables[parent] = replace(tables[parent], **{key: tables.pop(name)})
+    tables["auth"] = confauth.exempting(tables["auth"], tables["listeners"].trusted_proxies)
     conf = Conf(**tables, file=file, variables=variables)
     _check_tls(conf)
     _check_auth(conf)

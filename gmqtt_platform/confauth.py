@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gmqtt_platform.confvalues import (
@@ -130,6 +130,17 @@ TABLES = {
     "auth.service": ServiceConf,
     "auth.discovery": DiscoveryConf,
 }
+
+
+def exempting(auth: AuthConf, proxies: tuple[Network, ...]) -> AuthConf:
+    """The proxies exempt from the guard, too: where they do not tell, their clients share their address."""
+    known = auth.guard.exempt
+    more = tuple(each for each in proxies if not any(_inside(each, other) for other in known))
+    return replace(auth, guard=replace(auth.guard, exempt=known + more)) if more else auth
+
+
+def _inside(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]
 
 
 def complaint(auth: AuthConf) -> tuple[str, str, str] | None:

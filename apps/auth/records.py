@@ -17,6 +17,7 @@ from apps.gateway.mqtt import reasons
 
 WAITING: Final = 10_000  # rows; beyond them new ones are counted and dropped
 AT_ONCE: Final = 1000  # rows in one write
+MOST_SEEN: Final = 100_000  # client ids that wait to be noted
 SEEN_AT_ONCE: Final = 5000
 
 Explain = Callable[[str, str, str], Explanation | None]  # client id, action, topic
@@ -32,10 +33,11 @@ class Records:
         self._explain = explain
         self._rows: deque[dict[str, Any]] = deque()  # columns of a Refusal
         self._seen: set[str] = set()
+        self.notes_seen = True  # False: no client here is one of the database's
         self.dropped = 0  # rows for which there was no room
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
-        if len(self._seen) < WAITING * 10:
+        if self.notes_seen and len(self._seen) < MOST_SEEN:
             self._seen.add(client_id)
 
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:

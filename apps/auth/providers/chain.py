@@ -27,7 +27,7 @@ from apps.auth.providers.decision import ClientAcl
 from apps.auth.providers.django import DjangoAcl, DjangoClients
 from apps.auth.providers.jwt import JwtAcl, JwtClients
 from apps.auth.providers.mock import MockAcl, MockClients
-from apps.auth.providers.registry import Registry
+from apps.auth.providers.registry import Registry, stays
 from apps.auth.providers.rpc import RpcAcl, RpcClients
 from apps.auth.providers.scram import ScramClients
 from apps.auth.providers.x509 import X509Clients
@@ -234,7 +234,11 @@ class Chain:
         for provider in self.clients:
             if provider.name == identity.provider.partition(":")[0]:
                 return await provider.judge(identity)
-        return None
+        if not self.uses_database:
+            return None
+        # How it was proved is not known any more: then the client's own row decides, if it has one.
+        facts = await self.parts.registry.facts(identity.client_id, identity.username, identity.address)
+        return stays(facts, identity) if facts.client is not None else None
 
     def forget(self, client_ids: list[str] | None) -> None:
         """Something changed: ask again."""

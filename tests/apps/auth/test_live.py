@@ -287,6 +287,27 @@ async def test_the_layer_was_away(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     await within_a_second(lambda: stage.node.kicked == [("alice-1", reasons.NOT_AUTHORIZED)])
 
 
+async def test_a_connection_whose_proof_is_forgotten(stage: Stage) -> None:
+    client = await stage.alice()
+    stage.node.acls.clear()
+    stage.chain.live.clear()
+    await verb(clients.set_enabled, SYSTEM, [client], False)
+    await within_a_second(lambda: stage.node.kicked == [("alice-1", reasons.NOT_AUTHORIZED)])
+
+
+async def test_mock_asks_the_database_nothing() -> None:
+    chain = build("mock", "mock")
+    with counting_queries(chain) as asked:
+        async with staged(chain) as stage:
+            await stage.node.enter(chain, "alice-1", "alice", "x")
+            stage.records.connected("alice-1", "alice", PEER, 5)
+            stage.live.changed("client", None)
+            stage.live.changed("bans", None)
+            await asyncio.sleep(0.05)
+            assert stage.live.status()["ok"] is True
+    assert asked == []
+
+
 async def test_a_gateway_that_asks_the_auth_service() -> None:
     async with serving() as service:
         chain = await gateway(service.address)
