@@ -43,9 +43,7 @@ def packages() -> Path:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts", "ws", "wss"])
-def test_mqttjs(
-    node: Node, certificates: Certificates, packages: Path, scheme: str, version: int
-) -> None:
+def test_mqttjs(node: Node, certificates: Certificates, packages: Path, scheme: str, version: int) -> None:
     port = {"mqtt": node.tcp, "mqtts": node.tls, "ws": node.ws, "wss": node.wss}[scheme]
     url = f"{scheme}://localhost:{port}" + (node.path if "ws" in scheme else "")
     command = [find("node"), str(HERE / "flow.mjs"), url, str(version), str(certificates.ca)]
