@@ -94,6 +94,9 @@ class Connection(Outbound):
         self.pending = None
         if self._partial is not None and self.state != CLOSED:
             self._process(self._unstash(), now)
+        self._read_on()
+
+    def _read_on(self) -> None:
         if self.pending is None and not self.throttled:
             self.unhold()
 
@@ -103,7 +106,6 @@ class Connection(Outbound):
             self.link.hold()
 
     def unhold(self) -> None:
-        """Read on."""
         if self.holding and self.state != CLOSED:
             self.holding = False
             self.link.release()

@@ -122,20 +122,20 @@ def _read_one(data: bytes, pos: int, stop: int, place: int, found: Properties) -
     if place not in places:
         raise MalformedPacket(f"property 0x{identifier:02x} is not allowed here")
     value, pos = _read_value(data, pos, stop, identifier, kind)
-    if identifier == USER_PROPERTY:
-        cast("list[Value]", found.setdefault(identifier, [])).append(value)
-    elif identifier == SUBSCRIPTION_IDENTIFIER and place == pt.PUBLISH:
-        cast("list[Value]", found.setdefault(identifier, [])).append(value)
+    if isinstance(value, tuple):  # a user property
+        cast("list[tuple[str, str]]", found.setdefault(identifier, [])).append(value)
+    elif identifier == SUBSCRIPTION_IDENTIFIER and (place == pt.PUBLISH or identifier not in found):
+        cast("list[int]", found.setdefault(identifier, [])).append(cast(int, value))
     elif identifier in found:
         raise ProtocolError(f"property 0x{identifier:02x} stands twice")
-    elif identifier == SUBSCRIPTION_IDENTIFIER:
-        found[identifier] = [cast(int, value)]
     else:
         found[identifier] = value
     return pos
 
 
-def _read_value(data: bytes, pos: int, stop: int, identifier: int, kind: int) -> tuple[Value, int]:
+def _read_value(
+    data: bytes, pos: int, stop: int, identifier: int, kind: int
+) -> tuple[int | str | bytes | tuple[str, str], int]:
     if kind == _STRING:
         return wire.read_string(data, pos, stop)
     if kind == _BINARY:
@@ -143,7 +143,7 @@ def _read_value(data: bytes, pos: int, stop: int, identifier: int, kind: int) ->
     if kind == _PAIR:
         name, pos = wire.read_string(data, pos, stop)
         value, pos = wire.read_string(data, pos, stop)
-        return cast(Value, (name, value)), pos
+        return (name, value), pos
     number: int
     if kind == _U32 or kind == _U32_POSITIVE:
         number, pos = wire.read_u32(data, pos, stop)
