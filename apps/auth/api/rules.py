@@ -21,8 +21,10 @@ from apps.auth.validators import rule_filter
 
 
 class RuleOut(serializers.ModelSerializer[AclRule]):
-    client_id = serializers.CharField(source="client.client_id", default=None, read_only=True)
-    group_name = serializers.CharField(source="group.name", default=None, read_only=True)
+    client_id = serializers.CharField(
+        source="client.client_id", default=None, allow_null=True, read_only=True
+    )
+    group_name = serializers.CharField(source="group.name", default=None, allow_null=True, read_only=True)
 
     class Meta:
         model = AclRule
