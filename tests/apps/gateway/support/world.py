@@ -14,6 +14,7 @@ from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import ConnectRequest, Peer
 from apps.gateway.broker.timers import HORIZON
 from apps.gateway.net.settle import settle
+from tests.apps.gateway.support import audit
 from tests.apps.gateway.support.client import Client
 from tests.apps.gateway.support.doors import Door
 from tests.apps.gateway.support.link import FakeLink
@@ -134,6 +135,7 @@ class World:
 
     def close(self) -> None:
         """Everybody leaves, every session ends; then nothing may be left of them."""
+        audit.check(self.node, self.clients)
         for client in self.clients:
             client.drop()
         for task in self._waiting.values():
