@@ -44,13 +44,12 @@ def parse(data: bytes) -> tuple[int, tuple[str, int] | None] | None:
     try:
         address = ipaddress.ip_address(parts[2].decode("ascii"))
         ipaddress.ip_address(parts[3].decode("ascii"))
-        port = int(parts[4])
-        int(parts[5])
     except ValueError:
         raise ProxyError("malformed address in the PROXY line") from None
-    if address.version != (4 if parts[1] == b"TCP4" else 6) or not 0 <= port <= 65_535:
+    ports = [int(part) if part.isdigit() else -1 for part in parts[4:]]
+    if address.version != (4 if parts[1] == b"TCP4" else 6) or not all(0 <= port <= 65_535 for port in ports):
         raise ProxyError("malformed address in the PROXY line")
-    return end + 2, (str(address), port)
+    return end + 2, (str(address), ports[0])
 
 
 def _parse_v2(data: bytes) -> tuple[int, tuple[str, int] | None] | None:
