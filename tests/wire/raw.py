@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import socket
 import ssl
 import struct
 import time
+from collections.abc import Iterator
 
 from tests.wire.nodes import Node
 
@@ -114,11 +116,20 @@ class Raw:
         self.sock.settimeout(timeout)
         self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if preamble:
-            self.sock.sendall(preamble)
-        if context is not None:
-            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
         self._buffer = b""
+        with self._closed_on_error():
+            if preamble:
+                self.sock.sendall(preamble)
+            if context is not None:
+                self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -226,19 +237,22 @@ class RawWebSocket(Raw):
         ]
         if subprotocol:
             lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
-        self.sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        with self._closed_on_error():
+            self.headers = self._handshake("\r\n".join([*lines, "", ""]).encode())
+        digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+        assert self.headers["sec-websocket-accept"] == base64.b64encode(digest).decode().lower()
+
+    def _handshake(self, request: bytes) -> dict[str, str]:
+        """The headers of the answer, in lower case."""
+        self.sock.sendall(request)
         while b"\r\n\r\n" not in self._frames:
             self._frames += super().read()
         head, _, self._frames = self._frames.partition(b"\r\n\r\n")
-        self.status = int(head.split(b" ")[1])
-        self.headers = dict(
-            line.decode().lower().split(": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line
-        )
-        if self.status != 101:
-            self.close()
-            raise Refused(self.status)
-        digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
-        assert self.headers["sec-websocket-accept"] == base64.b64encode(digest).decode().lower()
+        lines = head.decode().lower().split("\r\n")
+        status = int(lines[0].split(" ")[1])
+        if status != 101:
+            raise Refused(status)
+        return dict(line.split(": ", 1) for line in lines[1:])
 
     def send(self, data: bytes) -> None:
         self.frame(data)
