@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import wire
 
@@ -105,7 +105,7 @@ class _Opening:
 
     def __init__(self, link: Link, client_id: str, peer: Endpoint) -> None:
         self.link = link
-        self._connect = link.frame(wire.connect(client_id, peer.username, peer.password))
+        self._connect = link.frame(wire.connect(client_id, peer.username, peer.password(client_id)))
         self._first = (
             wire.ws_upgrade(peer.path, f"{peer.host}:{peer.port}") if link.websocket else self._connect
         )
@@ -140,12 +140,12 @@ class _Opening:
 class Endpoint:
     """Where and as whom to connect."""
 
-    def __init__(self, port: int, username: str, password: str, *, path: str = "") -> None:
+    def __init__(self, port: int, username: str, password: Callable[[str], str], *, path: str = "") -> None:
         self.host = "127.0.0.1"
         self.port = port
         self.path = path  # "" = plain TCP
         self.username = username
-        self.password = password
+        self.password = password  # of a client id
 
     def socket(self, number: int) -> Link:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import jwt
+
 from .links import Endpoint
 from .probe import BROKER_CPU, pin
 
@@ -24,9 +26,30 @@ STOP_TIMEOUT: Final = 10.0
 
 KINDS: Final = ("mosquitto", "node")
 USERNAME: Final = "bench"
-PASSWORD: Final = secrets.token_urlsafe(32)  # of this run; every client connects with it
-# The node's configuration besides its addresses: mosquitto's log_type below is the equal of this level
-NODE_ENVIRONMENT: Final = {"GMQTT_LOG__LEVEL": "warning"}
+PASSWORD: Final = secrets.token_urlsafe(32)  # of this run; every client of mosquitto connects with it
+# The node's configuration besides its addresses. It checks a signed token at each CONNECT and an ACL of two
+# rules at each publish; mosquitto lets everybody do everything. Its log_type below equals this level.
+NODE_ENVIRONMENT: Final = {
+    "GMQTT_LOG__LEVEL": "warning",
+    "GMQTT_AUTH__CLIENT": "jwt",
+    "GMQTT_AUTH__ACL": "jwt",
+    "GMQTT_AUTH__JWT__SECRET": PASSWORD,
+}
+RULES: Final = [
+    {"effect": "allow", "action": "publish", "filter": "bench/+/t"},
+    {"effect": "allow", "action": "both", "filter": "#"},
+]
+
+
+def token(client_id: str) -> str:
+    """What a client shows the node: who it is, and what it may do."""
+    claims = {"sub": client_id, "exp": time.time() + 3600, "acl": RULES}
+    return jwt.encode(claims, PASSWORD, algorithm="HS256")
+
+
+def password(client_id: str) -> str:
+    """What a client shows mosquitto, which asks for it on its WebSocket listener only."""
+    return PASSWORD
 
 
 class StartError(Exception):
@@ -49,8 +72,9 @@ class Peer:
                 self._start_node(port, web_port)
             else:
                 raise StartError(f"unknown peer {kind!r}; known: {', '.join(KINDS)}")
-            self.tcp = Endpoint(port, USERNAME, PASSWORD)
-            self.websocket = Endpoint(web_port, USERNAME, PASSWORD, path="/mqtt")
+            secret = token if kind == "node" else password
+            self.tcp = Endpoint(port, USERNAME, secret)
+            self.websocket = Endpoint(web_port, USERNAME, secret, path="/mqtt")
             self._await(port)
             if websocket:
                 self._await(web_port)

@@ -79,7 +79,7 @@ def test_a_deadline_ends_a_run(peer: peers.Peer) -> None:
 
 
 def test_a_wrong_password_is_refused(peer: peers.Peer) -> None:
-    stranger = Endpoint(peer.websocket.port, "bench", "wrong", path="/mqtt")
+    stranger = Endpoint(peer.websocket.port, "bench", lambda _: "wrong", path="/mqtt")
     with pytest.raises(Closed, match="CONNECT refused"):
         open_links(stranger, ["stranger"])
 
@@ -106,7 +106,7 @@ def test_lost_and_repeated_messages_are_seen(peer: peers.Peer, monkeypatch: pyte
         socket.create_server(("127.0.0.1", 0)) as server,
     ):
         between = pool.submit(middleman, pool, sockets, server, peer.tcp.port)
-        monkeypatch.setattr(peer, "tcp", Endpoint(server.getsockname()[1], "bench", "bench"))
+        monkeypatch.setattr(peer, "tcp", Endpoint(server.getsockname()[1], "bench", lambda _: "bench"))
         sample = flows.run(flows.Flow("", "", 1, 50, 1, 1, ALL), peer)
         for way in between.result():
             way.result()
