@@ -31,6 +31,7 @@ from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 from zope.interface import implementer  # noqa: E402
 
+from apps.gateway.broker.limits import NO_LIMIT  # noqa: E402
 from apps.gateway.consumers import NORMAL_CLOSURE, SUBPROTOCOLS  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,8 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
 
     def onOpen(self) -> None:
         self.streams = self.websocket_protocol_in_use in SUBPROTOCOLS
+        if self.streams:  # a packet that is too large for us is MQTT's to refuse
+            self.maxFramePayloadSize, self.maxMessagePayloadSize = NO_LIMIT, 0
         if self.flow is not None:
             self.flow.open(self.transport)
         super().onOpen()
@@ -190,7 +193,6 @@ class GatewayServer(Server):  # type: ignore[misc]
         http: list[HttpListener],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
-        max_message_size: int,
         connect_timeout: float,
         shutdown_timeout: float,
     ) -> None:
@@ -206,8 +208,6 @@ class GatewayServer(Server):  # type: ignore[misc]
             ping_interval=30,
             ping_timeout=30,
             websocket_timeout=-1,  # MQTT's keepalive decides
-            websocket_max_message_size=max_message_size,
-            websocket_max_frame_size=max_message_size,
             ready_callable=self._open,
             server_name="gmqtt",
         )

@@ -58,7 +58,6 @@ class Command(BaseCommand):
             http,
             start,
             stop,
-            conf.limits.max_packet_size,
             conf.limits.connect_timeout,
             conf.node.shutdown_timeout,
         )
