@@ -136,7 +136,7 @@ async def nothing():
 listening = socket.create_server(("127.0.0.1", 0))
 listening.setblocking(False)
 http = [HttpListener(listening, *map(Path, sys.argv[1:]))]
-GatewayServer(application, http, nothing, nothing, 1000, 5, 5).run()
+GatewayServer(application, http, nothing, nothing, 5, 5).run()
 """
 
 
