@@ -91,7 +91,7 @@ class JwtClients:
         if known is not None and known["exp"] > now - self._conf.leeway:
             return known
         conf = self._conf
-        key, algorithm = self._keys.find(jwt.get_unverified_header(token))
+        key, algorithm = self._keys.only or self._keys.find(jwt.get_unverified_header(token))
         claims: dict[str, Any] = jwt.decode(
             token,
             key,

@@ -28,6 +28,10 @@ class Keys:
     def __init__(self, conf: JwtConf) -> None:
         self._conf = conf
         self._keys: list[jwt.PyJWK] = []
+        self._secret: jwt.PyJWK | None = None  # checked once, not at each token
+        if conf.secret:
+            k = jwt.utils.base64url_encode(conf.secret.encode()).decode()
+            self._secret = jwt.PyJWK({"kty": "oct", "k": k}, "HS256")
         self._stamp: tuple[int, int, int] | None = None
         self._looked = float("-inf")
         self.version = 0
@@ -52,6 +56,13 @@ class Keys:
         self._stamp = stamp
         self.version += 1
 
+    @property
+    def only(self) -> tuple[Any, str] | None:
+        """The key and its algorithm where no token has a choice, so that its header need not be asked."""
+        if self._conf.algorithms == ("HS256",) and self._secret is not None and not self._keys:
+            return self._secret, "HS256"
+        return None
+
     def find(self, header: dict[str, Any]) -> tuple[Any, str]:
         """The key and the algorithm for a token with this header. `NoKey` when there is none."""
         algorithm, kid = header.get("alg"), header.get("kid")
@@ -61,8 +72,8 @@ class Keys:
         for key in fits:
             if key.key_id == kid or (kid is None and len(fits) == 1):
                 return key.key, algorithm
-        if algorithm == "HS256" and self._conf.secret and not fits:
-            return self._conf.secret, algorithm
+        if algorithm == "HS256" and self._secret is not None and not fits:
+            return self._secret, algorithm
         raise NoKey("no key has its id")
 
 
