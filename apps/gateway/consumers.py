@@ -45,11 +45,12 @@ class MqttConsumer(AsyncConsumer):
         connection = Connection(runtime.node, link, scope["mqtt.peer"], runtime.now())
         runtime.node.opened(connection)
         link.attach(connection)
-        while True:
-            event = await receive()
-            if event["type"] == "mqtt.disconnect":
-                return
-            await settle(connection, runtime.authenticator, runtime.now)
+        while (await receive())["type"] != "mqtt.disconnect":
+            try:
+                await settle(connection, runtime.authenticator, runtime.now)
+            except Exception:  # a bug of ours must not leave the client waiting
+                logger.exception("client %r: no decision on its packet", connection.client_id)
+                link.abort()
 
 
 class WebSocketConsumer(AsyncConsumer):
