@@ -8,12 +8,19 @@ import shutil
 import tempfile
 
 import django
+from django.conf import settings
 
 # At import, because nothing of pytest-django's may read the settings earlier. Each xdist worker gets its own.
 for _name in [name for name in os.environ if name.startswith("GMQTT_") and name != "GMQTT_PURE_PYTHON"]:
     del os.environ[_name]
 os.environ["GMQTT_NODE__DATA_DIR"] = tempfile.mkdtemp(prefix="gmqtt-tests-")
+if "TEST_DATABASE_URL" in os.environ:  # else SQLite
+    os.environ["GMQTT_DATABASE__URL"] = os.environ["TEST_DATABASE_URL"]
 os.environ["DJANGO_SETTINGS_MODULE"] = "gmqtt_platform.settings"
 atexit.register(shutil.rmtree, os.environ["GMQTT_NODE__DATA_DIR"], ignore_errors=True)
 
 django.setup()  # before pytest-django would: the conftests of folders named on the command line import models
+
+
+def pytest_report_header() -> str:
+    return f"database: {settings.DATABASES['default']['ENGINE']}"
