@@ -145,10 +145,12 @@ def _names(rows: list[_Row]) -> set[str]:
 def _refuse_twins(rows: list[_Row]) -> None:
     seen: set[tuple[str, str]] = set()
     for row in _good(rows):
-        keys = {("client_id", row.client.client_id), ("username", row.credential.username)}
-        for name, _ in keys & seen:
-            row.error = invalid(name, "An earlier row has the same.", "duplicate_in_request")
-        seen |= keys
+        keys = (("client_id", row.client.client_id), ("username", row.credential.username))
+        twin = next((name for name, value in keys if (name, value) in seen), None)
+        if twin is not None:
+            row.error = invalid(twin, "An earlier row has the same.", "duplicate_in_request")
+        else:
+            seen.update(keys)
 
 
 def _refuse_existing(rows: list[_Row]) -> None:

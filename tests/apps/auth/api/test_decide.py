@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -33,9 +34,12 @@ def pump() -> Client:
 
 
 @pytest.fixture
-def gateway(service: Caller) -> APIClient:
-    decisions._chain.cache_clear()  # the guard counts failures over the life of the process
-    return service("gateway")
+def gateway(service: Caller) -> Iterator[APIClient]:
+    """With a chain of its own: it counts failures over its life, and its threads hold connections."""
+    decisions._chain.cache_clear()
+    yield service("gateway")
+    decisions._chain().parts.database.close()
+    decisions._chain.cache_clear()
 
 
 def ask(api: APIClient, what: str, **body: Any) -> Any:
