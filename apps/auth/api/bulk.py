@@ -29,7 +29,6 @@ from apps.auth.api.clients import (
     ClientFilter,
     ClientIn,
     ClientOut,
-    RegisteredOut,
     registered,
 )
 from apps.auth.api.idempotency import once
@@ -145,9 +144,15 @@ class BulkDocument(serializers.Serializer[Any]):
     all_or_nothing = serializers.BooleanField(default=False, help_text="One bad row, and nothing is written.")
 
 
-class RowOut(RegisteredOut):
+class RowOut(serializers.Serializer[Any]):
+    """What registering one client answers, or the problem with it."""
+
     row = serializers.IntegerField(help_text="From 1.")
     status = serializers.IntegerField(help_text="201, or what is wrong with the row.")
+    id = serializers.IntegerField(required=False)
+    client_id = serializers.CharField(required=False)
+    username = serializers.CharField(required=False)
+    secret = serializers.CharField(required=False, allow_null=True)
     code = serializers.CharField(required=False)
     detail = serializers.CharField(required=False)
     errors = serializers.ListField(child=serializers.DictField(), required=False)
