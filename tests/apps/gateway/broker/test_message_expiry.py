@@ -100,3 +100,18 @@ def test_retained_messages_that_nobody_asks_for_make_room(make_world: Worlds) ->
         writer.publish(f"new/{number}", b"x", retain=True)
     assert world.node.stats.drops["retained_full"] == 0
     assert len(world.node.retained) == 10
+
+
+def test_a_retained_message_that_was_replaced_in_time(world: World, writer: Client) -> None:
+    writer.publish("t", b"old", retain=True, properties={EXPIRY: 10})
+    writer.publish("u", b"old", retain=True, properties={EXPIRY: 10})
+    world.advance(5)
+    writer.publish("t", b"new", retain=True)
+    writer.publish("u", b"new", retain=True, properties={EXPIRY: 100})
+    world.advance(50)
+    reader = world.join("reader")
+    reader.subscribe("+")
+    assert reader.payloads() == [b"new", b"new"]
+    for _ in range(5000):  # dates of messages that were replaced do not pile up
+        writer.publish("t", b"x", retain=True, properties={EXPIRY: 604_800})
+    assert len(world.node.retained._expiring) < 3000
