@@ -14,6 +14,9 @@ class _Node(Generic[T]):
         self.children: dict[str, _Node[T]] | None = None
         self.value: T | None = None
 
+    def idle(self) -> bool:
+        return self.value is None and not self.children
+
 
 class TopicTree(Generic[T]):
     """A dict by topic, and beside it a tree by level that answers filters."""
@@ -56,7 +59,7 @@ class TopicTree(Generic[T]):
             path.append((node, level))
             node = node.children[level]
         node.value = None
-        while path and node.value is None and not node.children:
+        while path and node.idle():
             node, level = path.pop()
             if node.children is not None:
                 del node.children[level]

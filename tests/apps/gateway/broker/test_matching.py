@@ -105,6 +105,16 @@ def test_the_topic_tree_finds_what_the_twin_finds(steps: list[tuple[bool, str]],
     assert tree.match("#") == []
 
 
+def test_values_above_and_below_the_one_that_goes() -> None:
+    tree: TopicTree[str] = TopicTree()
+    for topic in ("a", "a/b", "a/b/c"):
+        tree.set(topic, topic)
+    assert tree.pop("a/b") == "a/b"
+    assert tree.match("#") == ["a", "a/b/c"]
+    assert tree.pop("a/b/c") == "a/b/c"
+    assert tree.match("#") == ["a"]
+
+
 def check(route: Route, expected: set[Key], router: Router) -> None:
     """A route says what the twin says, once for each session."""
     assert route.generation == router.generation
