@@ -25,7 +25,7 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
-from twisted.internet import reactor  # noqa: E402
+from twisted.internet import reactor, tcp  # noqa: E402
 from twisted.internet.interfaces import IPushProducer, ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
@@ -160,18 +160,35 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
         """No WebSocket pings to MQTT clients: one that we do not read at the moment could not answer."""
         if not self.streams:
             super().check_timeouts()
-        elif self._is_dead():
-            self.transport.abortConnection()
+
+
+class _Socket(tcp.Server):  # type: ignore[misc]
+    """An accepted socket that is read to its end.
+
+    After an error (the peer's reset) libuv polls a socket no more and uvloop lets it be read just once:
+    the end behind what is unread then would never be seen, and the descriptor never closed.
+    """
+
+    _reads = False
+
+    def startReading(self) -> None:
+        self._reads = True
+        super().startReading()
+
+    def stopReading(self) -> None:
+        self._reads = False
+        super().stopReading()
+
+    def doRead(self) -> Any:
+        end = super().doRead()
+        while end is None and self._reads and self._is_dead():
+            end = super().doRead()
+        return end
 
     def _is_dead(self) -> bool:
-        """Has the system given up the connection without our knowing?
-
-        After an error libuv polls a socket no more and uvloop lets it be read once, so the end of a
-        connection that was reset while some of it was unread is not seen.
-        """
-        if not TCP_INFO or self.state == self.STATE_CLOSED:
+        if not TCP_INFO:
             return False
-        return bool(self.transport.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
+        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
 
 
 @dataclass
@@ -238,6 +255,7 @@ class GatewayServer(Server):  # type: ignore[misc]
                 options = _certificate_options(listener.cert, listener.key, listener.client_ca)
                 factory = TLSMemoryBIOFactory(options, False, factory)
             port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
+            port.transport = _Socket
             self.listeners.append(port)
         self._starting = loop.create_task(self._begin())
 
