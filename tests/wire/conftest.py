@@ -46,7 +46,7 @@ def node(
     yield started
     code = started.stop()
     assert code == 0, started.log()
-    assert not started.trouble()
+    assert not started.trouble(), started.trouble()
 
 
 @pytest.fixture

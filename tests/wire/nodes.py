@@ -74,9 +74,10 @@ class Node:
         return self._log.read_text()
 
     def trouble(self) -> str:
-        """The log, if it holds what should not be there."""
+        """What should not be in the log, and what stands around it."""
         text = self.log()
-        return text if TROUBLE.search(text) else ""
+        found = TROUBLE.search(text)
+        return text[max(found.start() - 1000, 0) : found.start() + 4000] if found else ""
 
     def rss(self) -> int:
         """Bytes of memory that the process occupies."""
@@ -91,6 +92,10 @@ class Node:
         found = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024
+
+    def files(self) -> int:
+        """The number of its open files, sockets included."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def cpu(self) -> float:
         """Seconds of CPU time used so far."""

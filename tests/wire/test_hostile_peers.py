@@ -306,3 +306,21 @@ def test_a_reset_in_the_middle_of_a_flood_is_noticed(start: Start, transport: st
         client.reset()
         reader.sock.settimeout(10)
         assert split_publish(V5, *reader.packet()) == ("wills", b"gone")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /admin/ HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+    ],
+)
+def test_resets_after_http_requests_leave_no_trace(start: Start, data: bytes) -> None:
+    node = start()
+    files = node.files()
+    for _ in range(20):
+        clients = [Raw(node.ws) for _ in range(20)]
+        for client in clients:
+            client.send(data)
+            client.reset()
+    until(lambda: node.files() <= files + 2, 15)
