@@ -14,19 +14,24 @@ from typing import Any
 from auditlog.diff import model_instance_diff
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.db.models.signals import pre_save
+from django.http import HttpRequest
+from guardian.models import GroupObjectPermission, UserObjectPermission
 
-from apps.auth.actors import SYSTEM, Actor
+from apps.auth.actors import SYSTEM, Actor, of_user
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Role, ServiceAccount
 
-_actor: ContextVar[Actor] = ContextVar("mqtt_auth_actor", default=SYSTEM)
+# A request, where nobody said more: its user writes.
+_actor: ContextVar[Actor | HttpRequest] = ContextVar("mqtt_auth_actor", default=SYSTEM)
 
 
 @contextmanager
-def by(actor: Actor) -> Iterator[None]:
-    """What is written inside was written by `actor`."""
+def by(actor: Actor | HttpRequest) -> Iterator[None]:
+    """What is written inside was written by `actor`, or by the user of the request."""
     token = _actor.set(actor)
     try:
         yield
@@ -43,6 +48,11 @@ def start() -> None:
     _watch(Ban)
     _watch(Role)
     _watch(ServiceAccount, m2m=("roles",))
+    # Who was given which right is written by Django's and guardian's own pages.
+    _watch(get_user_model(), skip=("last_login",), m2m=("groups", "user_permissions"))
+    _watch(Group, m2m=("permissions",))
+    _watch(UserObjectPermission)
+    _watch(GroupObjectPermission)
     pre_save.connect(_sign, sender=LogEntry, dispatch_uid="mqtt_auth.audit")
 
 
@@ -51,7 +61,7 @@ def _watch(model: type[Model], skip: tuple[str, ...] = (), m2m: tuple[str, ...] 
         model,
         # Named, because auditlog's own choice holds the managers of reverse relations too.
         include_fields=[field.name for field in model._meta.concrete_fields if field.name not in skip],
-        mask_fields=["secret", "scram", "signing_key"],
+        mask_fields=["secret", "scram", "signing_key", "password"],
         mask_callable="apps.auth.audit.hide",
         m2m_fields=m2m,
     )
@@ -95,6 +105,9 @@ def _sign(sender: type[Model], instance: LogEntry, **kwargs: Any) -> None:
 
 def _signed(entry: LogEntry) -> LogEntry:
     actor = _actor.get()
+    if isinstance(actor, HttpRequest):
+        address = str(actor.META.get("REMOTE_ADDR") or "")
+        actor = of_user(actor.user, address) if actor.user.is_authenticated else SYSTEM.at(address)
     entry.actor = entry.actor or actor.user
     entry.remote_addr = entry.remote_addr or actor.address or None
     entry.additional_data = {"by": actor.key, "name": actor.name} | (entry.additional_data or {})

@@ -12,11 +12,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import rbac
 from apps.auth.api.base import ApiView
 from apps.auth.models import Refusal
 
-_MODELS = ("client", "credential", "clientgroup", "aclrule", "ban", "role", "serviceaccount")
+_TYPES = (
+    *("client", "credential", "clientgroup", "aclrule", "ban", "role", "serviceaccount"),
+    *("user", "group", "userobjectpermission", "groupobjectpermission"),
+)
 _ACTIONS = {
     LogEntry.Action.CREATE: "create",
     LogEntry.Action.UPDATE: "update",
@@ -91,7 +93,7 @@ class AuditOut(serializers.Serializer[Any]):
 
 
 class AuditFilter(django_filters.FilterSet):
-    type = django_filters.ChoiceFilter("content_type__model", choices=[(name, name) for name in _MODELS])
+    type = django_filters.ChoiceFilter("content_type__model", choices=[(name, name) for name in _TYPES])
     object_id = django_filters.NumberFilter()
     object = django_filters.CharFilter("object_repr", label="What it was called, such as a client id.")
     by = django_filters.CharFilter("additional_data__by", label="user:ID, service:ID or system.")
@@ -107,9 +109,7 @@ class AuditFilter(django_filters.FilterSet):
 
 class AuditView(ApiView):
     filterset_class = AuditFilter
-    queryset = LogEntry.objects.filter(
-        content_type__app_label=rbac.APP, content_type__model__in=_MODELS
-    ).select_related("content_type")
+    queryset = LogEntry.objects.select_related("content_type")
 
     @extend_schema(
         summary="List who changed what",

@@ -147,16 +147,19 @@ class Credential(models.Model):
                 fields=["username"],
                 condition=Q(valid_until=None, kind__in=["secret", "password"]),
                 name="one_client_per_username",
+                violation_error_message="This username exists already.",
             ),
             models.UniqueConstraint(
                 fields=["subject"],
                 condition=Q(valid_until=None, kind="x509"),
                 name="one_client_per_subject",
+                violation_error_message="This subject exists already.",
             ),
             models.UniqueConstraint(
                 fields=["claim", "claim_value"],
                 condition=Q(valid_until=None, kind="jwt"),
                 name="one_client_per_claim",
+                violation_error_message="This claim exists already.",
             ),
         ]
         indexes = [

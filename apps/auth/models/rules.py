@@ -59,7 +59,9 @@ class AclRule(models.Model):
         ordering = ["-priority", "id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(client=None) | Q(group=None), name="rule_has_at_most_one_subject"
+                condition=Q(client=None) | Q(group=None),
+                name="rule_has_at_most_one_subject",
+                violation_error_message="A rule is for a client, or a group, or (neither) everyone.",
             ),
             models.CheckConstraint(condition=Q(effect__in=["allow", "deny"]), name="rule_effect_is_known"),
             models.CheckConstraint(
@@ -68,7 +70,9 @@ class AclRule(models.Model):
             models.CheckConstraint(condition=~Q(filter=""), name="rule_has_a_filter"),
             models.CheckConstraint(condition=Q(max_qos__lte=2), name="rule_max_qos_is_a_qos"),
             models.CheckConstraint(
-                condition=Q(effect="allow") | Q(max_qos=2, retain=True), name="deny_rule_has_no_limits"
+                condition=Q(effect="allow") | Q(max_qos=2, retain=True),
+                name="deny_rule_has_no_limits",
+                violation_error_message="Only allow rules have limits of QoS and retain.",
             ),
         ]
         indexes = [

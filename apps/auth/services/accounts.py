@@ -74,6 +74,12 @@ def rotate(actor: Actor, account: ServiceAccount) -> tuple[ServiceAccount, str]:
     return account, secret
 
 
+def rotate_many(actor: Actor, rows: Iterable[ServiceAccount]) -> list[tuple[ServiceAccount, str]]:
+    """All or none."""
+    with writing(actor):
+        return [rotate(actor, row) for row in rows]
+
+
 def remove(actor: Actor, account: ServiceAccount) -> None:
     with writing(actor):
         actor.require(rbac.DELETE_ACCOUNT)

@@ -30,7 +30,7 @@ def create(
     """A ban that has ended makes room for a new one. ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
         actor.require(rbac.ADD_BAN)
-        value = _spelled(kind, value)
+        value = spelled(kind, value)
         ban = Ban.objects.select_for_update().filter(kind=kind, value=value).first()
         if ban is not None and ban.is_active:
             raise Duplicate("ban", ban.pk)
@@ -69,7 +69,8 @@ def lift(actor: Actor, bans: Iterable[Ban]) -> int:
     return count
 
 
-def _spelled(kind: str, value: str) -> str:
+def spelled(kind: str, value: str) -> str:
+    """The one spelling of a ban's value. ValidationError when there is none."""
     if kind == Ban.Kind.ADDRESS:
         return network(value)
     if kind == Ban.Kind.PATTERN and value.count("*") > MOST_STARS:

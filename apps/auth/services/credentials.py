@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -103,6 +104,18 @@ def rotate_client(
     if len(found) > 1:
         raise invalid("username", "The client has several secrets: say which.", "ambiguous")
     return rotate(actor, found[0], overlap)
+
+
+def rotate_many(actor: Actor, rows: Iterable[Credential]) -> list[tuple[Credential, str | None]]:
+    """All or none."""
+    with writing(actor):
+        return [rotate(actor, row) for row in rows]
+
+
+def rotate_clients(actor: Actor, clients: Iterable[Client]) -> list[tuple[Credential, str | None]]:
+    """All or none."""
+    with writing(actor):
+        return [rotate_client(actor, client) for client in clients]
 
 
 def remove(actor: Actor, credential: Credential) -> None:

@@ -1,0 +1,129 @@
+"""Access rules and bans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from apps.auth import rbac, selectors
+from apps.auth.actors import Actor
+from apps.auth.admin.base import DoorAdmin, actor_of
+from apps.auth.models import AclRule, Ban, Client
+from apps.auth.services import bans, rules
+
+
+class RuleInline(admin.TabularInline):
+    """On the page of a client or a group."""
+
+    model = AclRule
+    extra = 0
+    fields = ("priority", "effect", "action", "filter", "max_qos", "retain", "note")
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self._reached(request, obj, rbac.VIEW_RULE)
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self._reached(request, obj, rbac.ADD_RULE)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self._reached(request, obj, rbac.CHANGE_RULE)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self._reached(request, obj, rbac.DELETE_RULE)
+
+    def _reached(self, request: HttpRequest, subject: Model | None, permission: str) -> bool:
+        actor = actor_of(request)
+        if subject is None:
+            return actor.may_somewhere(permission)
+        rows = selectors.clients if isinstance(subject, Client) else selectors.groups
+        return bool(rows(actor, permission).filter(pk=subject.pk).exists())
+
+
+def save_rules(actor: Actor, formset: Any) -> None:
+    """What the inline on a client's or a group's page changed, by the verbs."""
+    if formset.deleted_objects:
+        rules.remove(actor, formset.deleted_objects)
+    for rule in formset.new_objects:
+        rules.create(actor, **{name: getattr(rule, name) for name in rules.FIELDS})
+    for rule, changed in formset.changed_objects:
+        rules.update(actor, rule, **{name: getattr(rule, name) for name in changed})
+
+
+@admin.register(AclRule)
+class RuleAdmin(DoorAdmin):
+    reach = selectors.rules
+    list_display = ("priority", "effect", "action", "filter", "subject", "max_qos", "retain", "note")
+    list_display_links = ("filter",)
+    list_filter = ("effect", "action", "group")
+    search_fields = ("filter", "note", "client__client_id", "group__name")
+    list_select_related = ("client", "group")
+    autocomplete_fields = ("client", "group")
+    ordering = ("-priority", "id")
+
+    @admin.display(description="for")
+    def subject(self, rule: AclRule) -> str:
+        return str(rule.client or rule.group or "everyone")
+
+    def save_model(self, request: HttpRequest, obj: AclRule, form: Any, change: bool) -> None:
+        given = form.cleaned_data
+        if change:
+            known = AclRule.objects.get(pk=obj.pk)
+            saved = rules.update(
+                actor_of(request), known, **{name: given[name] for name in form.changed_data}
+            )
+        else:
+            saved = rules.create(actor_of(request), **given)
+            obj.pk = saved.pk
+        for text in rules.warnings(saved):
+            messages.warning(request, text)
+
+    def delete_model(self, request: HttpRequest, obj: AclRule) -> None:
+        rules.remove(actor_of(request), [obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AclRule]) -> None:
+        rules.remove(actor_of(request), queryset)
+
+
+class BanForm(forms.ModelForm):
+    class Meta:
+        model = Ban
+        fields = ("kind", "value", "until", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if "kind" in given and "value" in given:
+            given["value"] = bans.spelled(given["kind"], given["value"])
+        return given
+
+
+@admin.register(Ban)
+class BanAdmin(DoorAdmin):
+    form = BanForm
+    list_display = ("kind", "value", "active", "until", "reason", "automatic", "created_at")
+    list_display_links = ("value",)
+    list_filter = ("kind", "automatic", "until")
+    search_fields = ("value", "reason")
+
+    @admin.display(boolean=True)
+    def active(self, ban: Ban) -> bool:
+        return ban.is_active
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("kind", "value", "automatic", "created_at") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Ban, form: Any, change: bool) -> None:
+        given = form.cleaned_data
+        if change:
+            bans.update(actor_of(request), obj, until=given["until"], reason=given["reason"])
+        else:
+            obj.pk = bans.create(actor_of(request), **given).pk
+
+    def delete_model(self, request: HttpRequest, obj: Ban) -> None:
+        bans.lift(actor_of(request), [obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Ban]) -> None:
+        bans.lift(actor_of(request), queryset)
