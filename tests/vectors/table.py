@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from apps.gateway.mqtt.packets import Packet
 
@@ -32,7 +33,7 @@ class Vector:
     reason: int = 0  # what is wrong with it
     canonical: bool = True  # False: `encode` writes the packet in another form
 
-    @property
+    @cached_property
     def bytes(self) -> bytes:
         return raw(self.text)
 

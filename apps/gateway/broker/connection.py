@@ -197,6 +197,8 @@ class Connection(Outbound):
                         break
                     # A length longer than it need be: 3.x does not forbid it, we do not pass it on.
                     padded = data[start - 1] == 0 and start > pos + 2
+                    if padded and self.level == MQTT_5:
+                        raise MalformedPacket("remaining length not in its shortest form")  # [MQTT-1.5.5-1]
                 if end > size:
                     self._need = end - pos
                     break
@@ -258,8 +260,6 @@ class Connection(Outbound):
                     elif run is not None:
                         self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
                         run = None
-                    if padded and self.level == MQTT_5:
-                        raise MalformedPacket("remaining length not in its shortest form")  # [MQTT-1.5.5-1]
                     if not ingress.publish(self, first, data, start, end, now):
                         break
                     publishes += 1

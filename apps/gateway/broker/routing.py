@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import stats as st
-from apps.gateway.broker.messages import Delivery, Message, head, identifier_properties
+from apps.gateway.broker.messages import Delivery, Message, identifier_properties
 from apps.gateway.broker.topictree import TopicTree
 from apps.gateway.broker.trie import SubscriptionTrie
 from apps.gateway.mqtt import wire
@@ -43,9 +43,6 @@ class Route:
     """Who gets one topic."""
 
     __slots__ = (
-        "_head",
-        "_head_first",
-        "_head_length",
         "empty",
         "generation",
         "groups",
@@ -63,17 +60,6 @@ class Route:
         self.special: list[Target] = []  # no local, or subscription identifiers
         self.groups: list[SharedGroup] = []
         self.empty = True
-        self._head = b""
-        self._head_first = -1
-        self._head_length = -1
-
-    def head(self, first: int, length: int) -> bytes:
-        """Fixed header and topic. Messages of one topic are often of one size: the last is kept."""
-        if first != self._head_first or length != self._head_length:
-            self._head = head(first, length, self.raw_topic)
-            self._head_first = first
-            self._head_length = length
-        return self._head
 
 
 class Permit:

@@ -54,10 +54,6 @@ class Subscription:
         """Bytes to count against the node's budget."""
         return len(self.filter) + len(self.share) + OVERHEAD
 
-    @property
-    def full_filter(self) -> str:
-        return f"$share/{self.share}/{self.filter}" if self.share else self.filter
-
 
 class Session:
     """Subscriptions, the window of unacknowledged publishes each way, and the queue behind it.

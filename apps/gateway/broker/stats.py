@@ -71,8 +71,5 @@ class Stats:
         self.queued = 0  # gauge: messages in sessions' queues
         self.inbound = 0  # gauge: bytes of packets that are not complete yet
 
-    def drop(self, reason: str, count: int = 1) -> None:
-        self.drops[reason] += count
-
     def refuse(self, reason: int) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

@@ -94,15 +94,6 @@ def varint(value: int) -> bytes:
             return bytes(out)
 
 
-def varint_size(value: int) -> int:
-    """How many bytes `varint(value)` takes."""
-    if value < 128:
-        return 1
-    if value < 16_384:
-        return 2
-    return 3 if value < 2_097_152 else 4
-
-
 def binary(value: bytes) -> bytes:
     return u16(len(value)) + value
 

@@ -56,6 +56,20 @@ def test_acknowledgements_leave_in_the_order_of_their_publishes(world: World) ->
     assert [packet.packet_id for packet in writer.take() if isinstance(packet, p.Ack)] == list(range(1, 50))
 
 
+@pytest.mark.parametrize("qos", (0, 1))
+def test_more_than_one_flush_where_there_is_very_much(world: World, qos: int) -> None:
+    """Memory has its bounds within one segment, too; what leaves early leaves first."""
+    reader = world.join("reader")
+    reader.subscribe("t", qos=1)
+    writer = world.join("writer")
+    sent = [p.Publish("t", b"%05d" % n + b"x" * 3000, qos, packet_id=qos * (n + 1)) for n in range(900)]
+    before = reader.link.writes
+    writer.send(*sent, *[p.Ping(12)] * 20_000)
+    assert [payload[:5] for payload in reader.payloads()] == [b"%05d" % n for n in range(900)]
+    assert reader.link.writes > before + qos
+    assert len(writer.take()) == 20_000 + 900 * qos
+
+
 def test_one_flush_for_a_segment(world: World) -> None:
     """Everything that one segment causes leaves in one write for each connection."""
     reader = world.join("reader", 4)

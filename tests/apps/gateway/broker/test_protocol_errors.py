@@ -99,6 +99,23 @@ def test_what_came_before_the_bad_packet_counts(world: World, level: int) -> Non
     assert reader.payloads() == []
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("qos", (0, 1))
+def test_a_length_longer_than_it_need_be(world: World, level: int, qos: int) -> None:
+    """[MQTT-1.5.5-1] of 5.0; 3.x does not forbid it, and subscribers get the short form."""
+    reader = world.join("reader", level)
+    reader.subscribe("t", qos=1)
+    before = codec.encode(p.Publish("t", b"before"), level)
+    publish = codec.encode(p.Publish("t", b"x", qos, packet_id=qos), level)
+    for short in (b"\xc0\x00", publish):
+        client = world.join("client", level)
+        client.send_raw(before + bytes((short[0], short[1] | 0x80, 0x80, 0)) + short[2:])
+        assert client.closed == (level == 5)
+        if level == 5:
+            assert client.take_one(p.Disconnect).reason == reasons.MALFORMED_PACKET
+    assert reader.link.take() == before * 2 + (publish if level < 5 else b"")
+
+
 def test_unsubscribe(world: World) -> None:
     """[MQTT-3.10.4-1] to [MQTT-3.10.4-6], [MQTT-3.11.3-1]: filters are compared character by character."""
     client = world.join("client")

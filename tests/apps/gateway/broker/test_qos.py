@@ -56,6 +56,17 @@ def test_incoming_qos_2_is_handed_on_once(world: World, level: int) -> None:
     assert reader.payloads() == [b"2"]
 
 
+def test_repeats_in_any_form_are_known(world: World) -> None:
+    """Also where the PUBLISH has properties, or is retained."""
+    reader = world.join("reader")
+    reader.subscribe("t")
+    writer = world.join("writer")
+    for dup in (False, True, True):
+        writer.send(p.Publish("t", b"1", 2, True, dup, 7, {0x03: "text"}))
+    assert writer.take() == [p.Ack(pt.PUBREC, 7)] * 3
+    assert reader.payloads() == [b"1"]
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_outgoing_qos_2_takes_both_steps(world: World, level: int) -> None:
     """[MQTT-4.3.3-1] to [MQTT-4.3.3-6]"""
