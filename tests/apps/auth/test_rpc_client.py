@@ -229,7 +229,7 @@ async def test_a_service_that_is_away_never_means_yes() -> None:
 async def test_one_call_cold_and_none_warm() -> None:
     _, secret = await sync_to_async(register)()
     async with serving() as service:
-        chain = await gateway(service.address)
+        chain = await gateway(service.address, rpc__timeout_ms="20000")
         calls = Counter[str]()
         call = chain.parts.rpc.call
 
