@@ -21,6 +21,7 @@ from apps.auth import actors, passwords, sealing
 from apps.auth.actors import Actor
 from apps.auth.errors import Unauthenticated
 from apps.auth.models import ServiceAccount, UsedNonce
+from apps.auth.services import upkeep
 from apps.auth.services.accounts import SIGNING
 
 AUDIENCES: Final = ("api", "rpc")  # what a token may be for
@@ -142,6 +143,7 @@ def _signing_secret(account: ServiceAccount) -> str:
 
 
 def _use_up(account: ServiceAccount, nonce: str, until: int) -> None:
+    upkeep.forget_nonces(timezone.now())
     try:
         with transaction.atomic():
             UsedNonce.objects.create(

@@ -18,7 +18,7 @@ from apps.auth import sealing
 from apps.auth.actors import Actor
 from apps.auth.api.problems import Problem
 from apps.auth.models import IdempotentRequest
-from apps.auth.services.upkeep import ANSWERS_KEPT
+from apps.auth.services import upkeep
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PURPOSE = "idempotent answer"
@@ -27,7 +27,7 @@ _PURPOSE = "idempotent answer"
 def once(request: Request, actor: Actor, produce: Callable[[], Response]) -> Response:
     """`produce()`, unless an equal request with the same Idempotency-Key has its answer already.
 
-    An answer is kept for ANSWERS_KEPT if it was a success; the write and its answer are one transaction.
+    An answer is kept for `upkeep.ANSWERS_KEPT` if it was a success. Write and answer are one transaction.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -36,7 +36,7 @@ def once(request: Request, actor: Actor, produce: Callable[[], Response]) -> Res
         raise Problem(400, "invalid_idempotency_key", "1 to 255 visible ASCII characters.")
     same = {"caller": actor.key, "key_hash": hashlib.sha256(key.encode()).hexdigest()}
     fingerprint = _fingerprint(request)
-    IdempotentRequest.objects.filter(**same, created_at__lt=timezone.now() - ANSWERS_KEPT).delete()
+    upkeep.forget_answers(timezone.now())
     if (kept := IdempotentRequest.objects.filter(**same).first()) is not None:
         return _again(kept, key, fingerprint)
     try:

@@ -5,5 +5,6 @@ clients      change, enable, disable, kick, unregister
 credentials  add, rotate, remove
 groups, rules, bans
 accounts     service accounts and roles
-refusals, upkeep: the platform's own
+refusals     what the node refused
+upkeep       what is forgotten, and when
 """

@@ -12,6 +12,7 @@ from apps.auth import announce, rbac
 from apps.auth.actors import SYSTEM, Actor
 from apps.auth.errors import Duplicate
 from apps.auth.models import Ban
+from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
 from apps.auth.validators import network
 
@@ -30,6 +31,7 @@ def create(
     """A ban that has ended makes room for a new one. ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
         actor.require(rbac.ADD_BAN)
+        upkeep.forget_bans(timezone.now())
         value = spelled(kind, value)
         ban = Ban.objects.select_for_update().filter(kind=kind, value=value).first()
         if ban is not None and ban.is_active:

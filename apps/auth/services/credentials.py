@@ -13,6 +13,7 @@ from django.utils import timezone
 from apps.auth import announce, passwords, rbac
 from apps.auth.actors import Actor
 from apps.auth.models import Client, Credential
+from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
 
 LONGEST_OVERLAP = timedelta(days=90)
@@ -85,7 +86,9 @@ def rotate(
         actor.require(rbac.CHANGE_CREDENTIAL, group_ids(locked(client)))
         if not old.is_valid:
             raise invalid("valid_until", "This credential has ended.", "ended")
-        end = timezone.now() + overlap
+        now = timezone.now()
+        upkeep.forget_credentials(client, now)
+        end = now + overlap
         old.valid_until = min(end, old.valid_until or end)
         old.save(update_fields=["valid_until"])
         _save(fresh)
