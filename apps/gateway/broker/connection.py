@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_PERMITS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
-MAX_FIRST_PACKET: Final = 1_048_576  # bytes; before CONNACK nobody may announce more
+MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
 
 class Connection(Outbound):
@@ -170,8 +170,9 @@ class Connection(Outbound):
         max_size = self.limits.max_packet_size
         if self.state == NEW and data and data[0] & 0xF0 != 0x10:
             raise ProtocolError("the first packet is not CONNECT")  # [MQTT-3.1.0-1], complete or not
-        if self.state != CONNECTED and max_size > MAX_FIRST_PACKET:
-            max_size = MAX_FIRST_PACKET
+        control_size = max_size if max_size < MAX_CONTROL_PACKET else MAX_CONTROL_PACKET
+        if self.state != CONNECTED:
+            max_size = control_size
         stats = self.node.stats
         pos = 0
         packets = 0
@@ -192,7 +193,7 @@ class Connection(Outbound):
                     start = pos + 2
                     end += start
                 else:
-                    start, end = framing.frame(data, pos, max_size)
+                    start, end = framing.frame(data, pos, max_size if first & 0xF0 == 0x30 else control_size)
                     if start == 0:
                         break
                     # A length longer than it need be: 3.x does not forbid it, we do not pass it on.

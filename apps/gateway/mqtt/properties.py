@@ -43,6 +43,8 @@ WILDCARD_SUBSCRIPTION_AVAILABLE: Final = 0x28
 SUBSCRIPTION_IDENTIFIERS_AVAILABLE: Final = 0x29
 SHARED_SUBSCRIPTION_AVAILABLE: Final = 0x2A
 
+MAX_BYTES: Final = 1_048_576  # of the properties of one packet: to read more would hold everybody else up
+
 _BYTE: Final = 0
 _FLAG: Final = 1  # a byte that is 0 or 1
 _U16: Final = 2
@@ -107,6 +109,8 @@ def read(data: bytes, pos: int, end: int, place: int) -> tuple[Properties, int]:
     stop = pos + length
     if stop > end:
         raise MalformedPacket("properties longer than the packet")
+    if length > MAX_BYTES:
+        raise MqttError(reasons.PACKET_TOO_LARGE, f"{length} bytes of properties, {MAX_BYTES} allowed")
     found: Properties = {}
     while pos < stop:
         pos = _read_one(data, pos, stop, place, found)

@@ -63,6 +63,27 @@ def test_before_connack_a_megabyte_is_enough(world: World) -> None:
     assert not client.closed
 
 
+@pytest.mark.parametrize("level", (3, 4, 5))
+def test_requests_have_a_bound_of_their_own(world: World, level: int) -> None:
+    """16 MB of topic filters in one packet would keep everybody else waiting for seconds."""
+    for first in (b"\x82", b"\xa2", b"\x40", b"\xe0"):
+        client = world.join("client", level)
+        client.send_raw(first + b"\x80\x80\x80\x01")
+        assert client.closed
+        assert [getattr(packet, "reason", 0) for packet in client.take()] == [0x95] * (level == 5)
+    client = world.join("client", level)
+    client.send(p.Unsubscribe(1, ["t" * 100] * 5000))
+    assert not client.closed
+
+
+def test_properties_have_a_bound_of_their_own(world: World) -> None:
+    client = world.join("client")
+    client.publish("t", b"x", properties={0x26: [("k", "v" * 60_000)] * 17})
+    assert not client.closed
+    client.publish("t", b"x", properties={0x26: [("k", "v" * 60_000)] * 18})
+    assert client.take_one(p.Disconnect).reason == reasons.PACKET_TOO_LARGE
+
+
 @pytest.mark.parametrize("qos", (0, 1, 2))
 @pytest.mark.parametrize("alias", (0, 20))
 @pytest.mark.parametrize("extra", ({}, {0x02: 100}, {0x26: [("k", "v" * 50)], 0x03: "text"}))
