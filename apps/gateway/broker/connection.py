@@ -275,7 +275,7 @@ class Connection(Outbound):
                         if packet_id == 0:
                             ingress.acknowledged(self, session, first, data, start, end)
                         elif first == 0x40:
-                            session.acknowledge(packet_id)
+                            session.acknowledge(packet_id, 1)
                         elif first == 0x62 and packet_id in session.incoming:
                             session.incoming.discard(packet_id)
                             self.reply(b"\x70\x02", packet_id)

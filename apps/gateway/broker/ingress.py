@@ -164,12 +164,12 @@ def acknowledged(
     ack = cast(packets.Ack, codec.decode(first, data, start, end, connection.level))
     packet_id = ack.packet_id
     if ack.type == pt.PUBACK:
-        session.acknowledge(packet_id)
+        session.acknowledge(packet_id, 1)
     elif ack.type == pt.PUBCOMP:
         session.released.pop(packet_id, None)
     elif ack.type == pt.PUBREC:
         if ack.reason >= 0x80:  # the client will not have it: over and done with (section 4.3.3)
-            session.acknowledge(packet_id)
+            session.acknowledge(packet_id, 2)
         else:
             _reply(connection, 0x62, packet_id, session.release(packet_id))
     else:

@@ -9,6 +9,7 @@ from apps.gateway.broker import limits as lim
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
 from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt.errors import ProtocolError
 
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
@@ -213,18 +214,31 @@ class Session:
         if not queue:
             self.queue = None
 
-    def acknowledge(self, packet_id: int) -> bool:
-        """PUBACK came, or a PUBREC that refused. False: no such packet identifier."""
-        delivery = self.unacked.pop(packet_id, None)
+    def has_room(self) -> bool:
+        """Would a message go out at once?"""
+        connection = self.connection
+        return (
+            connection is not None
+            and self.queue is None
+            and not connection.congested
+            and len(self.unacked) + len(self.released) < connection.window
+        )
+
+    def acknowledge(self, packet_id: int, qos: int) -> bool:
+        """PUBACK (`qos` 1) or PUBREC (2) came; `qos` 0: we give up. False: no such packet identifier."""
+        delivery = self.unacked.get(packet_id)
         if delivery is None:
             return False
+        if qos and delivery.qos != qos:  # section 4.3: it would end a message that was not received
+            raise ProtocolError(f"acknowledged as QoS {qos}, sent at QoS {delivery.qos}")
+        del self.unacked[packet_id]
         self.held -= delivery.size
         self.node.stats.held -= delivery.size
         return True
 
     def release(self, packet_id: int) -> bool:
         """PUBREC came: the message is the client's, only the identifier is still taken."""
-        if not self.acknowledge(packet_id):
+        if not self.acknowledge(packet_id, 2):
             return packet_id in self.released
         self.released[packet_id] = None
         return True
@@ -251,7 +265,7 @@ class Session:
             if connection.fits(delivery):
                 connection.send_publish(delivery, packet_id, True)
             else:
-                self.acknowledge(packet_id)
+                self.acknowledge(packet_id, 0)
         if not repeats:
             self.repeats = None
 
@@ -268,7 +282,7 @@ class Session:
         for packet_id in list(self.unacked):
             delivery = self.unacked[packet_id]
             if delivery.qos == 1 and _passes_on(delivery, ending, groups):
-                self.acknowledge(packet_id)
+                self.acknowledge(packet_id, 0)
                 given.append(delivery)
         if self.queue is not None:
             kept: deque[Delivery] = deque()

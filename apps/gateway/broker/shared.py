@@ -45,16 +45,27 @@ class SharedGroup:
         return any(member.session.connection is not None for member in self.members)
 
     def choose(self, qos: int) -> Subscription | None:
-        """The next member that is online; else, for QoS above 0, the next with a session that will queue."""
+        """The next member to which it can go out at once; else the next that is online; else, for QoS above
+        0, the next with a session that will queue.
+        """
         members = self.members
         count = len(members)
+        busy: Subscription | None = None
+        busy_turn = 0
         offline: Subscription | None = None
         for step in range(count):
             index = (self._turn + step) % count
             member = members[index]
-            if member.session.connection is not None:
+            if member.session.has_room():
                 self._turn = index + 1
                 return member
-            if offline is None and qos and member.qos:
+            if member.session.connection is not None:
+                if busy is None:
+                    busy = member
+                    busy_turn = index + 1
+            elif offline is None and qos and member.qos:
                 offline = member
+        if busy is not None:
+            self._turn = busy_turn
+            return busy
         return offline

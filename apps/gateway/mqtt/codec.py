@@ -113,9 +113,10 @@ def decode_connect(data: bytes, pos: int, end: int) -> p.Connect:
         will = p.Will(topic, payload, will_qos, will_retain, will_properties)
     username = None
     password = None
-    if has_username:
+    # MQTT 3.1 lets a client leave out at the end what its flags announce (there, section 3.1).
+    if has_username and (pos < end or level > pt.MQTT_3_1):
         username, pos = wire.read_string(data, pos, end)
-    if has_password:
+    if has_password and (pos < end or level > pt.MQTT_3_1):
         password, pos = wire.read_binary(data, pos, end)
     if pos != end:
         raise MalformedPacket("bytes behind the payload of CONNECT")
