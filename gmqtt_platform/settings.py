@@ -132,7 +132,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "apps.auth.api.problems.handler",
     "URL_FORMAT_OVERRIDE": None,
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = 32 << 20  # bytes; the API's views have smaller limits of their own
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 << 20  # bytes; the API's views have smaller limits of their own
 SPECTACULAR_SETTINGS = {
     "TITLE": "gmqtt platform",
     "DESCRIPTION": "Register clients, and decide who may connect, publish and subscribe.",

@@ -39,7 +39,7 @@ from apps.auth.models import Client
 from apps.auth.services import registering
 from apps.auth.services.registering import NewClient, Outcome, Registered
 
-MOST_ROWS = 50_000
+MOST_ROWS = 20_000
 COLUMNS = (
     "client_id",
     "display_name",
@@ -166,7 +166,7 @@ class BulkOut(serializers.Serializer[Any]):
 
 
 class BulkView(ApiView):
-    max_body = 32 << 20
+    max_body = 16 << 20
     throttle_scope = "bulk"
     parser_classes = (DeepJSONParser, CsvParser, UploadParser)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Callable
@@ -27,7 +28,8 @@ _PURPOSE = "idempotent answer"
 def once(request: Request, actor: Actor, produce: Callable[[], Response]) -> Response:
     """`produce()`, unless an equal request with the same Idempotency-Key has its answer already.
 
-    An answer is kept for `upkeep.ANSWERS_KEPT` if it was a success. Write and answer are one transaction.
+    An answer is kept for `upkeep.ANSWERS_KEPT` if it was a success. Write and answer are one transaction,
+    which begins by taking the key: an equal request that comes meanwhile waits for it.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -35,31 +37,33 @@ def once(request: Request, actor: Actor, produce: Callable[[], Response]) -> Res
     if not _KEY.fullmatch(key):
         raise Problem(400, "invalid_idempotency_key", "1 to 255 visible ASCII characters.")
     same = {"caller": actor.key, "key_hash": hashlib.sha256(key.encode()).hexdigest()}
-    fingerprint = _fingerprint(request)
+    fingerprint = _fingerprint(request, key)
     upkeep.forget_answers(timezone.now())
     if (kept := IdempotentRequest.objects.filter(**same).first()) is not None:
         return _again(kept, key, fingerprint)
     try:
         with transaction.atomic():
+            taken = IdempotentRequest.objects.create(**same, request_hash=fingerprint, status=0)
             response = produce()
-            answer = sealing.seal(_PURPOSE, json.dumps(response.data, cls=JSONEncoder), key)
-            IdempotentRequest.objects.create(
-                **same, request_hash=fingerprint, status=response.status_code, answer=answer
-            )
+            taken.status = response.status_code
+            taken.answer = sealing.seal(_PURPOSE, json.dumps(response.data, cls=JSONEncoder), key)
+            taken.save()
             return response
-    except IntegrityError:  # the same request came twice at the same time
+    except IntegrityError:
         if (kept := IdempotentRequest.objects.filter(**same).first()) is None:
             raise
         return _again(kept, key, fingerprint)
 
 
-def _fingerprint(request: Request) -> str:
+def _fingerprint(request: Request, key: str) -> str:
+    """Keyed, because a password may be in what was asked."""
     asked: Any = [request.method, request.get_full_path(), request.data]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    text = json.dumps(asked, sort_keys=True, default=str)
+    return hmac.new(sealing.key(_PURPOSE, key), text.encode(), hashlib.sha256).hexdigest()
 
 
 def _again(kept: IdempotentRequest, key: str, fingerprint: str) -> Response:
-    if kept.request_hash != fingerprint:
+    if not hmac.compare_digest(kept.request_hash, fingerprint):
         raise Problem(422, "idempotency_key_reused", "This Idempotency-Key came with another request.")
     try:
         answer = json.loads(sealing.unseal(_PURPOSE, kept.answer, key))

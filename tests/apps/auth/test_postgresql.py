@@ -18,6 +18,7 @@ TESTS = (
     "tests/apps/auth/test_connect_facts.py",
     "tests/apps/auth/test_constraints.py",
     "tests/apps/auth/test_register.py",
+    "tests/apps/auth/test_races.py",
     "tests/apps/auth/api/test_lists.py",
     "tests/apps/auth/api/test_register.py",
 )
