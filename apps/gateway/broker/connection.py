@@ -338,8 +338,11 @@ class Connection(Outbound):
         self.reply(b"\x50\x02", packet_id)
 
     def take_qos2(self, session: Session, packet_id: int) -> None:
-        """Note a QoS 2 packet identifier until its PUBREL. Raises 0x93 above the receive maximum."""
-        if len(session.incoming) >= self.limits.receive_maximum:
+        """Note a QoS 2 packet identifier until its PUBREL. Raises 0x93 above the receive maximum.
+
+        A 3.x client was not told of one: the identifiers themselves are its bound.
+        """
+        if self.level == MQTT_5 and len(session.incoming) >= self.limits.receive_maximum:
             raise MqttError(reasons.RECEIVE_MAXIMUM_EXCEEDED, "receive maximum exceeded")  # [MQTT-3.3.4-7]
         session.incoming.add(packet_id)
 

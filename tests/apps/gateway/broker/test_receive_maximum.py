@@ -106,7 +106,7 @@ def test_what_is_above_our_maximum_is_not_handed_on(make_world: Worlds, retain: 
     world = make_world(receive_maximum=1)
     reader = world.join("reader")
     reader.subscribe("t")
-    client = world.join("client", 4)
+    client = world.join("client")
     client.send(
         p.Publish("t", b"1", 2, retain, packet_id=1),
         p.Publish("t", b"2", 2, retain, packet_id=2),
@@ -121,3 +121,12 @@ def test_zero_is_a_protocol_error(world: World) -> None:
     client = world.dial()
     client.connect("client", properties={RECEIVE_MAXIMUM: 0})
     assert client.connack is not None and client.connack.reason == reasons.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("level", [3, 4])
+def test_a_3_x_client_was_told_of_none(make_world: Worlds, level: int) -> None:
+    world = make_world(receive_maximum=5)
+    writer = world.join("writer", level)
+    for packet_id in range(1, 21):
+        writer.send(p.Publish("t", b"x", 2, packet_id=packet_id))
+    assert [ack.packet_id for ack in writer.take() if isinstance(ack, p.Ack)] == list(range(1, 21))
