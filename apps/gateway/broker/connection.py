@@ -58,6 +58,7 @@ class Connection(Outbound):
         self.watched: int = 0  # the second in which the timers look at it next
         self.publishes_in = 0
         self.aliases_in: dict[int, bytes] | None = None
+        self.aliases_held = 0  # bytes of the topics in it, counted against the node's budget
         self._permits: dict[bytes, Permit] | None = None
         self._long_topic = b""
         self._long_permit: Permit | None = None
@@ -128,6 +129,9 @@ class Connection(Outbound):
 
     def discard_input(self) -> None:
         self._unstash()
+        self.node.release(self.aliases_held)
+        self.aliases_held = 0
+        self.aliases_in = None
 
     def _process(self, data: bytes, now: float) -> None:
         self._need = 0

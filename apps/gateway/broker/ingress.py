@@ -110,6 +110,10 @@ def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
     if packet.topic:
         raw = wire.string(packet.topic)
         topics.check_name(packet.topic)
+        grown = len(raw) - len(aliases.get(alias, b""))
+        if not connection.node.hold(grown):
+            raise MqttError(reasons.QUOTA_EXCEEDED, "the node's memory budget is used up")
+        connection.aliases_held += grown
         aliases[alias] = raw
         return raw
     known = aliases.get(alias)

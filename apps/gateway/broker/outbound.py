@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EARLY_FLUSH: Final = 1_048_576  # bytes of output after which the end of the loop turn is not awaited
 MANY_PIECES: Final = 8192  # the same for the number of answers: each is small, but to join them is not
+ALIASED_LENGTH: Final = 1024  # bytes; longer topics are not remembered for an alias
 PIECE: Final = 90  # bytes that a piece of output costs beside its content, until it is joined and while it is
 
 
@@ -190,7 +191,7 @@ class Outbound:
         known = aliases.get(raw_topic, 0)
         if known:
             return -known
-        if len(aliases) >= self.alias_out_max:
+        if len(aliases) >= self.alias_out_max or len(raw_topic) > ALIASED_LENGTH:
             return 0
         alias = len(aliases) + 1
         aliases[raw_topic] = alias

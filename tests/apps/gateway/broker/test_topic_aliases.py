@@ -126,6 +126,26 @@ def test_a_dropped_message_teaches_no_alias(make_world: Worlds) -> None:
     assert reader.take_one(p.Publish).topic == "dropped"
 
 
+def test_their_topics_are_counted(make_world: Worlds) -> None:
+    """Against the node's memory, in; out, long topics get none."""
+    world = make_world(node_bytes=100_000)
+    client = world.join("client")
+    for alias in (1, 2, 1):
+        client.publish("x" * 40_000, b"", properties={ALIAS: alias})
+    client.publish("short", b"", properties={ALIAS: 2})
+    client.publish("x" * 40_000, b"", properties={ALIAS: 3})
+    assert not client.closed
+    client.publish("y" * 40_000, b"", properties={ALIAS: 4})
+    assert client.take_one(p.Disconnect).reason == reasons.QUOTA_EXCEEDED
+    assert world.node.stats.held == 0
+    reader = world.join("reader", properties={ALIAS_MAXIMUM: 10})
+    reader.subscribe("#")
+    writer = world.join("writer")
+    for _ in range(2):
+        writer.publish("x" * 2000)
+    assert [packet.properties for packet in reader.take_publishes()] == [{}, {}]
+
+
 def test_repeated_messages_use_the_new_connections_aliases(world: World) -> None:
     reader = world.join("reader", properties={ALIAS_MAXIMUM: 10, 0x11: 100})
     reader.subscribe("#", qos=1)

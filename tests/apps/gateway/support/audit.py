@@ -21,7 +21,11 @@ def gauges(node: Node, clients: list[Client]) -> dict[str, int]:
         queued += len(session.queue) if session.queue is not None else 0
     connections = [client.connection for client in clients]
     for connection in connections:
-        held += connection.unsent + (connection.will.size if connection.will is not None else 0)
+        held += (
+            connection.aliases_held
+            + connection.unsent
+            + (connection.will.size if connection.will is not None else 0)
+        )
     return {
         "held": held,
         "queued": queued,
