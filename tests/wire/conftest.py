@@ -49,6 +49,24 @@ def node(
     assert not started.trouble(), started.trouble()
 
 
+@pytest.fixture(scope="session")
+def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """shared(LIMITS__MAX_CONNECTIONS="3"): the node with these settings, for all tests that ask for it."""
+    nodes: dict[tuple[tuple[str, str], ...], Node] = {}
+
+    def one(**settings: str) -> Node:
+        key = tuple(sorted(settings.items()))
+        if key not in nodes:
+            nodes[key] = Node(tmp_path_factory.mktemp("shared") / "data", template, **settings)
+        return nodes[key]
+
+    yield one
+    codes = [node.stop() for node in nodes.values()]
+    assert set(codes) <= {0}
+    for node in nodes.values():
+        assert not node.trouble(), node.trouble()
+
+
 @pytest.fixture
 def start(template: Path, tmp_path: Path) -> Iterator[Start]:
     """start(LIMITS__MAX_CONNECTIONS="3"): a node for one test."""

@@ -87,11 +87,14 @@ class Node:
         return int(found[1]) * 1024
 
     def peak(self) -> int:
-        """The most that `rss` ever was, in bytes."""
+        """The most that `rss` was since `forget_peak`, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def files(self) -> int:
         """The number of its open files, sockets included."""

@@ -198,12 +198,13 @@ def first_packets(version: int) -> list[tuple[str, bytes, int]]:
         ("will QoS without a will", connect_body(version, flags=0x0A), MALFORMED),
         ("will retain without a will", connect_body(version, flags=0x22), MALFORMED),
         ("a will that is not there", connect_body(version, flags=6), MALFORMED),
-        ("a user name that is not there", connect_body(version, flags=0x82), MALFORMED),
         ("trailing bytes", connect_body(version, tail=b"\0\1cXYZ"), MALFORMED),
         ("client identifier of invalid UTF-8", connect_body(version, tail=b"\0\1\xff"), MALFORMED),
         ("client identifier with U+0000", connect_body(version, tail=b"\0\1\0"), MALFORMED),
         ("client identifier cut short", connect_body(version, tail=b"\0\5c"), MALFORMED),
     ]
+    if version != V31:  # whose section 3.1 lets the connection go on
+        cases.append(("a user name that is not there", connect_body(version, flags=0x82), MALFORMED))
     if version != V5:
         return [*cases, ("a password without a user name", connect_body(version, 0x42, b"\0\1c\0\1p"), 0)]
     will = packet(0x10, text("MQTT") + b"\5\x06\0\x3c\0\0\1c" + b"\0" + text("a/+") + text("x"))

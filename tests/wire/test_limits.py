@@ -104,8 +104,8 @@ def test_connect_rate(start: Start, transport: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_packet_size(start: Start, transport: str, version: int) -> None:
-    node = start(LIMITS__MAX_PACKET_SIZE="1000")
+def test_packet_size(shared: Start, transport: str, version: int) -> None:
+    node = shared(LIMITS__MAX_PACKET_SIZE="1000")
     overhead = len(publish(version, "t", bytes(200))) - 200
     with open_raw(node, transport) as client:
         connack = client.connect(version, "c")
@@ -118,9 +118,9 @@ def test_packet_size(start: Start, transport: str, version: int) -> None:
         assert [(f, b[0]) for f, b in packets] == ([(0xE0, TOO_LARGE)] if version == V5 else [])
 
 
-def test_publish_rate(start: Start, transport: str) -> None:
+def test_publish_rate(shared: Start, transport: str) -> None:
     """One second's worth is free; who sent more is read on when that is paid back. Nothing is lost."""
-    node = start(LIMITS__PUBLISH_RATE="20")
+    node = shared(LIMITS__PUBLISH_RATE="20")
     with open_raw(node, transport) as writer, Raw(node.tcp) as reader, Raw(node.tcp) as other:
         writer.connect(V311, "writer")
         other.connect(V311, "other")
@@ -137,8 +137,8 @@ def test_publish_rate(start: Start, transport: str) -> None:
         assert 1.5 < time.monotonic() - begun < 4.5
 
 
-def test_what_a_client_is_told(start: Start, transport: str) -> None:
-    node = start(
+def test_what_a_client_is_told(shared: Start, transport: str) -> None:
+    node = shared(
         LIMITS__RECEIVE_MAXIMUM="7",
         LIMITS__TOPIC_ALIAS_MAXIMUM="3",
         LIMITS__MAX_KEEPALIVE="100",
@@ -152,9 +152,9 @@ def test_what_a_client_is_told(start: Start, transport: str) -> None:
         assert properties(client.connect(V5, "c", keepalive=5))[0x13] == 10
 
 
-def test_receive_maximum(start: Start, transport: str) -> None:
+def test_receive_maximum(shared: Start, transport: str) -> None:
     """[MQTT-3.3.4-7]: QoS 2 publishes without PUBREL, one more than allowed."""
-    node = start(LIMITS__RECEIVE_MAXIMUM="3")
+    node = shared(LIMITS__RECEIVE_MAXIMUM="3")
     with open_raw(node, transport) as client:
         client.connect(V5, "c")
         for number in range(4):
@@ -194,8 +194,8 @@ def test_subscriptions(start: Start) -> None:
             assert client.packet()[1][-2:] == bytes([code, 0])  # the second is one that it has
 
 
-def test_inflight_window(start: Start, transport: str) -> None:
-    node = start(LIMITS__INFLIGHT_WINDOW="5", LIMITS__MAX_QUEUED_MESSAGES="10", NODE__SYS_INTERVAL="1")
+def test_inflight_window(shared: Start, transport: str) -> None:
+    node = shared(LIMITS__INFLIGHT_WINDOW="5", LIMITS__MAX_QUEUED_MESSAGES="10", NODE__SYS_INTERVAL="1")
     with open_raw(node, transport) as reader, Raw(node.tcp) as writer:
         reader.connect(V311, "reader")
         reader.subscribe(V311, "t", qos=1)
