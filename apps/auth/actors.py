@@ -38,10 +38,15 @@ class Actor:
         wanted = rbac.IN_A_GROUP.get(permission, ())
         if self.user is None or not wanted or not self.user.is_active:
             return ClientGroup.objects.none()
-        found: QuerySet[ClientGroup] = get_objects_for_user(
-            self.user, wanted, ClientGroup, any_perm=True, accept_global_perms=False, with_superuser=False
+        mine: QuerySet[ClientGroup] = get_objects_for_user(
+            self.user,
+            list(wanted),
+            ClientGroup,
+            any_perm=True,
+            accept_global_perms=False,
+            with_superuser=False,
         )
-        return found
+        return mine
 
     def may_somewhere(self, permission: str) -> bool:
         return self.may(permission) or self.groups(permission).exists()

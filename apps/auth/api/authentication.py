@@ -71,6 +71,10 @@ class ServiceAuthenticationScheme(OpenApiAuthenticationExtension):
     target_class = ServiceAuthentication
     name = ["token", "signature"]
 
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        """Either, not both."""
+        return [{name: []} for name in self.name]
+
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
         return [
             {"type": "http", "scheme": "bearer", "description": "A token from /api/v1/auth/token."},

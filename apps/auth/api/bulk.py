@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from asgiref.sync import sync_to_async
@@ -217,7 +217,7 @@ def _read(rows: list[Any]) -> Iterator[NewClient | Exception]:
             yield error
 
 
-def _rows(outcomes: list[Outcome]) -> Iterator[dict[str, Any]]:
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
     for number, outcome in enumerate(outcomes, 1):
         if isinstance(outcome, Registered):
             yield {"row": number, "status": 201, **registered(outcome)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Q, QuerySet
 
 from apps.auth import rbac
@@ -47,6 +49,7 @@ def _ids(actor: Actor, permission: str) -> list[int]:
     return list(actor.groups(permission).values_list("pk", flat=True))
 
 
-def _members(actor: Actor, permission: str) -> QuerySet[Client]:
+def _members(actor: Actor, permission: str) -> QuerySet[Any]:
+    """A subquery of the ids of the clients in those groups."""
     member = Client.groups.through.objects.filter(clientgroup__in=_ids(actor, permission))
     return member.values("client")
