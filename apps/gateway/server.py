@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import uvloop
 from cryptography import x509
@@ -24,171 +24,14 @@ from OpenSSL import crypto
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 from daphne.server import Server  # noqa: E402
-from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
-from twisted.internet import reactor, tcp  # noqa: E402
-from twisted.internet.interfaces import IPushProducer, ISSLTransport  # noqa: E402
+from twisted.internet import reactor  # noqa: E402
+from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
-from zope.interface import implementer  # noqa: E402
 
-from apps.gateway.broker.limits import NO_LIMIT  # noqa: E402
-from apps.gateway.consumers import NORMAL_CLOSURE, SUBPROTOCOLS  # noqa: E402
+from apps.gateway.web import CLOSE_TIMEOUT, Factory, Flow, FlowControlledWebSocket, Socket  # noqa: E402
 
 logger = logging.getLogger(__name__)
-
-INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its consumer before we stop reading
-EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
-CLOSE_TIMEOUT: Final = 5  # seconds that a client has to take what was sent and to answer our close frame
-GOING_AWAY: Final = 1001  # WebSocket close code
-TCP_INFO: Final = getattr(socket, "TCP_INFO", 0)  # Linux
-TCP_CLOSE: Final = 7  # state: the connection is no more
-
-
-@implementer(IPushProducer)
-class _Flow:
-    """What waits between one WebSocket and its consumer, both ways; daphne itself buffers without bound.
-
-    It stands in for daphne's `asyncio.Queue`, too, which costs 3 KB a connection.
-    """
-
-    __slots__ = ("_events", "_getter", "_paused", "_resumed", "_transport", "_waiting")
-
-    def __init__(self) -> None:
-        self._transport: Any = None
-        self._events: list[dict[str, Any]] = []
-        self._getter: asyncio.Future[None] | None = None
-        self._resumed: asyncio.Future[None] | None = None  # while the client reads too slowly
-        self._waiting = 0  # bytes the application has not received
-        self._paused = False
-
-    def open(self, transport: Any) -> None:
-        """The handshake is done: watch the transport."""
-        self._transport = transport
-        transport.unregisterProducer()  # the HTTP channel's, which stops reading when writing stalls
-        transport.registerProducer(self, True)
-
-    def pauseProducing(self) -> None:
-        if self._resumed is None:
-            self._resumed = asyncio.get_running_loop().create_future()
-
-    def resumeProducing(self) -> None:
-        if self._resumed is not None:
-            self._resumed.set_result(None)
-            self._resumed = None
-
-    def stopProducing(self) -> None:
-        self.resumeProducing()
-
-    async def writable(self) -> None:
-        while self._resumed is not None:
-            await asyncio.shield(self._resumed)
-
-    def put_nowait(self, event: dict[str, Any]) -> None:
-        """An event for the application; above INBOUND_MARK bytes of them the client is not read."""
-        self._events.append(event)
-        self._waiting += _size(event)
-        if self._waiting > INBOUND_MARK and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pauseProducing()
-        if self._getter is not None and not self._getter.done():
-            self._getter.set_result(None)
-
-    async def get(self) -> dict[str, Any]:
-        while not self._events:
-            self._getter = asyncio.get_running_loop().create_future()
-            await self._getter
-        event = self._events.pop(0)
-        self._waiting -= _size(event)
-        if self._paused and self._waiting <= INBOUND_MARK // 2:
-            self._paused = False
-            self._transport.resumeProducing()
-        return event
-
-
-def _size(event: dict[str, Any]) -> int:
-    return EVENT_OVERHEAD + len(event.get("bytes") or event.get("text") or b"")
-
-
-class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
-    """Of a WebSocket that speaks MQTT the bytes are handed on as they come.
-
-    Packets and frames have nothing to do with each other [MQTT-6.0.0-2], so no frame is put together
-    here, where no budget would count it; `Connection` puts packets together.
-    """
-
-    flow: _Flow | None = None
-    streams = False  # speaks MQTT
-
-    def onOpen(self) -> None:
-        self.streams = self.websocket_protocol_in_use in SUBPROTOCOLS
-        if self.streams:  # a packet that is too large for us is MQTT's to refuse
-            self.maxFramePayloadSize, self.maxMessagePayloadSize = NO_LIMIT, 0
-        if self.flow is not None:
-            self.flow.open(self.transport)
-        super().onOpen()
-
-    def onMessageFrameData(self, payload: bytes) -> None:
-        if not self.streams:
-            super().onMessageFrameData(payload)
-        elif payload and not self.failedByMe:
-            self.onMessage(payload, self.message_is_binary)
-
-    def onMessageFrameEnd(self) -> None:
-        if not self.streams:
-            super().onMessageFrameEnd()
-
-    def onMessageEnd(self) -> None:
-        if not self.streams:
-            super().onMessageEnd()
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self.streams and not isBinary:  # a part of a text need not be UTF-8, and nobody will read it
-            payload = b""
-        super().onMessage(payload, isBinary)
-
-    def serverClose(self, code: int | None = None) -> None:
-        """As daphne's, but with any code: autobahn's public method lets applications use only a few."""
-        if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code=NORMAL_CLOSURE if code is None else code)
-
-    def go_away(self) -> None:
-        """The node stops; MQTT tells its clients itself."""
-        if not self.streams:
-            self.serverClose(GOING_AWAY)
-
-    def check_timeouts(self) -> None:
-        """No WebSocket pings to MQTT clients: one that we do not read at the moment could not answer."""
-        if not self.streams:
-            super().check_timeouts()
-
-
-class _Socket(tcp.Server):  # type: ignore[misc]
-    """An accepted socket that is read to its end.
-
-    After an error (the peer's reset) libuv polls a socket no more and uvloop lets it be read just once:
-    the end behind what is unread then would never be seen, and the descriptor never closed.
-    """
-
-    _reads = False
-
-    def startReading(self) -> None:
-        self._reads = True
-        super().startReading()
-
-    def stopReading(self) -> None:
-        self._reads = False
-        super().stopReading()
-
-    def doRead(self) -> Any:
-        end = super().doRead()
-        while end is None and self._reads and self._is_dead():
-            end = super().doRead()
-        return end
-
-    def _is_dead(self) -> bool:
-        if not TCP_INFO:
-            return False
-        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
 
 
 @dataclass
@@ -242,6 +85,7 @@ class GatewayServer(Server):  # type: ignore[misc]
         self.ws_factory.protocol = FlowControlledWebSocket
         # Who breaks the WebSocket protocol gets a close frame with the reason, too.
         self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT, failByDrop=False)
+        self.http_factory = Factory(self)
         self.http_factory.timeOut = self._connect_timeout
         reactor.callWhenRunning(self._running)
 
@@ -255,7 +99,7 @@ class GatewayServer(Server):  # type: ignore[misc]
                 options = _certificate_options(listener.cert, listener.key, listener.client_ca)
                 factory = TLSMemoryBIOFactory(options, False, factory)
             port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
-            port.transport = _Socket
+            port.transport = Socket
             self.listeners.append(port)
         self._starting = loop.create_task(self._begin())
 
@@ -323,7 +167,7 @@ class GatewayServer(Server):  # type: ignore[misc]
                 name = certificate.to_cryptography().subject.rfc4514_string()
                 scope["extensions"] = {"tls": {"client_cert_name": name}}
         scope["asgi"] = {"version": "3.0"}
-        protocol.flow = _Flow()
+        protocol.flow = Flow()
         instance = self.application(scope, protocol.flow.get, partial(self.handle_reply, protocol))
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(instance)
         return protocol.flow
