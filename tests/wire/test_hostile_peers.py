@@ -329,3 +329,25 @@ def test_resets_after_http_requests_leave_no_trace(start: Start, data: bytes) ->
             client.send(data)
             client.reset()
     until(lambda: node.files() <= files + 2, 15)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_http_body_without_end_is_refused(node: Node, chunked: bool) -> None:
+    head = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: 9999999999\r\n\r\n"
+    chunk = b"10000\r\n" + bytes(65_536) + b"\r\n" if chunked else bytes(65_536)
+    answer = b""
+    before = node.rss()
+    with Raw(node.ws) as client:
+        client.send(head)
+        sent = 0
+        with contextlib.suppress(OSError):  # reset
+            for _ in range(512):
+                client.send(chunk)
+                sent += 65_536
+        with contextlib.suppress(Closed):
+            while True:
+                answer += client.read()
+    assert answer == b"" or b" 413 " in answer
+    assert sent < 32 * MB
+    assert node.rss() - before < 8 * MB
