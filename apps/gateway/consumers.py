@@ -17,6 +17,7 @@ from channels.consumer import AsyncConsumer
 from apps.gateway.broker.connection import Connection
 from apps.gateway.broker.ports import Peer
 from apps.gateway.net.settle import settle
+from apps.gateway.net.stream import SLICE
 from apps.gateway.net.tls import common_name
 from apps.gateway.runtime import Runtime
 
@@ -92,9 +93,12 @@ class WebSocketConsumer(AsyncConsumer):
                 link.close_with(UNSUPPORTED_DATA)
                 return
             try:
-                connection.feed(data, runtime.now())
-                if connection.pending is not None:
-                    await settle(connection, runtime.authenticator, runtime.now)
+                for start in range(0, len(data), SLICE):
+                    if start:
+                        await asyncio.sleep(0)  # others have their turn
+                    connection.feed(data[start : start + SLICE], runtime.now())
+                    if connection.pending is not None:
+                        await settle(connection, runtime.authenticator, runtime.now)
             except Exception:  # a bug of ours must not take other clients down
                 logger.exception("client %r: a packet could not be handled", connection.client_id)
                 link.close_with(INTERNAL_ERROR)
@@ -136,23 +140,30 @@ class _WebSocketLink:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT if self._close_code else None) as self._patience:
-                while self._chunks:
-                    chunks, self._chunks = self._chunks, []
-                    await self._send({"type": "websocket.send", "bytes": b"".join(chunks)})
-                    if not self._chunks:
-                        self._size = 0
-                        if self.connection is not None:
-                            self.connection.drained(self._now())
-                    else:
-                        self._size = sum(map(len, self._chunks))
-        except TimeoutError:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT if self._close_code else None) as self._patience:
+                    await self._send_chunks()
+            except TimeoutError:
+                self.abort()
+            self._patience = None
+            if self._close_code:
+                await self._send({"type": "websocket.close", "code": self._close_code})
+        except (OSError, RuntimeError) as error:  # the peer vanished; uvloop says so with a RuntimeError
+            logger.debug("WebSocket output lost: %s", error)
             self.abort()
         finally:
-            self._patience = None
-        if self._close_code:
-            await self._send({"type": "websocket.close", "code": self._close_code})
-        self._sender = None
+            self._sender = None
+
+    async def _send_chunks(self) -> None:
+        while self._chunks:
+            chunks, self._chunks = self._chunks, []
+            await self._send({"type": "websocket.send", "bytes": b"".join(chunks)})
+            if not self._chunks:
+                self._size = 0
+                if self.connection is not None:
+                    self.connection.drained(self._now())
+            else:
+                self._size = sum(map(len, self._chunks))
 
     def close(self) -> None:
         self.close_with(NORMAL_CLOSURE)

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 HIGH_MARK: Final = 262_144  # bytes in the transport's buffer above which the client counts as slow
 LOW_MARK: Final = 65_536
+SLICE: Final = 65_536  # bytes of one client that are handled before others have their turn
 CLOSE_TIMEOUT: Final = 5.0  # seconds that a client has to take what was sent before the close
 LINGER: Final = 1.0  # seconds that it has to close its side, when everything was sent
 
@@ -29,7 +30,18 @@ DISCONNECT: Final = {"type": "mqtt.disconnect"}
 class Stream(asyncio.Protocol):
     """An asyncio protocol and a `ports.Link` in one object: there are very many of them."""
 
-    __slots__ = ("_closer", "_early", "_events", "_server", "_waiter", "connection", "peer", "transport")
+    __slots__ = (
+        "_closer",
+        "_early",
+        "_events",
+        "_held",
+        "_rest",
+        "_server",
+        "_waiter",
+        "connection",
+        "peer",
+        "transport",
+    )
 
     def __init__(self, server: MqttServer, peer: Peer | None = None) -> None:
         self._server = server
@@ -37,6 +49,8 @@ class Stream(asyncio.Protocol):
         self.connection: Connection | None = None
         self.transport: Any = None
         self._early: bytes | None = None  # arrived before the application attached
+        self._rest: bytes | None = None  # of a long read, not fed yet
+        self._held = False  # the connection does not want to be read
         self._events = 0  # 1: control packet, 2: disconnected; bits not yet received
         self._waiter: asyncio.Future[None] | None = None
         self._closer: asyncio.TimerHandle | None = None
@@ -54,6 +68,29 @@ class Stream(asyncio.Protocol):
             self._early = data if self._early is None else self._early + data
             self.transport.pause_reading()
             return
+        if len(data) > SLICE:
+            self._rest = data
+            self.transport.pause_reading()
+            self._feed_slice()
+        else:
+            self._feed(connection, data)
+
+    def _feed_slice(self) -> None:
+        """One slice of a long read, and the next one in the next loop turn: others have their turn, too."""
+        rest, connection = self._rest, self.connection
+        if rest is None or connection is None:
+            return
+        piece = rest[:SLICE]
+        if len(rest) > SLICE:
+            self._rest = rest[SLICE:]
+            self._server.loop.call_soon(self._feed_slice)
+        else:
+            self._rest = None
+            if not self._held and not self.transport.is_closing():
+                self.transport.resume_reading()
+        self._feed(connection, piece)
+
+    def _feed(self, connection: Connection, data: bytes) -> None:
         try:
             connection.feed(data, self._server.now())
         except Exception:  # a bug of ours must not take other clients down
@@ -132,10 +169,13 @@ class Stream(asyncio.Protocol):
         self.transport.abort()
 
     def hold(self) -> None:
+        self._held = True
         self.transport.pause_reading()
 
     def release(self) -> None:
-        self.transport.resume_reading()
+        self._held = False
+        if self._rest is None:
+            self.transport.resume_reading()
 
     def control(self) -> None:
         self._events |= 1
