@@ -31,7 +31,7 @@ filters = (
 )
 shares = st.sampled_from(("", "", "g", "h"))
 keys = st.tuples(st.sampled_from(CLIENTS), shares, filters)
-changes = st.lists(st.tuples(st.booleans(), keys), max_size=30)
+changes = st.lists(st.tuples(st.booleans(), keys), min_size=10, max_size=40)
 
 Key = tuple[str, str, str]
 
@@ -84,7 +84,10 @@ def test_the_trie_finds_what_the_twin_finds(steps: list[tuple[bool, Key]], asked
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.tuples(st.booleans(), names), max_size=30), st.lists(filters, min_size=1, max_size=8))
+@given(
+    st.lists(st.tuples(st.booleans(), names), min_size=10, max_size=40),
+    st.lists(filters, min_size=1, max_size=8),
+)
 def test_the_topic_tree_finds_what_the_twin_finds(steps: list[tuple[bool, str]], asked: list[str]) -> None:
     tree: TopicTree[str] = TopicTree()
     there: set[str] = set()

@@ -76,7 +76,7 @@ steps = st.one_of(
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(steps, max_size=50), st.integers(1, 5))
+@given(st.lists(steps, min_size=25, max_size=80), st.integers(1, 5))
 def test_nothing_is_lost_and_nothing_overtakes(walk: list[tuple[str, object]], window: int) -> None:
     world = World(Limits(inflight_window=window))
     receiver = Receiver(world)

@@ -39,9 +39,9 @@ def packets(level: int) -> st.SearchStrategy[bytes]:
 
 
 def streams(level: int) -> st.SearchStrategy[bytes]:
-    return st.lists(st.one_of(packets(level), packets(level), st.binary(max_size=8)), max_size=8).map(
-        b"".join
-    )
+    return st.lists(
+        st.one_of(packets(level), packets(level), st.binary(max_size=8)), min_size=2, max_size=10
+    ).map(b"".join)
 
 
 @st.composite
