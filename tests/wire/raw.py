@@ -319,11 +319,12 @@ def frame(payload: bytes, opcode: int = BINARY, fin: bool = True, length: int | 
     return head + b"\0\0\0\0" + payload  # a mask of zeros leaves the payload as it is
 
 
-def open_raw(node: Node, transport: str, **options: object) -> Raw:
-    """`transport`: tcp | ws."""
-    if transport == "ws":
-        return RawWebSocket(node.ws, **options)  # type: ignore[arg-type]
-    return Raw(node.tcp, **options)  # type: ignore[arg-type]
+def open_raw(node: Node, transport: str, context: ssl.SSLContext | None = None, **options: object) -> Raw:
+    """`transport`: tcp | ws, or with a context tls | wss."""
+    port = {"tcp": node.tcp, "tls": node.tls, "ws": node.ws, "wss": node.wss}[transport]
+    if transport in ("ws", "wss"):
+        return RawWebSocket(port, context if transport == "wss" else None, **options)  # type: ignore[arg-type]
+    return Raw(port, context if transport == "tls" else None, **options)  # type: ignore[arg-type]
 
 
 def sys_value(node: Node, name: str, timeout: float = TIMEOUT) -> int:

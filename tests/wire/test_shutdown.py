@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
+import ssl
 import time
 
 import pytest
@@ -82,10 +84,13 @@ def test_nobody_new_is_let_in(start: Start, tls_settings: dict[str, str]) -> Non
         assert node.wait(6) == 0
 
 
-@pytest.mark.parametrize("transport", ["tcp", "ws"])
-def test_a_client_that_never_reads_holds_it_no_longer_than_the_timeout(start: Start, transport: str) -> None:
-    node = start(NODE__SHUTDOWN_TIMEOUT="2")
-    with stuck(node, transport):
+def test_clients_that_never_read_hold_it_no_longer_than_the_timeout(
+    start: Start, tls_settings: dict[str, str], certificates: Certificates
+) -> None:
+    node = start(**tls_settings, NODE__SHUTDOWN_TIMEOUT="2")
+    with contextlib.ExitStack() as stack:
+        for transport in ("tcp", "tls", "ws", "wss"):
+            stack.enter_context(stuck(node, transport, certificates.context()))
         began = time.monotonic()
         node.signal()
         assert node.wait(6) == 0
@@ -115,10 +120,10 @@ def test_a_request_without_an_end_does_not_hold_it(start: Start) -> None:
         assert node.wait(4) == 0
 
 
-def stuck(node: Node, transport: str) -> Raw:
+def stuck(node: Node, transport: str, context: ssl.SSLContext | None = None) -> Raw:
     """A client for which much waits, and which does not read."""
-    client = open_raw(node, transport, receive_buffer=8192)
-    client.connect(V5, "stuck")
+    client = open_raw(node, transport, context, receive_buffer=8192)
+    client.connect(V5, f"stuck-{transport}")
     client.subscribe(V5, "flood")
     with Raw(node.tcp) as writer:
         writer.connect(V5, "writer")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.wire.certs import Certificates
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node
 from tests.wire.raw import V5, V311, Closed, Raw, open_raw, packet, publish, split_publish, sys_value
@@ -22,8 +23,9 @@ SLACK = 32 * MB  # of the interpreter, the kernel's buffers not included
 
 
 @pytest.fixture
-def small_budget(shared: Start) -> Node:
+def small_budget(shared: Start, tls_settings: dict[str, str]) -> Node:
     return shared(
+        **tls_settings,
         LIMITS__MAX_QUEUED_BYTES=str(BUDGET),
         LIMITS__MAX_QUEUED_MESSAGES="1000000",
         LIMITS__INFLIGHT_WINDOW="65535",
@@ -38,11 +40,14 @@ def dropped(node: Node) -> int:
 
 @pytest.mark.parametrize("version", [V311, V5])
 @pytest.mark.parametrize("qos", [0, 1])
-def test_memory_is_bounded_and_drops_are_counted(small_budget: Node, qos: int, version: int) -> None:
+def test_memory_is_bounded_and_drops_are_counted(
+    small_budget: Node, certificates: Certificates, qos: int, version: int
+) -> None:
     node = small_budget
-    names = ("tcp", "ws")
+    names = ("tcp", "ws", "tls", "wss")
+    context = certificates.context()
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(open_raw(node, name, receive_buffer=8192)) for name in names]
+        readers = [stack.enter_context(open_raw(node, name, context, receive_buffer=8192)) for name in names]
         writer = stack.enter_context(Raw(node.tcp))
         for name, reader in zip(names, readers, strict=True):
             reader.connect(version, f"sloth-{name}", keepalive=0)
