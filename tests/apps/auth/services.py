@@ -57,8 +57,6 @@ def new_account(*roles: str, name: str = "gateway-1") -> tuple[str, str]:
 async def gateway(*addresses: str, client: str = "rpc", acl: str = "rpc", **more: str) -> Chain:
     """A chain that asks the instances at `addresses`."""
     key, secret = await sync_to_async(new_account)("gateway")
-    return build(
-        client,
-        acl,
-        **{"rpc__access_key": key, "rpc__secret": secret, "discovery__addresses": ",".join(addresses)} | more,
-    )
+    patient = {"rpc__timeout_ms": "20000"}  # a deadline is for the tests that are about it
+    known = {"rpc__access_key": key, "rpc__secret": secret, "discovery__addresses": ",".join(addresses)}
+    return build(client, acl, **patient | known | more)

@@ -108,6 +108,7 @@ async def test_two_instances_one_of_which_ends(platform: Platform, etcd: Etcd) -
         "rpc",
         rpc__access_key=known["key"],
         rpc__secret=known["secret"],
+        rpc__timeout_ms="10000",  # a loaded machine takes its time over a wrong password
         discovery__provider="etcd",
         discovery__etcd=etcd.url,
         discovery__ttl="3",
