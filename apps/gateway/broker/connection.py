@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import closing, control, ingress, ports
-from apps.gateway.broker.messages import PACKET_IDS, Message
+from apps.gateway.broker.messages import Message
 from apps.gateway.broker.outbound import Outbound
+from apps.gateway.broker.receipts import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.routing import CACHED_LENGTH
 from apps.gateway.broker.states import CLOSED, CONNECTED, NEW
 from apps.gateway.mqtt import framing, reasons
@@ -55,6 +56,7 @@ class Connection(Outbound):
         self.tokens = 0.0  # publishes the client may send at once, below its rate limit
         self.refilled = now
         self.throttled = False
+        self._backed_up = False  # too many of them: we read no more
         self.watched: int = 0  # the second in which the timers look at it next
         self.publishes_in = 0
         self.aliases_in: dict[int, bytes] | None = None
@@ -95,18 +97,29 @@ class Connection(Outbound):
         self.pending = None
         if self._partial is not None and self.state != CLOSED:
             self._process(self._unstash(), now)
-        self._read_on()
+        self.read_on()
 
-    def _read_on(self) -> None:
-        if self.pending is None and not self.throttled:
-            self.unhold()
+    def read_on(self) -> None:
+        """Read again, unless there is another reason not to."""
+        if self.pending is None and not self.throttled and not self._backed_up:
+            self._unhold()
+
+    def back_up(self, full: bool) -> None:
+        """Too many acknowledgements wait, or no longer."""
+        if full == self._backed_up:
+            return
+        self._backed_up = full
+        if full:
+            self._hold()
+        else:
+            self.read_on()
 
     def _hold(self) -> None:
         if not self.holding:
             self.holding = True
             self.link.hold()
 
-    def unhold(self) -> None:
+    def _unhold(self) -> None:
         if self.holding and self.state != CLOSED:
             self.holding = False
             self.link.release()
@@ -122,6 +135,14 @@ class Connection(Outbound):
     def lost(self, now: float) -> None:
         """The transport is gone, whoever closed it."""
         closing.lost(self, now)
+
+    def not_durable(self, head: bytes, packet_id: int, reason: int) -> bool:
+        if self.level == MQTT_5 and head in (PUBACK, PUBREC):
+            ingress.forget_qos2(self, head, packet_id)
+            self.say(head, packet_id, reason)
+            return True
+        self.fail(MqttError(reason, "the message could not be made durable"))  # the client will try again
+        return False
 
     def fail(self, error: MqttError) -> None:
         """The peer broke the protocol: answer and close."""
@@ -282,9 +303,9 @@ class Connection(Outbound):
                             session.acknowledge(packet_id, 1)
                         elif first == 0x62 and packet_id in session.incoming:
                             session.incoming.discard(packet_id)
-                            self.reply(b"\x70\x02", packet_id)
+                            self.acknowledge(PUBCOMP, packet_id, 0)
                         elif first == 0x50 and session.release(packet_id):
-                            self.reply(b"\x62\x02", packet_id)
+                            self.acknowledge(PUBREL, packet_id, 0)
                         elif first == 0x70:
                             session.released.pop(packet_id, None)
                         else:
@@ -319,27 +340,24 @@ class Connection(Outbound):
             self.node.router.forward(permit.route, packets, count, largest, payload, level, origin)
 
     def _publish_qos1(self, route: Route, payload: bytes, packet_id: int) -> None:
+        reason: int = reasons.NO_MATCHING_SUBSCRIBERS
         if not route.empty:
             message = Message(route.topic, payload, 1, False, b"", 0.0, self.client_id, route.raw_topic)
-            self.node.router.dispatch(route, message)
-        elif self.level == MQTT_5:
-            self.write(b"\x40\x03" + PACKET_IDS[packet_id] + b"\x10")  # no matching subscribers
-            return
-        self.reply(b"\x40\x02", packet_id)
+            reason = self.node.router.dispatch(route, message)
+        ingress.answer(self, PUBACK, packet_id, reason)
 
     def _publish_qos2(self, route: Route, payload: bytes, packet_id: int) -> None:
         session = self.session
         if session is None:
             return
+        reason = 0
         if packet_id not in session.incoming:  # [MQTT-4.3.3-10]: handed on once, answered again
             self.take_qos2(session, packet_id)
+            reason = reasons.NO_MATCHING_SUBSCRIBERS
             if not route.empty:
                 message = Message(route.topic, payload, 2, False, b"", 0.0, self.client_id, route.raw_topic)
-                self.node.router.dispatch(route, message)
-            elif self.level == MQTT_5:
-                self.write(b"\x50\x03" + PACKET_IDS[packet_id] + b"\x10")  # no matching subscribers
-                return
-        self.reply(b"\x50\x02", packet_id)
+                reason = self.node.router.dispatch(route, message)
+        ingress.answer(self, PUBREC, packet_id, reason)
 
     def take_qos2(self, session: Session, packet_id: int) -> None:
         """Note a QoS 2 packet identifier until its PUBREL. Raises 0x93 above the receive maximum.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
-from apps.gateway.broker.messages import PACKET_IDS, Message
+from apps.gateway.broker.messages import Message
 from apps.gateway.broker.pending import PendingPublish
+from apps.gateway.broker.receipts import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.routing import Permit
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
@@ -63,16 +64,18 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     connection.node.stats.publish_bytes_in += len(packet.payload)
     qos = packet.qos
     if qos == 2 and packet.packet_id in session.incoming:
-        connection.reply(b"\x50\x02", packet.packet_id)
+        connection.acknowledge(PUBREC, packet.packet_id, reasons.SUCCESS)
         return True
     route = allowed.route
+    head = PUBREC if qos == 2 else PUBACK
     needed = 1 << qos | (ports.RETAIN if packet.retain else 0)
     if allowed.grant & needed != needed:
         connection.node.dropped(connection.client_id, st.DROP_DENIED, route.topic, 1)
         if not allowed.reported:
             allowed.reported = True
             connection.node.denied(connection, "publish", route.topic)
-        _answer(connection, packet, reasons.NOT_AUTHORIZED)
+        if qos:
+            answer(connection, head, packet.packet_id, reasons.NOT_AUTHORIZED)
         return True
     message = Message(
         route.topic,
@@ -87,12 +90,12 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     if qos == 2:
         connection.take_qos2(session, packet.packet_id)
     if packet.retain and not connection.node.retain(message) and qos and connection.level == pt.MQTT_5:
-        if qos == 2:
-            session.incoming.discard(packet.packet_id)
-        _answer(connection, packet, reasons.QUOTA_EXCEEDED)  # nobody gets it: the client may try again
+        # nobody gets it: the client may try again
+        answer(connection, head, packet.packet_id, reasons.QUOTA_EXCEEDED)
         return True
-    connection.node.router.dispatch(route, message)
-    _answer(connection, packet, reasons.NO_MATCHING_SUBSCRIBERS if route.empty else reasons.SUCCESS)
+    reason = connection.node.router.dispatch(route, message)
+    if qos:
+        answer(connection, head, packet.packet_id, reason)
     return True
 
 
@@ -145,20 +148,23 @@ def _expires(properties: Properties, now: float) -> float:
     return now + props.integer(properties, props.MESSAGE_EXPIRY_INTERVAL, 0)
 
 
-def _answer(connection: Connection, packet: packets.Publish, reason: int) -> None:
-    """PUBACK or PUBREC. A 3.x client gets a plain one whatever the reason [MQTT-3.3.5-2]."""
-    if packet.qos == 0:
-        return
-    kind = pt.PUBACK if packet.qos == 1 else pt.PUBREC
-    if connection.level == pt.MQTT_5 and reason:
-        connection.write(
-            (kind << 4).to_bytes(1, "big")
-            + b"\x03"
-            + PACKET_IDS[packet.packet_id]
-            + reason.to_bytes(1, "big")
-        )
-    else:
-        connection.reply((kind << 4).to_bytes(1, "big") + b"\x02", packet.packet_id)
+def answer(connection: Connection, head: bytes, packet_id: int, reason: int) -> None:
+    """PUBACK or PUBREC; a 3.x client gets a plain one whatever the reason [MQTT-3.3.5-2].
+
+    But none where the message was not taken for want of room: raises `MqttError`, and the client will
+    send it again.
+    """
+    if reason == reasons.QUOTA_EXCEEDED:
+        forget_qos2(connection, head, packet_id)
+        if connection.level < pt.MQTT_5:
+            raise MqttError(reason, "the message could not be taken")
+    connection.acknowledge(head, packet_id, reason)
+
+
+def forget_qos2(connection: Connection, head: bytes, packet_id: int) -> None:
+    """A message that PUBREC (`head`) would have answered was not taken: its identifier is free again."""
+    if head == PUBREC and connection.session is not None:
+        connection.session.incoming.discard(packet_id)
 
 
 def acknowledged(
@@ -175,16 +181,16 @@ def acknowledged(
         if ack.reason >= 0x80:  # the client will not have it: over and done with (section 4.3.3)
             session.acknowledge(packet_id, 2)
         else:
-            _reply(connection, 0x62, packet_id, session.release(packet_id))
+            _reply(connection, PUBREL, packet_id, session.release(packet_id))
     else:
         known = packet_id in session.incoming
         session.incoming.discard(packet_id)
-        _reply(connection, 0x70, packet_id, known)
+        _reply(connection, PUBCOMP, packet_id, known)
 
 
-def _reply(connection: Connection, first: int, packet_id: int, known: bool) -> None:
+def _reply(connection: Connection, head: bytes, packet_id: int, known: bool) -> None:
     """PUBREL or PUBCOMP; 5.0 says so when the identifier is not known (section 3.6.2.1)."""
     if known or connection.level < pt.MQTT_5:
-        connection.reply(first.to_bytes(1, "big") + b"\x02", packet_id)
+        connection.acknowledge(head, packet_id, reasons.SUCCESS)
     else:
-        connection.write(first.to_bytes(1, "big") + b"\x03" + PACKET_IDS[packet_id] + b"\x92")
+        connection.acknowledge(head, packet_id, reasons.PACKET_IDENTIFIER_NOT_FOUND)

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Final, cast
 from apps.gateway.broker import closing, systopics
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
+from apps.gateway.broker.receipts import Receipt
 from apps.gateway.broker.retained import RetainedStore
 from apps.gateway.broker.routing import Router
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
-from apps.gateway.broker.stats import DROP_RETAINED, Stats
+from apps.gateway.broker.stats import DROP_OUTSIDE, DROP_RETAINED, Stats
 from apps.gateway.broker.timers import Timers
 from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt.reasons import QUOTA_EXCEEDED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.outbound import Outbound
-    from apps.gateway.broker.ports import ConnectRequest, Observer, Verdict
+    from apps.gateway.broker.ports import ConnectRequest, Observer, Outside, Verdict
 
 NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
 
@@ -46,6 +50,8 @@ class Node:
         self.version = version
         self.limits = limits
         self.observer = observer
+        self.outside: Outside | None = None  # set before the node listens; None: it is alone
+        self.open_receipt: Receipt | None = None  # of this loop turn
         self.now = now
         self.stats = Stats(now)
         self.router = Router(self, limits.route_cache)
@@ -54,6 +60,7 @@ class Node:
         self.timers = Timers(self)
         self.closing = False
         self._wake = wake
+        self._awake = False  # a flush is on its way
         self._assign = assign
         self._sys_interval = sys_interval
         self._sys_next = now
@@ -226,8 +233,30 @@ class Node:
         if message.retain:
             self.retain(message)
         route = self.router.route(message.topic)
-        self.router.dispatch(route, message)
+        if self.router.dispatch(route, message) == QUOTA_EXCEEDED:
+            self.dropped("", DROP_OUTSIDE, message.topic, 1)
         return not route.empty
+
+    def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
+        """A message from outside, for this node's subscribers; False: nobody is subscribed here.
+
+        `shares` are the shared subscriptions ("<share name>/<filter>") that this node serves, None: all.
+        What is retained came by `keep`.
+        """
+        route = self.router.route(message.topic)
+        self.router.dispatch_here(route, message, shares)
+        return bool(route.plain or route.special or route.groups)
+
+    def outside_changed(self, filter: str | None) -> None:
+        """Other nodes want something else than before of what `filter` matches; None: of anything."""
+        self.router.outdate(filter)
+
+    def receipt(self) -> Receipt:
+        """The receipt of this loop turn: hold it for what must be durable before it is acknowledged."""
+        if self.open_receipt is None:
+            self.open_receipt = Receipt()
+            self._rouse()
+        return self.open_receipt
 
     def publish_will(self, will: Message, now: float) -> None:
         self.release(will.size)
@@ -250,9 +279,13 @@ class Node:
         self.router.unsubscribe(subscription)
 
     def retain(self, message: Message) -> bool:
-        """Keep the topic's last message; False: no room, counted."""
+        """Keep the topic's last message, here and on every node; False: no room, counted."""
         if self.retained.keep(message):
-            return True
+            if self.outside is None:
+                return True
+            receipt = self.receipt() if message.qos else None
+            if not self.outside.retain(message, receipt):
+                return True
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
 
@@ -272,17 +305,30 @@ class Node:
     def touch(self, connection: Outbound) -> None:
         """The connection has its first output of this loop turn."""
         if not self._dirty:
-            self._wake()
+            self._rouse()
         self._dirty.append(connection)
+
+    def _rouse(self) -> None:
+        if not self._awake:
+            self._awake = True
+            self._wake()
+
+    def close_receipt(self) -> None:
+        """The loop turn is over."""
+        receipt = self.open_receipt
+        if receipt is not None:
+            self.open_receipt = None
+            receipt.close()
 
     def condemn(self, connection: Outbound) -> None:
         """Close the connection, with the reason in `doomed`, when no dispatch is under way."""
-        if not self._dirty and not self._condemned:
-            self._wake()
+        self._rouse()
         self._condemned.append(connection)
 
     def flush(self) -> None:
         """One write for each connection that has output."""
+        self._awake = False
+        self.close_receipt()
         dirty = self._dirty
         self._dirty = []
         for connection in dirty:
@@ -326,8 +372,7 @@ class Node:
                 continue
             connection.throttled = False
             connection.tokens = min(connection.tokens, float(rate))
-            if connection.pending is None:
-                connection.unhold()
+            connection.read_on()
         self._throttled = still
 
     def shut_down(self, now: float) -> None:

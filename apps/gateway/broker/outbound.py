@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.broker.messages import PACKET_IDS, Delivery
+from apps.gateway.broker.receipts import Late
 from apps.gateway.mqtt import reasons
 from apps.gateway.mqtt.errors import MqttError
 from apps.gateway.mqtt.packettypes import MQTT_5
@@ -46,6 +47,7 @@ class Outbound:
         self.congested = False
         self.publishes_out = 0
         self.doomed = 0  # reason code to close with at the next flush
+        self._late: Late | None = None  # acknowledgements that wait for their receipt
 
     def write(self, data: bytes) -> None:
         """Put whole packets on the way; they leave at the end of the loop turn."""
@@ -79,6 +81,31 @@ class Outbound:
             self._hold_back(4 + 2 * PIECE)
         elif len(self._out) > MANY_PIECES:
             self.flush()
+
+    def acknowledge(self, head: bytes, packet_id: int, reason: int) -> None:
+        """Answer with the fixed header `head`, now or when the receipt of this loop turn is settled."""
+        receipt = self.node.open_receipt
+        if receipt is None and (self._late is None or self._late.is_empty):
+            self.say(head, packet_id, reason)
+            return
+        if self._late is None:
+            self._late = Late(self)
+        self._late.add(receipt, head, packet_id, reason)
+
+    def say(self, head: bytes, packet_id: int, reason: int) -> None:
+        """Write an acknowledgement; only 5.0 has reason codes, and needs none for success."""
+        if reason and self.level == MQTT_5:
+            self.write(head[:1] + b"\x03" + PACKET_IDS[packet_id] + reason.to_bytes(1, "big"))
+        else:
+            self.reply(head, packet_id)
+
+    def back_up(self, full: bool) -> None:
+        """Too many acknowledgements wait, or no longer: `Connection` stops reading."""
+        raise NotImplementedError
+
+    def not_durable(self, head: bytes, packet_id: int, reason: int) -> bool:
+        """What the acknowledgement promises did not come true. False: the connection is closed."""
+        raise NotImplementedError
 
     def _hold_back(self, size: int) -> None:
         self.unsent += size
@@ -230,3 +257,5 @@ class Outbound:
         self.relieve()
         self._out = []
         self._aliases = None
+        if self._late is not None:
+            self._late.clear()

@@ -7,10 +7,15 @@ answers UNKNOWN does the connection stop reading until `ask_publish` or `ask_sub
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.messages import Message
+    from apps.gateway.broker.receipts import Receipt
 
 # What an Acl answers for a topic: the sum of what may be published there.
 QOS_0: Final = 1
@@ -104,6 +109,45 @@ class Authenticator(Protocol):
 
     def exchange(self, request: ConnectRequest) -> Exchange | None:
         """Begin `request.auth_method`; None: the method is not supported (0x8C)."""
+
+
+# Who outside this node wants a topic: the sum that `Outside.wants` answers.
+OUTSIDE_LIVE: Final = 1  # subscribers on other nodes, export rules
+OUTSIDE_DURABLE: Final = 2  # persistent sessions that the cluster, not this node, queues for
+OUTSIDE_SHARED: Final = 4  # a shared subscription with members on several nodes
+
+
+class Outside(Protocol):
+    """The other nodes and back-end services. Called within the hot path: quick, and never awaiting."""
+
+    def wants(self, topic: str) -> int:
+        """Sum of OUTSIDE_LIVE, OUTSIDE_DURABLE and OUTSIDE_SHARED; 0: nobody.
+
+        Kept for the topic until `Node.outside_changed` names a filter that matches it.
+        """
+
+    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+        """One member for each shared subscription to `topic` in the cluster, where wants OUTSIDE_SHARED.
+
+        `groups` are those with members here, as "<share name>/<filter>".
+        """
+
+    def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
+        """Hand over; 0, or 0x97 where there is no room, and then nothing was handed over.
+
+        A receipt, there for QoS 1 and 2, is held until the message cannot be lost any more.
+        """
+
+    def retain(self, message: Message, receipt: Receipt | None) -> int:
+        """Tell the other nodes of a topic's new retained message; answers as `publish`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which members of shared subscriptions get one message."""
+
+    here: frozenset[str]  # groups of this node that serve it
+    there: tuple[str, ...] = ()  # for the other nodes, in whatever form `Outside` reads again
 
 
 class Link(Protocol):

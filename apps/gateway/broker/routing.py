@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Delivery, Message, identifier_properties
 from apps.gateway.broker.topictree import TopicTree
 from apps.gateway.broker.trie import SubscriptionTrie
-from apps.gateway.mqtt import wire
+from apps.gateway.mqtt import reasons, wire
 
 if TYPE_CHECKING:
     from apps.gateway.broker.node import Node
+    from apps.gateway.broker.ports import Choice
     from apps.gateway.broker.session import Session, Subscription
     from apps.gateway.broker.shared import SharedGroup
 
@@ -46,6 +49,7 @@ class Route:
         "empty",
         "generation",
         "groups",
+        "outside",
         "plain",
         "raw_topic",
         "special",
@@ -59,7 +63,8 @@ class Route:
         self.plain: list[Target] = []  # every copy is the same but for its QoS
         self.special: list[Target] = []  # no local, or subscription identifiers
         self.groups: list[SharedGroup] = []
-        self.empty = True
+        self.outside = 0  # who else wants it: `ports.Outside.wants`
+        self.empty = True  # nobody does
 
 
 class Permit:
@@ -92,6 +97,10 @@ class Router:
     def unsubscribe(self, subscription: Subscription) -> None:
         self.trie.remove(subscription)
         self._invalidate(subscription.filter)
+
+    def outdate(self, filter: str | None) -> None:
+        """Who outside wants what `filter` matches has changed; None: any topic."""
+        self._invalidate("#" if filter is None else filter)
 
     def _invalidate(self, filter: str) -> None:
         """Outdate just the cached routes that `filter` matches; all of them where that is quicker."""
@@ -137,13 +146,44 @@ class Router:
             else:
                 route.special.append(target)
         route.groups = matches.groups
-        route.empty = not (route.plain or route.special or route.groups)
+        if self._node.outside is not None:
+            route.outside = self._node.outside.wants(topic)
+        route.empty = not (route.plain or route.special or route.groups or route.outside)
         return route
 
     # Dispatch ------------------------------------------------------------------------------------
 
-    def dispatch(self, route: Route, message: Message) -> None:
-        """Hand `message` to every target of `route`. The route must be current."""
+    def dispatch(self, route: Route, message: Message) -> int:
+        """Hand `message` to everybody who wants it. The route must be current.
+
+        Answers success, "no matching subscribers", or the reason why it was not taken: then nobody has it.
+        """
+        if route.outside:
+            return self._dispatch_outside(route, message)
+        if route.empty:
+            return reasons.NO_MATCHING_SUBSCRIBERS
+        self.dispatch_here(route, message, None)
+        return reasons.SUCCESS
+
+    def _dispatch_outside(self, route: Route, message: Message) -> int:
+        node = self._node
+        outside = node.outside
+        if outside is None:
+            return reasons.SUCCESS
+        choice: Choice | None = None
+        if route.outside & ports.OUTSIDE_SHARED:
+            choice = outside.choose(route.topic, [group.key for group in route.groups])
+        receipt = node.receipt() if message.qos else None
+        reason = outside.publish(message, route.outside, choice, receipt)
+        if reason and message.qos:
+            return reason
+        if reason:  # a publisher of QoS 0 cannot be told: those on this node have it all the same
+            node.dropped("", st.DROP_OUTSIDE, route.topic, 1)
+        self.dispatch_here(route, message, choice.here if choice is not None else None)
+        return reasons.SUCCESS
+
+    def dispatch_here(self, route: Route, message: Message, shares: Collection[str] | None) -> None:
+        """Hand `message` to this node's targets; of the shared subscriptions only to `shares`, None: all."""
         qos = message.qos
         if message.retain:
             self._dispatch_retained(route, message)
@@ -172,10 +212,11 @@ class Router:
                 retain = message.retain and wanted.retain_as_published
                 wanted.session.deliver(Delivery(message, granted, retain, wanted.identifiers))
         for group in route.groups:
-            self.dispatch_shared(group, message)
+            if shares is None or group.key in shares:
+                self.dispatch_shared(group, message)
 
     def _dispatch_retained(self, route: Route, message: Message) -> None:
-        """As `dispatch` for the plain targets, with the retain flag as each asked [MQTT-3.3.1-12/13]."""
+        """As `dispatch_here` for the plain targets, with the retain flag as each asked [MQTT-3.3.1-12/13]."""
         copies: dict[int, Delivery] = {}
         for target in route.plain:
             granted = min(target.qos, message.qos)
@@ -212,6 +253,12 @@ class Router:
         `largest` is the size of the biggest, `payload_bytes` that of all payloads. What cannot go out
         verbatim is sent message by message.
         """
+        if route.outside:
+            for payload in payloads(packets, len(route.raw_topic), level):
+                self.dispatch(
+                    route, Message(route.topic, payload, 0, False, b"", 0.0, origin, route.raw_topic)
+                )
+            return
         others: list[Target] | None = None
         for target in route.plain:
             connection = target.session.connection

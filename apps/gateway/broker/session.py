@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from apps.gateway.broker import limits as lim
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
+from apps.gateway.broker.receipts import PUBREL
 from apps.gateway.mqtt import reasons
 from apps.gateway.mqtt.errors import ProtocolError
 
@@ -249,7 +250,7 @@ class Session:
         if connection is None:
             return
         for packet_id in self.released:
-            connection.reply(b"\x62\x02", packet_id)
+            connection.acknowledge(PUBREL, packet_id, 0)
         self.repeats = deque(self.unacked) if self.unacked else None
         self.pump(now)
 

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 class SharedGroup:
     """The members of `$share/<name>/<filter>`, taken in turn."""
 
-    __slots__ = ("_places", "_turn", "filter", "members", "name")
+    __slots__ = ("_places", "_turn", "filter", "key", "members", "name")
 
     def __init__(self, name: str, filter: str) -> None:
         self.name = name
         self.filter = filter
+        self.key = f"{name}/{filter}"
         self.members: list[Subscription] = []
         self._places: dict[str, int] = {}  # client id -> index in members
         self._turn = 0
