@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -41,8 +42,9 @@ RULES: Final = [
 ]
 
 
+@functools.cache
 def token(client_id: str) -> str:
-    """What a client shows the node: who it is, and what it may do."""
+    """What a client shows the node each time: who it is, and what it may do."""
     claims = {"sub": client_id, "exp": time.time() + 3600, "acl": RULES}
     return jwt.encode(claims, PASSWORD, algorithm="HS256")
 

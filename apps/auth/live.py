@@ -77,7 +77,7 @@ class Live:
         self._chain = chain
         self._node = node
         self._records = records
-        records.notes_seen = chain.uses_database
+        records.notes_seen = chain.knows_clients
         self._layer: Any = get_channel_layer()
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?

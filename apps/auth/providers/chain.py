@@ -117,6 +117,10 @@ class Chain:
         names = {each.name for each in clients} | {each.name for each in acls}
         self.open = names == {"mock"}
         self.uses_database = bool(names & {"django", "x509", "scram", "jwt"})
+        # Is there a row for a client that is let in, to note in when it was last seen?
+        self.knows_clients = bool(names & {"django", "x509", "scram"}) or (
+            "jwt" in names and parts.conf.jwt.registered
+        )
         self._default = parts.conf.acl_default
         self._loading: asyncio.Lock | None = None
 

@@ -344,7 +344,10 @@ class Connection(Outbound):
         if not route.empty:
             message = Message(route.topic, payload, 1, False, b"", 0.0, self.client_id, route.raw_topic)
             reason = self.node.router.dispatch(route, message)
-        ingress.answer(self, PUBACK, packet_id, reason)
+        if reason < reasons.UNSPECIFIED_ERROR and self.level != MQTT_5 and not self.waits:
+            self.reply(PUBACK, packet_id)
+        else:
+            ingress.answer(self, PUBACK, packet_id, reason)
 
     def _publish_qos2(self, route: Route, payload: bytes, packet_id: int) -> None:
         session = self.session

@@ -82,15 +82,19 @@ class Outbound:
         elif len(self._out) > MANY_PIECES:
             self.flush()
 
+    @property
+    def waits(self) -> bool:
+        """Must an acknowledgement wait for a receipt, or for those before it?"""
+        return self.node.open_receipt is not None or (self._late is not None and not self._late.is_empty)
+
     def acknowledge(self, head: bytes, packet_id: int, reason: int) -> None:
         """Answer with the fixed header `head`, now or when the receipt of this loop turn is settled."""
-        receipt = self.node.open_receipt
-        if receipt is None and (self._late is None or self._late.is_empty):
+        if not self.waits:
             self.say(head, packet_id, reason)
             return
         if self._late is None:
             self._late = Late(self)
-        self._late.add(receipt, head, packet_id, reason)
+        self._late.add(self.node.open_receipt, head, packet_id, reason)
 
     def say(self, head: bytes, packet_id: int, reason: int) -> None:
         """Write an acknowledgement; only 5.0 has reason codes, and needs none for success."""

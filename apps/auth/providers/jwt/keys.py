@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
+import jwt.algorithms
 
 if TYPE_CHECKING:
     from gmqtt_platform.confauth import JwtConf
@@ -16,6 +17,13 @@ logger = logging.getLogger(__name__)
 
 KEY_TYPES: Final = {"HS256": "oct", "RS256": "RSA", "ES256": "EC"}
 LOOK_EVERY: Final = 1.0  # seconds
+
+
+class _Read(jwt.algorithms.HMACAlgorithm):
+    """PyJWT asks at each token whether the secret looks like a public key; this one was asked when read."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key if isinstance(key, bytes) else key.encode()
 
 
 class NoKey(Exception):
@@ -32,6 +40,7 @@ class Keys:
         if conf.secret:
             k = jwt.utils.base64url_encode(conf.secret.encode()).decode()
             self._secret = jwt.PyJWK({"kty": "oct", "k": k}, "HS256")
+            self._secret.Algorithm = _Read(jwt.algorithms.HMACAlgorithm.SHA256)
         self._stamp: tuple[int, int, int] | None = None
         self._looked = float("-inf")
         self.version = 0
