@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "auditlog",
     "apps.gateway",
     "apps.auth",
+    "apps.cluster",
     "apps.console",
 ]
 

@@ -17,6 +17,11 @@ CLOCK_AND_IO = frozenset(
 )  # fmt: skip
 CONFIGURATION = ("gmqtt_platform.conf", "gmqtt_platform.confvalues", "gmqtt_platform.confauth")
 APPS = ("gateway", "auth", "cluster", "console")
+# Who asks, may it, the audit trail, and how a REST API of this project answers: the same for every app.
+ASKING = (
+    *(f"apps.auth.{name}" for name in ("actors", "audit", "errors", "rbac", "validators")),
+    *(f"apps.auth.api.{name}" for name in ("base", "fields", "idempotency", "lists", "problems")),
+)
 VALUES = ("apps.gateway.mqtt.topics", "apps.gateway.mqtt.reasons", "apps.gateway.mqtt.errors")
 
 
@@ -59,7 +64,8 @@ RULES = (
             "apps.cluster",
             "apps.gateway.broker.ports",
             "apps.gateway.broker.messages",
-            *VALUES,
+            "apps.gateway.mqtt",
+            *ASKING,
             *CONFIGURATION,
         ),
     ),
@@ -72,6 +78,7 @@ RULES = (
                 for app in ("gateway", "auth", "cluster")
                 for door in ("services", "selectors")
             ),
+            *ASKING,
             *CONFIGURATION,
         ),
     ),

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q
+
+
+class KeyField(models.CharField):
+    """Text that compares and sorts by code point in every database, so that an index answers prefixes too.
+
+    SQLite does so anyway; PostgreSQL's own order is the language's.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "postgresql":
+            parameters["collation"] = "C"
+        return parameters
+
+
+def starts_with(column: str, prefix: str) -> Q:
+    """A KeyField's rows with this prefix, by its index; LIKE has no use for one in SQLite."""
+    # U+10FFFF is not a character, so no text goes on with it.
+    return Q(**{f"{column}__gte": prefix, f"{column}__lt": prefix + "\U0010ffff"})
