@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 EARLY_FLUSH: Final = 1_048_576  # bytes of output after which the end of the loop turn is not awaited
 MANY_PIECES: Final = 8192  # the same for the number of answers: each is small, but to join them is not
+LARGE: Final = (
+    16_384  # bytes of a piece that is not joined with others: that would copy it for each subscriber
+)
 ALIASED_LENGTH: Final = 1024  # bytes; longer topics are not remembered for an alias
 PIECE: Final = 90  # bytes that a piece of output costs beside its content, until it is joined and while it is
 
@@ -233,12 +236,34 @@ class Outbound:
         out = self._out
         if not out or self.congested:
             return
-        data = out[0] if len(out) == 1 else b"".join(out)
         self._out = []
-        self._out_size = 0
-        self.node.stats.bytes_out += len(data)
-        self.link.write(data)
-        self._account(len(data))
+        if self._out_size < LARGE:
+            self._out_size = 0
+            data = out[0] if len(out) == 1 else b"".join(out)
+            size = len(data)
+            self.link.write(data)
+        else:
+            self._out_size = 0
+            size = self._write_pieces(out)
+        self.node.stats.bytes_out += size
+        self._account(size)
+
+    def _write_pieces(self, out: list[bytes]) -> int:
+        """Write large payloads as they are: their subscribers share the bytes. The bytes written."""
+        size = 0
+        small: list[bytes] = []
+        for piece in out:
+            size += len(piece)
+            if len(piece) < LARGE:
+                small.append(piece)
+                continue
+            if small:
+                self.link.write(b"".join(small))
+                small = []
+            self.link.write(piece)
+        if small:
+            self.link.write(b"".join(small))
+        return size
 
     def _account(self, size: int) -> None:
         """After a write, in which the link may have called `pause`."""
