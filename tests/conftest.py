@@ -8,7 +8,13 @@ import shutil
 import tempfile
 
 import django
+import pytest
 from django.conf import settings
+
+from tests import services
+from tests.services import _redis, kafka, kafka_prefix, own_kafka, own_redis, redis_url
+
+__all__ = ["_redis", "kafka", "kafka_prefix", "own_kafka", "own_redis", "redis_url"]  # fixtures for all tests
 
 # At import, because nothing of pytest-django's may read the settings earlier. Each xdist worker gets its own.
 for _name in [name for name in os.environ if name.startswith("GMQTT_") and name != "GMQTT_PURE_PYTHON"]:
@@ -24,3 +30,9 @@ django.setup()  # before pytest-django would: the conftests of folders named on 
 
 def pytest_report_header() -> str:
     return f"database: {settings.DATABASES['default']['ENGINE']}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The workers of xdist share servers; who started the workers stops them."""
+    if not hasattr(session.config, "workerinput"):
+        services.stop_shared(session.config)
