@@ -32,6 +32,8 @@ def close(connection: Connection, reason: int, text: str, now: float, server_ref
         return
     if connection.state != CONNECTED:
         connection.node.stats.refuse(reason)
+    if reason == reasons.USE_ANOTHER_SERVER and connection.node.drain is not None:
+        server_reference = server_reference or connection.node.drain.reference
     if connection.level == pt.MQTT_5:
         if not _say(connection, reason, _explanation(reason, text, server_reference)):
             _say(connection, reason, {})

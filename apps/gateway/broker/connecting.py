@@ -33,6 +33,8 @@ def on_connect(connection: Connection, packet: Packet, now: float) -> None:
         connection.client_id = connection.node.assign_client_id()
     else:
         connection.client_id = connect.client_id
+    if connection.node.tracer is not None:
+        connection.traced = connection.node.tracer.traces(connection.client_id, connection.peer.address)
     if connect.will is not None:
         limits = connection.limits
         topics.check_name(connect.will.topic, limits.max_topic_length, limits.max_topic_levels)

@@ -136,6 +136,11 @@ class Connection(Outbound):
         """The transport is gone, whoever closed it."""
         closing.lost(self, now)
 
+    def trace(self, data: bytes, end: int, incoming: bool) -> None:
+        tracer = self.node.tracer
+        if tracer is not None:
+            tracer.packets(self, self.peer.address, data, end if incoming else len(data), incoming)
+
     def not_durable(self, head: bytes, packet_id: int, reason: int) -> bool:
         if self.level == MQTT_5 and head in (PUBACK, PUBREC):
             ingress.forget_qos2(self, head, packet_id)
@@ -161,6 +166,8 @@ class Connection(Outbound):
         except MqttError as error:
             closing.fail(self, error)
             return
+        if self.traced:
+            self.trace(data, pos, True)
         if pos < len(data) and self.state != CLOSED:
             self._stash(data[pos:] if pos else data)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import closing, systopics
+from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.receipts import Receipt
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.outbound import Outbound
-    from apps.gateway.broker.ports import ConnectRequest, Observer, Outside, Verdict
+    from apps.gateway.broker.ports import ConnectRequest, Observer, Outside, Tracer, Verdict
 
 NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
 
@@ -51,6 +52,8 @@ class Node:
         self.limits = limits
         self.observer = observer
         self.outside: Outside | None = None  # set before the node listens; None: it is alone
+        self.tracer: Tracer | None = None
+        self.drain: Drain | None = None  # the node is being emptied
         self.open_receipt: Receipt | None = None  # of this loop turn
         self.now = now
         self.stats = Stats(now)
@@ -91,6 +94,8 @@ class Node:
         limits = self.limits
         if self.closing:
             return reasons.SERVER_SHUTTING_DOWN
+        if self.drain is not None:
+            return reasons.USE_ANOTHER_SERVER
         if self.full(client_id):
             return reasons.SERVER_BUSY
         if limits.connect_rate:
@@ -208,6 +213,10 @@ class Node:
             return False
         closing.close(session.connection, reason, text, now)
         return True
+
+    def start_drain(self, rate: int, reference: str, now: float) -> None:
+        """Let nobody in any more, and disconnect `rate` clients a second; `drain = None` calls it off."""
+        self.drain = Drain(self, rate, reference, now)
 
     def forget(self, client_id: str, now: float) -> None:
         """End a client's session, and its connection if it has one."""
@@ -348,6 +357,10 @@ class Node:
         self.retained.expire(now)
         if self._throttled:
             self._refill(now)
+        if self.drain is not None:
+            self.drain.run(now)
+        if self.tracer is not None:
+            self.tracer.tick(now)
         if self._sys_interval and now >= self._sys_next:
             self._sys_next = now + self._sys_interval
             systopics.publish(self, now)

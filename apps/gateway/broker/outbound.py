@@ -48,6 +48,7 @@ class Outbound:
         self._out_size = 0
         self.unsent = 0  # bytes at most that the link has not sent; counted only while congested
         self.congested = False
+        self.traced = False  # an operator looks at what goes in and out
         self.publishes_out = 0
         self.doomed = 0  # reason code to close with at the next flush
         self._late: Late | None = None  # acknowledgements that wait for their receipt
@@ -105,6 +106,10 @@ class Outbound:
             self.write(head[:1] + b"\x03" + PACKET_IDS[packet_id] + reason.to_bytes(1, "big"))
         else:
             self.reply(head, packet_id)
+
+    def trace(self, data: bytes, end: int, incoming: bool) -> None:
+        """Show the operator what was handled: `data[:end]`, or what leaves: all of `data`."""
+        raise NotImplementedError
 
     def back_up(self, full: bool) -> None:
         """Too many acknowledgements wait, or no longer: `Connection` stops reading."""
@@ -237,6 +242,8 @@ class Outbound:
         if not out or self.congested:
             return
         self._out = []
+        if self.traced:
+            self.trace(b"".join(out), 0, False)
         if self._out_size < LARGE:
             self._out_size = 0
             data = out[0] if len(out) == 1 else b"".join(out)

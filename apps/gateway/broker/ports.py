@@ -7,7 +7,7 @@ answers UNKNOWN does the connection stop reading until `ask_publish` or `ask_sub
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,6 +15,7 @@ from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
     from apps.gateway.broker.messages import Message
+    from apps.gateway.broker.outbound import Outbound
     from apps.gateway.broker.receipts import Receipt
 
 # What an Acl answers for a topic: the sum of what may be published there.
@@ -115,6 +116,7 @@ class Authenticator(Protocol):
 OUTSIDE_LIVE: Final = 1  # subscribers on other nodes, export rules
 OUTSIDE_DURABLE: Final = 2  # persistent sessions that the cluster, not this node, queues for
 OUTSIDE_SHARED: Final = 4  # a shared subscription with members on several nodes
+TRACED: Final = 8  # not somebody outside: an operator looks at the topic
 
 
 class Outside(Protocol):
@@ -148,6 +150,25 @@ class Choice:
 
     here: frozenset[str]  # groups of this node that serve it
     there: tuple[str, ...] = ()  # for the other nodes, in whatever form `Outside` reads again
+
+
+class Tracer(Protocol):
+    """What an operator looks at. Asked once per connection and per route; then told only of what matches."""
+
+    def traces(self, client_id: str, address: str) -> bool:
+        """Is this client's connection looked at? Its `traced` says so from then on."""
+
+    def wants(self, topic: str) -> bool:
+        """Is this topic looked at? As `Outside.wants`, kept until `Node.outside_changed`."""
+
+    def packets(self, connection: Outbound, address: str, data: bytes, end: int, incoming: bool) -> None:
+        """The whole packets in `data[:end]` were handled, or are on their way to the client."""
+
+    def published(self, message: Message, recipients: Iterable[str], groups: Iterable[str]) -> None:
+        """A message on a topic that is looked at: which clients and shared subscriptions here get it."""
+
+    def tick(self, now: float) -> None:
+        """About twice a second."""
 
 
 class Link(Protocol):

@@ -63,7 +63,7 @@ class Route:
         self.plain: list[Target] = []  # every copy is the same but for its QoS
         self.special: list[Target] = []  # no local, or subscription identifiers
         self.groups: list[SharedGroup] = []
-        self.outside = 0  # who else wants it: `ports.Outside.wants`
+        self.outside = 0  # who else wants it: `ports.Outside.wants`, and TRACED
         self.empty = True  # nobody does
 
 
@@ -148,6 +148,8 @@ class Router:
         route.groups = matches.groups
         if self._node.outside is not None:
             route.outside = self._node.outside.wants(topic)
+        if self._node.tracer is not None and self._node.tracer.wants(topic):
+            route.outside |= ports.TRACED
         route.empty = not (route.plain or route.special or route.groups or route.outside)
         return route
 
@@ -167,14 +169,21 @@ class Router:
 
     def _dispatch_outside(self, route: Route, message: Message) -> int:
         node = self._node
+        if route.outside & ports.TRACED and node.tracer is not None:
+            names = [target.session.client_id for target in (*route.plain, *route.special)]
+            node.tracer.published(message, names, [group.key for group in route.groups])
         outside = node.outside
-        if outside is None:
+        wants = route.outside & ~ports.TRACED
+        if outside is None or not wants:
+            if not (route.plain or route.special or route.groups):
+                return reasons.NO_MATCHING_SUBSCRIBERS
+            self.dispatch_here(route, message, None)
             return reasons.SUCCESS
         choice: Choice | None = None
-        if route.outside & ports.OUTSIDE_SHARED:
+        if wants & ports.OUTSIDE_SHARED:
             choice = outside.choose(route.topic, [group.key for group in route.groups])
         receipt = node.receipt() if message.qos else None
-        reason = outside.publish(message, route.outside, choice, receipt)
+        reason = outside.publish(message, wants, choice, receipt)
         if reason and message.qos:
             return reason
         if reason:  # a publisher of QoS 0 cannot be told: those on this node have it all the same
