@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import secrets
+import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from apps.auth.acl import Explanation
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
+from apps.cluster.inbox import Inbox
 from apps.console import health
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
@@ -33,13 +37,16 @@ class Parts:
 
     runtime: Runtime
     live: Live
+    inbox: Inbox
 
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
         await self.live.start()
+        await self.inbox.start()
 
     async def stop(self) -> None:
         await self.live.stop()
+        await self.inbox.stop()
         self.runtime.runner.stop()
 
 
@@ -52,16 +59,35 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         return acl.explain(action, topic) if acl is not None else None
 
     records = Records(chain.parts.database, conf.auth.refusals_kept, conf.node.name, explain)
+    log = LogObserver()
     node = Node(
         name=conf.node.name,
         version=__version__,
         limits=Limits(**dataclasses.asdict(conf.limits)),
-        observer=Observers(LogObserver(), records),
+        observer=log,
         wake=runner.wake,
         assign=client_identifier,
         now=runner.now(),
         sys_interval=float(conf.node.sys_interval),
     )
-    live = Live(chain, NodeOperations(node, runner.now), records)
+    operations = NodeOperations(node, runner.now)
+    life = secrets.token_hex(8)
+
+    def describe() -> dict[str, Any]:
+        """Columns of the node's own row in the directory."""
+        return {
+            "life": life,
+            "version": __version__,
+            "host": socket.gethostname(),
+            "listeners": [str(address) for address in (*conf.listeners.tcp, *conf.listeners.tls)],
+            "stats": operations.stats(),
+            "started_at": datetime.fromtimestamp(node.stats.started, UTC),
+            "seen_at": datetime.now(UTC),
+        }
+
+    inbox = Inbox(conf.node.name, operations, runner.now, describe)
+    node.observer = Observers(log, records, inbox)
+    live = Live(chain, operations, records)
     health.checks["auth"] = live.status
-    return Parts(Runtime(node, runner, chain), live)
+    health.checks["directory"] = inbox.status
+    return Parts(Runtime(node, runner, chain), live, inbox)

@@ -21,6 +21,18 @@ class Records(Protocol):
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None: ...
 
 
+class Directory(Protocol):
+    """What is kept of sessions."""
+
+    def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None: ...
+
+    def disconnected(self, client_id: str, reason: int, text: str) -> None: ...
+
+    def changed(self, client_id: str) -> None: ...
+
+    def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None: ...
+
+
 class LogObserver:
     """Connections at debug, refusals and denials at info; drops are counted, not logged one by one."""
 
@@ -34,6 +46,9 @@ class LogObserver:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("client %r disconnected: %s", client_id, text or reasons.name(reason))
 
+    def changed(self, client_id: str) -> None:
+        return
+
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
         logger.info("client %r from %s refused: %s", request.client_id, request.peer.address, text)
 
@@ -45,18 +60,25 @@ class LogObserver:
 
 
 class Observers:
-    """The log, which hears everything, and `records`, which keeps what operators look up later."""
+    """The log; `records`, which keeps who came and who was turned away; `directory`, who is there."""
 
-    def __init__(self, log: LogObserver, records: Records) -> None:
+    def __init__(self, log: LogObserver, records: Records, directory: Directory) -> None:
         self._log = log
         self._records = records
+        self._directory = directory
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
         self._log.connected(client_id, username, peer, level)
         self._records.connected(client_id, username, peer, level)
+        self._directory.connected(client_id, username, peer, level)
 
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         self._log.disconnected(client_id, reason, text)
+        self._directory.disconnected(client_id, reason, text)
+
+    def changed(self, client_id: str) -> None:
+        self._log.changed(client_id)
+        self._directory.changed(client_id)
 
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
         self._log.refused(request, reason, text)
@@ -68,3 +90,4 @@ class Observers:
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         self._log.dropped(client_id, reason, topic, count)
+        self._directory.dropped(client_id, reason, topic, count)

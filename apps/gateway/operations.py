@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from apps.gateway.broker import subscribing
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Acl, Peer
+
+
+# Plain numbers of `broker.stats.Stats`.
+COUNTERS = (
+    *("started", "connections", "max_connections", "connects", "disconnects", "sessions_expired"),
+    *("packets_in", "packets_out", "publishes_in", "publishes_out", "bytes_in", "bytes_out"),
+    *("publish_bytes_in", "publish_bytes_out", "held", "queued", "inbound"),
+)
+
+
+@dataclass(slots=True)
+class SessionState:
+    """One session, as of now. Times are UNIX seconds, 0.0: not set."""
+
+    online: bool
+    username: str | None
+    peer: Peer | None  # None: not connected
+    level: int  # 0: not connected
+    clean_start: bool
+    keepalive: int  # seconds
+    created_at: float
+    connected_at: float
+    expiry_interval: int
+    expires_at: float
+    subscriptions: int
+    inflight: int
+    queued: int
+    queued_bytes: int
 
 
 class NodeOperations:
@@ -27,6 +57,62 @@ class NodeOperations:
         if session is None or session.connection is None:
             return None
         return session.connection.username, session.connection.peer
+
+    def stats(self) -> dict[str, Any]:
+        """Every counter of `broker.stats`, and how much there is."""
+        node = self._node
+        found: dict[str, Any] = {name: getattr(node.stats, name) for name in COUNTERS}
+        found["refused"] = {str(reason): count for reason, count in node.stats.refused.items()}
+        found["drops"] = dict(node.stats.drops)
+        found["sessions"] = len(node.sessions)
+        found["subscriptions"] = node.router.trie.count
+        found["shared_subscriptions"] = node.router.trie.shared_count
+        found["retained"] = len(node.retained)
+        found["retained_bytes"] = node.retained.bytes
+        return found
+
+    def client_ids(self) -> list[str]:
+        """Of every session, as of the call."""
+        return list(self._node.sessions)
+
+    def load(self, client_id: str) -> tuple[int, int] | None:
+        """Queued messages and bytes; None: there is no such session."""
+        session = self._node.sessions.get(client_id)
+        if session is None:
+            return None
+        return len(session.queue) if session.queue is not None else 0, session.queue_bytes
+
+    def state(self, client_id: str) -> SessionState | None:
+        session = self._node.sessions.get(client_id)
+        if session is None:
+            return None
+        connection = session.connection
+        return SessionState(
+            online=connection is not None,
+            username=session.username,
+            peer=connection.peer if connection is not None else None,
+            level=connection.level if connection is not None else 0,
+            clean_start=connection.clean_start if connection is not None else False,
+            keepalive=round(connection.keepalive / 1.5) if connection is not None else 0,
+            created_at=session.created,
+            connected_at=connection.opened if connection is not None else 0.0,
+            expiry_interval=session.expiry_interval,
+            expires_at=session.expires_at,
+            subscriptions=len(session.subscriptions),
+            inflight=len(session.unacked) + len(session.released),
+            queued=len(session.queue) if session.queue is not None else 0,
+            queued_bytes=session.queue_bytes,
+        )
+
+    def subscribed(self, client_id: str) -> list[tuple[str, str, int, bool, bool, int]]:
+        """Filter, share name, QoS, no local, retain as published, identifier of each subscription."""
+        session = self._node.sessions.get(client_id)
+        if session is None:
+            return []
+        return [
+            (each.filter, each.share, each.qos, each.no_local, each.retain_as_published, each.identifier)
+            for each in session.subscriptions.values()
+        ]
 
     def set_acl(self, client_id: str, acl: Acl) -> None:
         """Decide by `acl` from now on; subscriptions that it does not allow end."""

@@ -8,131 +8,318 @@ import apps.cluster.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ClusterNode',
+            name="ClusterNode",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64)),
-                ('life', models.CharField(help_text='Of the process: another one after each start.', max_length=32)),
-                ('state', models.CharField(choices=[('up', 'Up'), ('draining', 'Draining'), ('down', 'Down')], default='up', max_length=8)),
-                ('version', models.CharField(blank=True, max_length=32)),
-                ('host', models.CharField(blank=True, max_length=255)),
-                ('listeners', models.JSONField(default=list, help_text='URLs such as "tcp://127.0.0.1:1883".')),
-                ('stats', models.JSONField(default=dict, help_text='Connections, rates, load: what the node last counted.')),
-                ('bridge', models.JSONField(default=dict, help_text='State and lag of its bridge; empty: it has none.')),
-                ('started_at', models.DateTimeField()),
-                ('seen_at', models.DateTimeField(help_text='When it last wrote here.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=64)),
+                (
+                    "life",
+                    models.CharField(
+                        help_text="Of the process: another one after each start.", max_length=32
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("up", "Up"), ("draining", "Draining"), ("down", "Down")],
+                        default="up",
+                        max_length=8,
+                    ),
+                ),
+                ("version", models.CharField(blank=True, max_length=32)),
+                ("host", models.CharField(blank=True, max_length=255)),
+                (
+                    "listeners",
+                    models.JSONField(default=list, help_text='URLs such as "tcp://127.0.0.1:1883".'),
+                ),
+                (
+                    "stats",
+                    models.JSONField(
+                        default=dict, help_text="Connections, rates, load: what the node last counted."
+                    ),
+                ),
+                (
+                    "bridge",
+                    models.JSONField(
+                        default=dict, help_text="State and lag of its bridge; empty: it has none."
+                    ),
+                ),
+                ("started_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField(help_text="When it last wrote here.")),
             ],
             options={
-                'verbose_name': 'node',
-                'ordering': ['name'],
-                'permissions': [('drain_node', 'Can drain nodes'), ('control_bridge', 'Can pause and resume bridges'), ('trace', 'Can record traces')],
-                'default_permissions': ('view', 'delete'),
-                'constraints': [models.UniqueConstraint(fields=('name',), name='one_node_per_name'), models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='node_has_a_name'), models.CheckConstraint(condition=models.Q(('state__in', ['up', 'draining', 'down'])), name='node_state_is_known')],
+                "verbose_name": "node",
+                "ordering": ["name"],
+                "permissions": [
+                    ("drain_node", "Can drain nodes"),
+                    ("control_bridge", "Can pause and resume bridges"),
+                    ("trace", "Can record traces"),
+                ],
+                "default_permissions": ("view", "delete"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("name",), name="one_node_per_name"),
+                    models.CheckConstraint(
+                        condition=models.Q(("name", ""), _negated=True), name="node_has_a_name"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["up", "draining", "down"])),
+                        name="node_state_is_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Drop',
+            name="Drop",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('bucket', models.DateTimeField(help_text='Beginning of the hour in which they were dropped.')),
-                ('node', models.CharField(max_length=64)),
-                ('reason', models.CharField(max_length=32)),
-                ('direction', models.CharField(choices=[('in', 'from the client'), ('out', 'to the client')], max_length=3)),
-                ('client_id', apps.cluster.fields.KeyField(blank=True, help_text='Empty: no one client.', max_length=256)),
-                ('topic', apps.cluster.fields.KeyField(blank=True, help_text='Empty: several.', max_length=512)),
-                ('count', models.BigIntegerField()),
-                ('first', models.DateTimeField()),
-                ('last', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "bucket",
+                    models.DateTimeField(help_text="Beginning of the hour in which they were dropped."),
+                ),
+                ("node", models.CharField(max_length=64)),
+                ("reason", models.CharField(max_length=32)),
+                (
+                    "direction",
+                    models.CharField(
+                        choices=[("in", "from the client"), ("out", "to the client")], max_length=3
+                    ),
+                ),
+                (
+                    "client_id",
+                    apps.cluster.fields.KeyField(
+                        blank=True, help_text="Empty: no one client.", max_length=256
+                    ),
+                ),
+                (
+                    "topic",
+                    apps.cluster.fields.KeyField(blank=True, help_text="Empty: several.", max_length=512),
+                ),
+                ("count", models.BigIntegerField()),
+                ("first", models.DateTimeField()),
+                ("last", models.DateTimeField()),
             ],
             options={
-                'ordering': ['-id'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['client_id', '-id'], name='drops_of_client'), models.Index(fields=['topic', '-id'], name='drops_of_topic'), models.Index(fields=['reason', '-id'], name='drops_by_reason'), models.Index(fields=['node', '-id'], name='drops_of_node'), models.Index(fields=['last'], name='drops_by_time')],
-                'constraints': [models.UniqueConstraint(fields=('bucket', 'node', 'reason', 'direction', 'client_id', 'topic'), name='one_drop_row_per_kind_and_hour'), models.CheckConstraint(condition=models.Q(('direction__in', ['in', 'out'])), name='drop_direction_is_known')],
+                "ordering": ["-id"],
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["client_id", "-id"], name="drops_of_client"),
+                    models.Index(fields=["topic", "-id"], name="drops_of_topic"),
+                    models.Index(fields=["reason", "-id"], name="drops_by_reason"),
+                    models.Index(fields=["node", "-id"], name="drops_of_node"),
+                    models.Index(fields=["last"], name="drops_by_time"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("bucket", "node", "reason", "direction", "client_id", "topic"),
+                        name="one_drop_row_per_kind_and_hour",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("direction__in", ["in", "out"])), name="drop_direction_is_known"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ExportRule',
+            name="ExportRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('filter', models.CharField(max_length=512, validators=[apps.cluster.models.topic_filter])),
-                ('kafka_topic', models.CharField(max_length=249, validators=[django.core.validators.RegexValidator('^(?!\\.{1,2}\\Z)[A-Za-z0-9._-]+\\Z', "Letters, digits, '.', '_' and '-'.", 'invalid_kafka_topic')])),
-                ('key_template', models.CharField(blank=True, default='${topic}', help_text='May hold ${topic}, ${clientid}, ${username} and ${1}, ${2} ... for levels of the topic.', max_length=256)),
-                ('enabled', models.BooleanField(default=True)),
-                ('note', models.CharField(blank=True, max_length=256)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("filter", models.CharField(max_length=512, validators=[apps.cluster.models.topic_filter])),
+                (
+                    "kafka_topic",
+                    models.CharField(
+                        max_length=249,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^(?!\\.{1,2}\\Z)[A-Za-z0-9._-]+\\Z",
+                                "Letters, digits, '.', '_' and '-'.",
+                                "invalid_kafka_topic",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "key_template",
+                    models.CharField(
+                        blank=True,
+                        default="${topic}",
+                        help_text="May hold ${topic}, ${clientid}, ${username} and ${1}, ${2} ... for levels of the topic.",
+                        max_length=256,
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                ("note", models.CharField(blank=True, max_length=256)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'verbose_name': 'export rule',
-                'ordering': ['id'],
-                'constraints': [models.UniqueConstraint(fields=('filter', 'kafka_topic'), name='one_export_rule_per_target'), models.CheckConstraint(condition=models.Q(('filter', ''), _negated=True), name='export_rule_has_a_filter'), models.CheckConstraint(condition=models.Q(('kafka_topic', ''), _negated=True), name='export_rule_has_a_target')],
+                "verbose_name": "export rule",
+                "ordering": ["id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("filter", "kafka_topic"), name="one_export_rule_per_target"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("filter", ""), _negated=True), name="export_rule_has_a_filter"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("kafka_topic", ""), _negated=True),
+                        name="export_rule_has_a_target",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SessionInfo',
+            name="SessionInfo",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', apps.cluster.fields.KeyField(max_length=256)),
-                ('node', models.CharField(help_text='Where it is, or was last, connected.', max_length=64)),
-                ('epoch', models.BigIntegerField(default=0, help_text='Of the ownership in the cluster; the highest one holds.')),
-                ('online', models.BooleanField()),
-                ('username', models.CharField(blank=True, max_length=256)),
-                ('address', models.CharField(blank=True, max_length=45)),
-                ('port', models.PositiveIntegerField(default=0)),
-                ('transport', models.CharField(blank=True, max_length=3)),
-                ('level', models.PositiveSmallIntegerField(help_text='Protocol level: 3 (MQTT 3.1), 4 (3.1.1), 5.')),
-                ('clean_start', models.BooleanField(default=True)),
-                ('keepalive', models.PositiveIntegerField(default=0, help_text='Seconds; 0: none.')),
-                ('created_at', models.DateTimeField(help_text='When the session began.')),
-                ('connected_at', models.DateTimeField(null=True)),
-                ('disconnected_at', models.DateTimeField(null=True)),
-                ('reason_code', models.PositiveSmallIntegerField(default=0, help_text='Of the last disconnection.')),
-                ('reason', models.CharField(blank=True, max_length=256)),
-                ('expiry_interval', models.BigIntegerField(default=0, help_text='Seconds; 4294967295: does not expire.')),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('subscriptions', models.BigIntegerField(default=0)),
-                ('inflight', models.BigIntegerField(default=0)),
-                ('queued', models.BigIntegerField(default=0, help_text='Messages.')),
-                ('queued_bytes', models.BigIntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("client_id", apps.cluster.fields.KeyField(max_length=256)),
+                ("node", models.CharField(help_text="Where it is, or was last, connected.", max_length=64)),
+                (
+                    "epoch",
+                    models.BigIntegerField(
+                        default=0, help_text="Of the ownership in the cluster; the highest one holds."
+                    ),
+                ),
+                ("online", models.BooleanField()),
+                ("username", models.CharField(blank=True, max_length=256)),
+                ("address", models.CharField(blank=True, max_length=45)),
+                ("port", models.PositiveIntegerField(default=0)),
+                ("transport", models.CharField(blank=True, max_length=3)),
+                (
+                    "level",
+                    models.PositiveSmallIntegerField(help_text="Protocol level: 3 (MQTT 3.1), 4 (3.1.1), 5."),
+                ),
+                ("clean_start", models.BooleanField(default=True)),
+                ("keepalive", models.PositiveIntegerField(default=0, help_text="Seconds; 0: none.")),
+                ("created_at", models.DateTimeField(help_text="When the session began.")),
+                ("connected_at", models.DateTimeField(null=True)),
+                ("disconnected_at", models.DateTimeField(null=True)),
+                (
+                    "reason_code",
+                    models.PositiveSmallIntegerField(default=0, help_text="Of the last disconnection."),
+                ),
+                ("reason", models.CharField(blank=True, max_length=256)),
+                (
+                    "expiry_interval",
+                    models.BigIntegerField(default=0, help_text="Seconds; 4294967295: does not expire."),
+                ),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("subscriptions", models.BigIntegerField(default=0)),
+                ("inflight", models.BigIntegerField(default=0)),
+                ("queued", models.BigIntegerField(default=0, help_text="Messages.")),
+                ("queued_bytes", models.BigIntegerField(default=0)),
             ],
             options={
-                'verbose_name': 'session',
-                'ordering': ['client_id'],
-                'permissions': [('kick_session', 'Can disconnect clients'), ('subscribe_for', 'Can subscribe and unsubscribe on behalf of clients'), ('publish_message', 'Can publish messages'), ('view_queue', 'Can look into queues'), ('purge_queue', 'Can purge queues'), ('view_retained', 'Can see retained messages'), ('delete_retained', 'Can delete retained messages'), ('view_payload', 'Can see payloads')],
-                'default_permissions': ('view', 'delete'),
-                'indexes': [models.Index(fields=['online', 'client_id'], name='sessions_by_online'), models.Index(fields=['node', 'online', 'client_id'], name='sessions_of_node'), models.Index(fields=['username', 'client_id'], name='sessions_of_username'), models.Index(fields=['address', 'client_id'], name='sessions_of_address'), models.Index(condition=models.Q(('queued__gt', 0)), fields=['-queued', 'client_id'], name='sessions_by_queue'), models.Index(condition=models.Q(('expires_at', None), _negated=True), fields=['expires_at'], name='sessions_by_end')],
-                'constraints': [models.UniqueConstraint(fields=('client_id',), name='one_session_per_client_id'), models.CheckConstraint(condition=models.Q(('client_id', ''), _negated=True), name='session_has_a_client_id')],
+                "verbose_name": "session",
+                "ordering": ["client_id"],
+                "permissions": [
+                    ("kick_session", "Can disconnect clients"),
+                    ("subscribe_for", "Can subscribe and unsubscribe on behalf of clients"),
+                    ("publish_message", "Can publish messages"),
+                    ("view_queue", "Can look into queues"),
+                    ("purge_queue", "Can purge queues"),
+                    ("view_retained", "Can see retained messages"),
+                    ("delete_retained", "Can delete retained messages"),
+                    ("view_payload", "Can see payloads"),
+                ],
+                "default_permissions": ("view", "delete"),
+                "indexes": [
+                    models.Index(fields=["online", "client_id"], name="sessions_by_online"),
+                    models.Index(fields=["node", "online", "client_id"], name="sessions_of_node"),
+                    models.Index(fields=["username", "client_id"], name="sessions_of_username"),
+                    models.Index(fields=["address", "client_id"], name="sessions_of_address"),
+                    models.Index(
+                        condition=models.Q(("queued__gt", 0)),
+                        fields=["-queued", "client_id"],
+                        name="sessions_by_queue",
+                    ),
+                    models.Index(
+                        condition=models.Q(("expires_at", None), _negated=True),
+                        fields=["expires_at"],
+                        name="sessions_by_end",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("client_id",), name="one_session_per_client_id"),
+                    models.CheckConstraint(
+                        condition=models.Q(("client_id", ""), _negated=True), name="session_has_a_client_id"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SubscriptionInfo',
+            name="SubscriptionInfo",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', apps.cluster.fields.KeyField(max_length=256)),
-                ('node', models.CharField(help_text="The session's.", max_length=64)),
-                ('filter', apps.cluster.fields.KeyField(help_text='Without $share/<share>/.', max_length=512)),
-                ('share', apps.cluster.fields.KeyField(blank=True, help_text='Empty: not shared.', max_length=256)),
-                ('shape', apps.cluster.fields.KeyField(editable=False, max_length=256)),
-                ('qos', models.PositiveSmallIntegerField()),
-                ('no_local', models.BooleanField(default=False)),
-                ('retain_as_published', models.BooleanField(default=False)),
-                ('identifier', models.BigIntegerField(default=0, help_text='0: none.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("client_id", apps.cluster.fields.KeyField(max_length=256)),
+                ("node", models.CharField(help_text="The session's.", max_length=64)),
+                (
+                    "filter",
+                    apps.cluster.fields.KeyField(help_text="Without $share/<share>/.", max_length=512),
+                ),
+                (
+                    "share",
+                    apps.cluster.fields.KeyField(blank=True, help_text="Empty: not shared.", max_length=256),
+                ),
+                ("shape", apps.cluster.fields.KeyField(editable=False, max_length=256)),
+                ("qos", models.PositiveSmallIntegerField()),
+                ("no_local", models.BooleanField(default=False)),
+                ("retain_as_published", models.BooleanField(default=False)),
+                ("identifier", models.BigIntegerField(default=0, help_text="0: none.")),
             ],
             options={
-                'verbose_name': 'subscription',
-                'ordering': ['id'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['filter', 'node'], name='subscriptions_by_filter'), models.Index(condition=models.Q(('share', ''), _negated=True), fields=['share', 'filter', 'client_id'], name='subscriptions_by_share'), models.Index(fields=['shape'], name='subscriptions_by_shape'), models.Index(fields=['node', 'id'], name='subscriptions_of_node')],
-                'constraints': [models.UniqueConstraint(fields=('client_id', 'share', 'filter'), name='one_subscription_per_filter'), models.CheckConstraint(condition=models.Q(('qos__lte', 2)), name='subscription_qos_is_a_qos')],
+                "verbose_name": "subscription",
+                "ordering": ["id"],
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["filter", "node"], name="subscriptions_by_filter"),
+                    models.Index(
+                        condition=models.Q(("share", ""), _negated=True),
+                        fields=["share", "filter", "client_id"],
+                        name="subscriptions_by_share",
+                    ),
+                    models.Index(fields=["shape"], name="subscriptions_by_shape"),
+                    models.Index(fields=["node", "id"], name="subscriptions_of_node"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("client_id", "share", "filter"), name="one_subscription_per_filter"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("qos__lte", 2)), name="subscription_qos_is_a_qos"
+                    ),
+                ],
             },
         ),
     ]

@@ -48,6 +48,7 @@ class Connection(Outbound):
         self.will: Message | None = None
         self.will_delay = 0  # seconds
         self.keepalive = 0.0  # seconds of silence after which the client is gone; 0 = any
+        self.clean_start = True
         self.opened = now
         self.last_seen = now
         self.expires_at = 0.0  # when the credentials end; 0.0 = never

@@ -136,6 +136,7 @@ class Node:
             self.release(session.will.size)
             session.will = None
         connection.session = session
+        connection.clean_start = clean_start
         connection.state = CONNECTED
         stats = self.stats
         stats.connects += 1
@@ -184,6 +185,7 @@ class Node:
             if delivery.group is not None:
                 self.router.dispatch_shared(delivery.group, delivery.message)
         session.discard()
+        self.observer.changed(session.client_id)
         will = session.will
         if will is not None:  # at the session's end at the latest [MQTT-3.1.2-8]
             session.will = None

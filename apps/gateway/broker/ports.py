@@ -201,6 +201,9 @@ class Observer(Protocol):
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         """The connection ended; `reason` as in DISCONNECT, 0 for a normal end."""
 
+    def changed(self, client_id: str) -> None:
+        """The session's subscriptions changed, its queue is no longer empty, or it ended."""
+
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
         """A CONNECT was refused."""
 

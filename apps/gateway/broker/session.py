@@ -171,6 +171,7 @@ class Session:
         if queue is None:
             queue = deque()
             self.queue = queue
+            node.observer.changed(self.client_id)
         queue.append(delivery)
         self.queue_bytes += size
         node.stats.queued += 1

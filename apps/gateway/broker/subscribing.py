@@ -85,28 +85,54 @@ def _subscribe(
             if decision == reasons.NOT_AUTHORIZED:
                 connection.node.denied(connection, "subscribe", wanted.filter)
             continue
-        share, filter = topics.split_share(wanted.filter)
         existed = wanted.filter in session.subscriptions
-        if not existed and len(session.subscriptions) >= connection.limits.max_subscriptions:
+        subscription = put(session, wanted, decision, identifier)
+        if subscription is None:
             decisions[index] = reasons.QUOTA_EXCEEDED
             continue
-        subscription = Subscription(
-            session, filter, share, decision, wanted.no_local, wanted.retain_as_published, identifier
-        )
-        if not existed and not connection.node.hold(subscription.size):
-            decisions[index] = reasons.QUOTA_EXCEEDED
-            continue
-        session.subscriptions[wanted.filter] = subscription
-        connection.node.router.subscribe(subscription)
         fresh.append((subscription, wanted, existed))
     answer = decisions
     if connection.level != pt.MQTT_5:
         answer = [min(decision, refused) for decision in decisions]
     connection.answer(codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level))
     for subscription, wanted, existed in fresh:
-        if subscription.share or wanted.retain_handling == 2 or (wanted.retain_handling == 1 and existed):
-            continue  # [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
-        send_retained(session, subscription, now)
+        if wants_retained(subscription, wanted, existed):
+            send_retained(session, subscription, now)
+
+
+def put(session: Session, wanted: packets.Filter, qos: int, identifier: int) -> Subscription | None:
+    """Subscribe a session to a filter that was checked, or change its options; None: there is no room."""
+    node = session.node
+    share, filter = topics.split_share(wanted.filter)
+    existed = wanted.filter in session.subscriptions
+    if not existed and len(session.subscriptions) >= node.limits.max_subscriptions:
+        return None
+    subscription = Subscription(
+        session, filter, share, qos, wanted.no_local, wanted.retain_as_published, identifier
+    )
+    if not existed and not node.hold(subscription.size):
+        return None
+    session.subscriptions[wanted.filter] = subscription
+    node.router.subscribe(subscription)
+    node.observer.changed(session.client_id)
+    return subscription
+
+
+def remove(session: Session, filter: str) -> bool:
+    """Unsubscribe a session from a filter as it was subscribed; False: it was not."""
+    subscription = session.subscriptions.pop(filter, None)
+    if subscription is None:
+        return False
+    session.node.unsubscribe(subscription)
+    session.node.observer.changed(session.client_id)
+    return True
+
+
+def wants_retained(subscription: Subscription, wanted: packets.Filter, existed: bool) -> bool:
+    """[MQTT-3.3.1-9] to [MQTT-3.3.1-11]"""
+    if subscription.share or wanted.retain_handling == 2:
+        return False
+    return wanted.retain_handling == 0 or not existed
 
 
 def send_retained(session: Session, subscription: Subscription, now: float) -> None:
@@ -128,12 +154,12 @@ def change_acl(connection: Connection, acl: Acl) -> None:
     for key, subscription in list(session.subscriptions.items()):
         granted = acl.subscribe(subscription.filter, subscription.qos)
         if granted == ports.DENIED:
-            del session.subscriptions[key]
-            connection.node.unsubscribe(subscription)
+            remove(session, key)
             connection.node.denied(connection, "subscribe", key)
         elif granted != ports.UNKNOWN and granted < subscription.qos:
             subscription.qos = granted
             connection.node.router.subscribe(subscription)
+            connection.node.observer.changed(session.client_id)
 
 
 def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
@@ -141,12 +167,8 @@ def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
     session = connection.session
     if session is None:
         return
-    answer: list[int] = []
-    for filter in unsubscribe.filters:
-        subscription = session.subscriptions.pop(filter, None)
-        if subscription is None:
-            answer.append(reasons.NO_SUBSCRIPTION_EXISTED)
-            continue
-        connection.node.unsubscribe(subscription)
-        answer.append(reasons.SUCCESS)
+    answer = [
+        reasons.SUCCESS if remove(session, filter) else reasons.NO_SUBSCRIPTION_EXISTED
+        for filter in unsubscribe.filters
+    ]
     connection.answer(codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level))

@@ -29,6 +29,7 @@ class Events:
     def __init__(self) -> None:
         self.connects: list[str] = []
         self.ends: list[tuple[str, int, str]] = []
+        self.changes: list[str] = []
         self.refusals: list[tuple[str, int, str]] = []
         self.denials: list[tuple[str, str, str]] = []
         self.drops: list[tuple[str, str, str, int]] = []
@@ -41,6 +42,9 @@ class Events:
 
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
         self.refusals.append((request.client_id, reason, text))
+
+    def changed(self, client_id: str) -> None:
+        self.changes.append(client_id)
 
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None:
         self.denials.append((client_id, action, topic))
