@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gmqtt_platform import confauth
+from gmqtt_platform import confauth, confbroker
 from gmqtt_platform.confauth import AuthConf
+from gmqtt_platform.confbroker import BrokerConf
 from gmqtt_platform.confvalues import (
     ROOT,
     Address,
@@ -44,7 +45,7 @@ PREFIX = "GMQTT_"
 PROVIDERS = {
     "auth.client": confauth.CLIENT_PROVIDERS,
     "auth.acl": confauth.ACL_PROVIDERS,
-    "broker.provider": ("mock",),
+    "broker.provider": confbroker.PROVIDERS,
     "sessions.provider": ("mock",),
     "topics.provider": ("mem",),
 }
@@ -148,11 +149,6 @@ class LimitsConf:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerConf:
-    provider: str = choice("mock", PROVIDERS["broker.provider"])
-
-
-@dataclass(frozen=True, slots=True)
 class SessionsConf:
     provider: str = choice("mock", PROVIDERS["sessions.provider"])
 
@@ -193,7 +189,7 @@ TABLES: dict[str, type[Any]] = {
     "listeners": ListenersConf,
     "limits": LimitsConf,
     **confauth.TABLES,
-    "broker": BrokerConf,
+    **confbroker.TABLES,
     "sessions": SessionsConf,
     "topics": TopicsConf,
     "redis": RedisConf,
@@ -240,7 +236,7 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     tables["auth"] = confauth.exempting(tables["auth"], tables["listeners"].trusted_proxies)
     conf = Conf(**tables, file=file, variables=variables)
     _check_tls(conf)
-    _check_auth(conf)
+    _check_tables(conf)
     _check_limits(conf)
     _check_anonymous(conf)
     return conf
@@ -361,10 +357,10 @@ def _readable(conf: Conf, key: str, user: str) -> Path:
     return path
 
 
-def _check_auth(conf: Conf) -> None:
-    found = confauth.complaint(conf.auth)
-    if found is not None:
-        raise conf.error(*found)
+def _check_tables(conf: Conf) -> None:
+    for found in (confauth.complaint(conf.auth), confbroker.complaint(conf.broker)):
+        if found is not None:
+            raise conf.error(*found)
 
 
 def _check_limits(conf: Conf) -> None:

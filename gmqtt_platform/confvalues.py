@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +58,8 @@ class Rule:
             raw = {"true": True, "false": False}.get(text, text)
         elif self.kind is list:
             raw = [item.strip() for item in text.split(",")] if text.strip() else []
+        elif self.kind is dict:
+            raw = json.loads(text)  # its error is a ValueError
         return self.read(raw)
 
     def show(self, found: object) -> str:
@@ -65,7 +67,7 @@ class Rule:
         if self.secret:
             return (
                 json.dumps(_without_password(found))
-                if isinstance(found, str)
+                if isinstance(found, str) and self.kind is str
                 else f"a {type(found).__name__}"
             )
         return shown(found)
@@ -135,6 +137,25 @@ def opaque(default: str) -> str:
 def file(what: str) -> Path | None:
     """The path of a file, relative to the project's root; "" = None, the default."""
     return text("", lambda raw: ROOT / raw if raw else None, f'"" or the path of {what}')
+
+
+def options() -> Mapping[str, str]:
+    """Options for a library, at first none; names with dots may be written as tables. Never shown."""
+    allowed = "a table of names with texts, numbers or booleans; in the environment as JSON"
+    rule = Rule(dict, lambda raw: dict(_flat(raw, "")), allowed, secret=True)
+    return field(default_factory=dict, repr=False, metadata={"rule": rule})
+
+
+def _flat(table: dict[str, object], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool):
+            yield prefix + key, "true" if value else "false"
+        elif isinstance(value, str | int | float):
+            yield prefix + key, str(value)
+        else:
+            raise ValueError
 
 
 def items(default: Sequence[str], parse: Callable[[str], T], allowed: str) -> tuple[T, ...]:

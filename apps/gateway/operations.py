@@ -10,7 +10,6 @@ from apps.gateway.broker import subscribing
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Acl, Peer
 
-
 # Plain numbers of `broker.stats.Stats`.
 COUNTERS = (
     *("started", "connections", "max_connections", "connects", "disconnects", "sessions_expired"),

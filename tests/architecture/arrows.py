@@ -15,7 +15,12 @@ CLOCK_AND_IO = frozenset(
      "select", "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess",
      "tempfile", "threading", "time", "urllib", "uuid")
 )  # fmt: skip
-CONFIGURATION = ("gmqtt_platform.conf", "gmqtt_platform.confvalues", "gmqtt_platform.confauth")
+CONFIGURATION = (
+    "gmqtt_platform.conf",
+    "gmqtt_platform.confvalues",
+    "gmqtt_platform.confauth",
+    "gmqtt_platform.confbroker",
+)
 APPS = ("gateway", "auth", "cluster", "console")
 # Who asks, may it, the audit trail, and how a REST API of this project answers: the same for every app.
 ASKING = (
@@ -64,6 +69,7 @@ RULES = (
             "apps.cluster",
             "apps.gateway.broker.ports",
             "apps.gateway.broker.messages",
+            "apps.gateway.broker.receipts",
             "apps.gateway.mqtt",
             *ASKING,
             *CONFIGURATION,

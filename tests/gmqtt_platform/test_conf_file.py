@@ -26,9 +26,26 @@ def test_the_delivered_file_states_the_defaults() -> None:
 
 def test_the_delivered_file_names_every_key() -> None:
     delivered = tomllib.loads((ROOT / "conf" / "conf.toml").read_text())
-    delivered |= {f"auth.{name}": keys for name, keys in delivered["auth"].items() if isinstance(keys, dict)}
-    named = {t: {k for k, v in keys.items() if not isinstance(v, dict)} for t, keys in delivered.items()}
+    tables = dict(delivered)
+    for table, keys in delivered.items():
+        tables |= {f"{table}.{key}": below for key, below in keys.items() if f"{table}.{key}" in RULES}
+    named = {t: {key for key in keys if f"{t}.{key}" not in RULES} for t, keys in tables.items()}
     assert named == {t: set(r) for t, r in RULES.items()}
+
+
+def test_options_of_a_library_are_taken_as_they_are(file: Path) -> None:
+    options = read(
+        file, "[broker.kafka.options]\nsasl.password = 's3cret'\n'log_level' = 3\na.b = true"
+    ).broker.kafka
+    assert options.options == {"sasl.password": "s3cret", "log_level": "3", "a.b": "true"}
+    assert "s3cret" not in repr(options)
+    said = load(
+        {"GMQTT_CONF": str(file), "GMQTT_BROKER__KAFKA__OPTIONS": '{"acks.x": 1}'}
+    ).broker.kafka.options
+    assert said == {"acks.x": "1"}
+    with pytest.raises(ConfError) as caught:
+        load({"GMQTT_CONF": str(file), "GMQTT_BROKER__KAFKA__OPTIONS": "sasl.password=s3cret"})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_empty_file_means_the_defaults(file: Path) -> None:
@@ -87,6 +104,22 @@ def test_loopback(host: str, loopback: bool) -> None:
 
 REFUSED = [
     # text, key, found, a part of what is allowed, hint
+    ("[broker.kafka]\ntopics = ['default']", "broker.kafka.topics", '"default"', "not", ""),
+    ("[broker.kafka]\ntopics = ['a/b']", "broker.kafka.topics", '"a/b"', "letters, digits", ""),
+    ("[broker.kafka]\ntopics = ['a', 'a']", "broker.kafka.topics", "the same level twice", "once", ""),
+    (
+        "[broker.kafka]\nbootstrap_servers = ['kafka:0']",
+        "broker.kafka.bootstrap_servers", '"kafka:0"', "host:port", "",
+    ),
+    (
+        "[broker]\nprovider = 'kafka'\nkafka.bootstrap_servers = []",
+        "broker.kafka.bootstrap_servers", "[]", "at least one", "",
+    ),
+    (
+        f"[broker.kafka]\nbridge_socket = '/{'x' * 100}'",
+        "broker.kafka.bridge_socket", f'"/{"x" * 100}"', "at most 100 bytes", "",
+    ),
+    ("[broker.kafka.options]\n'sasl.password' = ['x']", "broker.kafka.options", "a dict", "JSON", ""),
     ("[listner]", "listner", "an unknown table", "listeners", "did you mean listeners?"),
     ("[zzz]", "zzz", "an unknown table", "node, listeners, limits", ""),
     ("log = 5", "log", "5", "a table, written as [log]", ""),
@@ -120,7 +153,7 @@ REFUSED = [
     ("[auth]\nclient = ['mock', 'nobody']", "auth.client", '"nobody"', "a list of one or more of: mock", ""),
     ("[auth]\nacl = [['mock']]", "auth.acl", '["mock"]', "a list of one or more of: mock", ""),
     ("[auth]\nmock = 'yes'", "auth.mock", '"yes"', "success | failure", ""),
-    ("[broker]\nprovider = 'kafka'", "broker.provider", '"kafka"', "mock", ""),
+    ("[broker]\nprovider = 'kafkaa'", "broker.provider", '"kafkaa"', "mock | kafka", ""),
     ("[sessions]\nprovider = 'redis'", "sessions.provider", '"redis"', "mock", ""),
     ("[topics]\nprovider = 'mock'", "topics.provider", '"mock"', "mem", ""),
     ("[log]\nlevel = 'INFO'", "log.level", '"INFO"', "debug | info | warning | error", ""),

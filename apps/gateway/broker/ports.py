@@ -143,6 +143,12 @@ class Outside(Protocol):
     def retain(self, message: Message, receipt: Receipt | None) -> int:
         """Tell the other nodes of a topic's new retained message; answers as `publish`."""
 
+    def subscribed(self, filter: str, share: str) -> None:
+        """One subscription more on this node; `share` is "" where it is not shared."""
+
+    def unsubscribed(self, filter: str, share: str) -> None:
+        """One less."""
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -91,12 +91,20 @@ class Router:
     # Subscriptions -------------------------------------------------------------------------------
 
     def subscribe(self, subscription: Subscription) -> None:
+        before = self.trie.count
         self.trie.add(subscription)
         self._invalidate(subscription.filter)
+        outside = self._node.outside
+        if outside is not None and self.trie.count != before:
+            outside.subscribed(subscription.filter, subscription.share)
 
     def unsubscribe(self, subscription: Subscription) -> None:
+        before = self.trie.count
         self.trie.remove(subscription)
         self._invalidate(subscription.filter)
+        outside = self._node.outside
+        if outside is not None and self.trie.count != before:
+            outside.unsubscribed(subscription.filter, subscription.share)
 
     def outdate(self, filter: str | None) -> None:
         """Who outside wants what `filter` matches has changed; None: any topic."""

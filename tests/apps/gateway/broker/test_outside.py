@@ -28,6 +28,13 @@ class Stream:
         self.choices: list[Choice | None] = []
         self.choice = Choice(frozenset())
         self.full = False
+        self.filters: list[tuple[str, str]] = []
+
+    def subscribed(self, filter: str, share: str) -> None:
+        self.filters.append((filter, share))
+
+    def unsubscribed(self, filter: str, share: str) -> None:
+        self.filters.remove((filter, share))
 
     def wants(self, topic: str) -> int:
         return self.topics.get(topic, 0)
@@ -167,6 +174,18 @@ def test_what_only_this_node_wants_stays(world: World, stream: Stream) -> None:
     writer = world.join("w")
     packet_id = writer.publish("in", b"x", 1)
     assert writer.take() == [puback(packet_id)] and stream.messages == []
+
+
+def test_those_outside_hear_of_each_subscription_once(world: World, stream: Stream) -> None:
+    reader = world.join("r")
+    for qos in (0, 1):  # the second one replaces the first
+        reader.subscribe("a/#", qos=qos)
+        reader.subscribe("$share/g/b", qos=qos)
+    assert stream.filters == [("a/#", ""), ("b", "g")]
+    reader.unsubscribe("a/#")
+    assert stream.filters == [("b", "g")]
+    reader.drop()
+    assert stream.filters == []
 
 
 def test_a_change_outside_outdates_the_topic(world: World, stream: Stream) -> None:

@@ -1,0 +1,1 @@
+"""Kafka between the nodes, and between devices and back-end services."""

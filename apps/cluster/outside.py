@@ -1,0 +1,156 @@
+"""The node's way to everybody else: other nodes' subscriptions, export rules, and Kafka that carries both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from apps.cluster.exports import Export, Exports
+from apps.cluster.kafka import envelope
+from apps.cluster.kafka.names import TopicNames
+from apps.cluster.kafka.records import Headers, Producer
+from apps.gateway.broker.messages import Message
+from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, Choice
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.receipts import Receipt
+
+# `wants` answers, beside the sum that the broker knows, which export rules match: their place in a list.
+EXPORT_SHIFT: Final = 8
+_STREAM: Final = OUTSIDE_LIVE | OUTSIDE_DURABLE
+
+
+class Interest(Protocol):
+    """What other nodes' clients have subscribed to, and this node's for them. On the loop, never waiting."""
+
+    def wants(self, topic: str) -> int:
+        """Sum of OUTSIDE_LIVE, OUTSIDE_DURABLE and OUTSIDE_SHARED, as `ports.Outside.wants`."""
+
+    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+        """As `ports.Outside.choose`; each of `there` is "<node> <share name>/<filter>"."""
+
+    def subscribed(self, filter: str, share: str) -> None:
+        """A client of this node subscribed. `share`: name of the shared subscription, or ""."""
+
+    def unsubscribed(self, filter: str, share: str) -> None: ...
+
+
+class RetainedNews(Protocol):
+    """Tells the other nodes of retained messages."""
+
+    def retain(self, message: Message, receipt: Receipt | None) -> int: ...
+
+
+class Subscriptions(Protocol):
+    """Hears of this node's subscriptions (`kafka.feed.Feed`)."""
+
+    def subscribed(self, filter: str) -> None: ...
+
+    def unsubscribed(self, filter: str) -> None: ...
+
+
+class Stream:
+    """`ports.Outside`."""
+
+    def __init__(
+        self,
+        node: str,
+        life: str,
+        names: TopicNames,
+        producer: Producer,
+        interest: Interest,
+        retained: RetainedNews | None,
+        feed: Subscriptions,
+        exports: Exports,
+        username_of: Callable[[str], str | None],
+        now: Callable[[], float],
+    ) -> None:
+        """`life`: of the process, different after each start. `username_of`: a client id of this node's."""
+        self._node = node
+        self._prefix = f"{node}-{life}-"
+        self._names = names
+        self._producer = producer
+        self._interest = interest
+        self._retained = retained
+        self._feed = feed
+        self._username_of = username_of
+        self._now = now
+        self._count = 0
+        self.exports = exports
+        self._sets: list[tuple[Export, ...]] = [()]  # of export rules, by the place that `wants` answers
+        self._places: dict[tuple[Export, ...], int] = {(): 0}
+
+    # ports.Outside --------------------------------------------------------------------------------
+
+    def wants(self, topic: str) -> int:
+        if topic.startswith("$"):  # each node's own
+            return 0
+        wants = self._interest.wants(topic)
+        home = self._names.of_topic(topic)
+        others: list[Export] = []
+        for rule in self.exports.match(topic):
+            if rule.kafka_topic == home:  # the record that nodes read is the one that services want
+                wants |= OUTSIDE_LIVE
+            else:
+                others.append(rule)
+        return wants | self._place(tuple(others)) << EXPORT_SHIFT
+
+    def _place(self, rules: tuple[Export, ...]) -> int:
+        place = self._places.get(rules)
+        if place is None:
+            place = self._places[rules] = len(self._sets)
+            self._sets.append(rules)
+        return place
+
+    def forget_exports(self) -> None:
+        """The rules changed, and every route with them."""
+        self._sets = [()]
+        self._places = {(): 0}
+
+    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+        return self._interest.choose(topic, groups)
+
+    def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
+        there = choice.there if choice is not None else ()
+        place = wants >> EXPORT_SHIFT
+        username = self._username_of(message.origin) if message.origin else None
+        self._count += 1
+        headers = envelope.headers(message, self._now(), username, self._node, f"{self._prefix}{self._count}")
+        taken = False
+        if wants & _STREAM or there:
+            more: Headers = [(envelope.SHARE, each.encode()) for each in there]
+            topic = self._names.of_topic(message.topic)
+            if not self._producer.send(
+                topic, message.raw_topic[2:], message.payload, headers + more if more else headers, receipt
+            ):
+                return reasons.QUOTA_EXCEEDED
+            taken = True
+        for rule in self._sets[place] if place else ():
+            key = rule.key(message.topic, message.origin, username or "")
+            if self._producer.send(rule.kafka_topic, key, message.payload, headers, receipt):
+                taken = True
+            elif not taken:
+                return reasons.QUOTA_EXCEEDED
+            elif receipt is not None:  # half of it is on its way: the publisher has to come again
+                receipt.hold()
+                asyncio.get_running_loop().call_soon(receipt.done, reasons.QUOTA_EXCEEDED)
+        return 0
+
+    def retain(self, message: Message, receipt: Receipt | None) -> int:
+        return self._retained.retain(message, receipt) if self._retained is not None else 0
+
+    def subscribed(self, filter: str, share: str) -> None:
+        self._interest.subscribed(filter, share)
+        self._feed.subscribed(filter)
+
+    def unsubscribed(self, filter: str, share: str) -> None:
+        self._interest.unsubscribed(filter, share)
+        self._feed.unsubscribed(filter)
+
+    # A service's message ---------------------------------------------------------------------------
+
+    def shares(self, topic: str, where: str) -> frozenset[str] | None:
+        """The shared subscriptions of this node that serve a message which every node got alike."""
+        return None
