@@ -7,9 +7,11 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2
 TYPED := apps/gateway/mqtt apps/gateway/broker apps/gateway/net gmqtt_platform/conf.py gmqtt_platform/confvalues.py
 COMPILER := $(shell command -v $(firstword $(CC)) 2>/dev/null)
+NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/dev/null))
+WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run build proto test lint format types bench clean
+.PHONY: help run build webclient proto test lint format types bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -19,10 +21,11 @@ help:
 	@echo "make types    mypy, strict, on the core"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
+	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
 	@echo "make proto    generate the auth service's code from auth.proto"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
-run: $(VENV)/.run build
+run: $(VENV)/.run build webclient
 	@$(PY) manage.py migrate --verbosity 0
 	@$(PY) manage.py ensure_operator
 	@exec $(PY) manage.py rungateway
@@ -35,10 +38,27 @@ build: $(VENV)/.build
 	@$(PY) build_core.py
 endif
 
+ifeq ($(and $(NODEJS),$(WEBCLIENT)),)
+webclient:
+	@echo "No Node.js with npm: /client/ says how to get it, everything else works."
+else
+# Without the network of a first time there is no client, but still a node.
+webclient:
+	@$(MAKE) -s --no-print-directory build/webclient/app.js || echo "The web client could not be built."
+endif
+
+build/webclient/app.js: $(WEBCLIENT) webclient/node_modules/.installed
+	@cd webclient && node build.mjs ../build/webclient
+	@touch $@
+
+webclient/node_modules/.installed: webclient/package-lock.json
+	@cd webclient && npm ci --silent
+	@touch $@
+
 proto: $(VENV)/.dev
 	$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. apps/auth/rpc/auth.proto
 
-test: $(VENV)/.dev build
+test: $(VENV)/.dev build webclient
 	$(PY) -m pytest $(PYTEST_ARGS)
 	GMQTT_PURE_PYTHON=1 $(PY) -m pytest $(PYTEST_ARGS) tests/apps/gateway
 

@@ -71,6 +71,8 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "/static/"
+_WEB_CLIENT = BASE_DIR / "build" / "webclient"  # by `make webclient`, where there is Node.js
+STATICFILES_DIRS = [("webclient", _WEB_CLIENT)] if (_WEB_CLIENT / "app.js").exists() else []
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 

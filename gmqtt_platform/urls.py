@@ -10,4 +10,5 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/", include("apps.auth.api.urls")),
+    path("client/", include("apps.console.client.urls")),
 ]

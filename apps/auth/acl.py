@@ -187,6 +187,11 @@ def _template(filter: str) -> tuple[Levels, tuple[str, ...]]:
     return (split(filter), ()) if len(parts) == 1 else ((), tuple(parts))
 
 
+def filled(rule: RuleFacts, subject: Subject) -> tuple[str, ...]:
+    """The rule's filter as text, once for each meaning that it has for the subject; () where it has none."""
+    return tuple("/".join(levels) for levels in _filters(rule, subject))
+
+
 def _filters(rule: RuleFacts, subject: Subject) -> tuple[Levels, ...]:
     """The rule's filter for this client: one, none, or with `${group}` one for each group."""
     levels, parts = _template(rule.filter)

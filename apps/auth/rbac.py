@@ -20,6 +20,7 @@ EXPORT_CLIENTS, KICK_CLIENT = _of("client", "export kick")
 DECIDE_CONNECT, DECIDE_PUBLISH, DECIDE_SUBSCRIBE = (
     f"{APP}.decide_{a}" for a in ("connect", "publish", "subscribe")
 )
+READ_MESSAGES, PUBLISH_MESSAGES = (f"{APP}.{verb}_messages" for verb in ("read", "publish"))
 VIEW_CREDENTIAL, ADD_CREDENTIAL, CHANGE_CREDENTIAL, DELETE_CREDENTIAL = _of("credential")
 VIEW_GROUP, ADD_GROUP, CHANGE_GROUP, DELETE_GROUP = _of("clientgroup")
 VIEW_RULE, ADD_RULE, CHANGE_RULE, DELETE_RULE = _of("aclrule")
@@ -30,7 +31,17 @@ VIEW_ROLE, ADD_ROLE, CHANGE_ROLE, DELETE_ROLE = _of("role")
 VIEW_AUDIT: Final = "auditlog.view_logentry"
 
 PERMISSIONS: Final = frozenset(
-    {EXPORT_CLIENTS, KICK_CLIENT, DECIDE_CONNECT, DECIDE_PUBLISH, DECIDE_SUBSCRIBE, VIEW_REFUSAL, VIEW_AUDIT}
+    {
+        EXPORT_CLIENTS,
+        KICK_CLIENT,
+        DECIDE_CONNECT,
+        DECIDE_PUBLISH,
+        DECIDE_SUBSCRIBE,
+        READ_MESSAGES,
+        PUBLISH_MESSAGES,
+        VIEW_REFUSAL,
+        VIEW_AUDIT,
+    }
 ).union(
     *(
         _of(model)
@@ -61,6 +72,8 @@ IN_A_GROUP: Final = {
     CHANGE_CLIENT: _MANAGES,
     UNREGISTER: _MANAGES,
     KICK_CLIENT: _MANAGES,
+    READ_MESSAGES: ("read_members",),
+    PUBLISH_MESSAGES: ("command_members",),
     ADD_CREDENTIAL: _MANAGES,
     CHANGE_CREDENTIAL: _MANAGES,
     DELETE_CREDENTIAL: _MANAGES,

@@ -30,9 +30,13 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     return clean | {f"GMQTT_{name}": value for name, value in (defaults | settings).items()}
 
 
-def migrate(data_dir: Path) -> None:
-    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "-v0"]
+def manage(data_dir: Path, *arguments: str) -> None:
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
     subprocess.run(command, env=environment(data_dir), check=True, timeout=60)
+
+
+def migrate(data_dir: Path) -> None:
+    manage(data_dir, "migrate", "-v0")
 
 
 class Node:

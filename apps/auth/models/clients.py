@@ -35,6 +35,8 @@ class ClientGroup(models.Model):
             ("view_members", "Can see the clients of the group"),
             ("manage_members", "Can register, change and unregister clients of the group"),
             ("manage_rules", "Can change the access rules of the group and its clients"),
+            ("read_members", "Can read what the clients of the group publish and receive (web client)"),
+            ("command_members", "Can publish to what the clients of the group subscribe to (web client)"),
         ]
 
     def __str__(self) -> str:
@@ -79,6 +81,8 @@ class Client(models.Model):
             ("decide_connect", "Can ask whether a client may connect"),
             ("decide_publish", "Can ask whether a client may publish"),
             ("decide_subscribe", "Can ask whether a client may subscribe"),
+            ("read_messages", "Can read all messages (web client)"),
+            ("publish_messages", "Can publish to all topics (web client)"),
         ]
 
     def __str__(self) -> str:

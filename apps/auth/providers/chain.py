@@ -22,6 +22,8 @@ from apps.auth.providers.base import (
     Refused,
     Unavailable,
 )
+from apps.auth.providers.console import NAME as CONSOLE
+from apps.auth.providers.console import ConsoleClients
 from apps.auth.providers.database import Database
 from apps.auth.providers.decision import ClientAcl
 from apps.auth.providers.django import DjangoAcl, DjangoClients
@@ -115,6 +117,7 @@ class Chain:
         self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
         # Where mock alone decides, there is nobody to guard and no database to ask.
         names = {each.name for each in clients} | {each.name for each in acls}
+        names.discard(CONSOLE)
         self.open = names == {"mock"}
         self.uses_database = bool(names & {"django", "x509", "scram", "jwt"})
         # Is there a row for a client that is let in, to note in when it was last seen?
@@ -203,6 +206,8 @@ class Chain:
 
     async def acl(self, identity: Identity, default: str = "") -> ClientAcl:
         """`default` "": the chain's own."""
+        if identity.provider == CONSOLE and identity.claims is not None:
+            return ClientAcl(identity, (identity.claims,), "deny")
         layers = []
         for provider in self.acls:
             layer = await provider.layer(identity)
@@ -333,6 +338,5 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
 
 def build(conf: AuthConf) -> Chain:
     parts = Parts(conf)
-    return Chain(
-        parts, [CLIENTS[name](parts) for name in conf.client], [ACLS[name](parts) for name in conf.acl]
-    )
+    clients = [ConsoleClients(), *(CLIENTS[name](parts) for name in conf.client)]
+    return Chain(parts, clients, [ACLS[name](parts) for name in conf.acl])

@@ -5,6 +5,7 @@ clients      change, enable, disable, kick, unregister
 credentials  add, rotate, remove
 groups, rules, bans
 accounts     service accounts and roles
+operators    tokens for the web client
 refusals     what the node refused
 upkeep       what is forgotten, and when
 """

@@ -206,7 +206,7 @@ async def test_what_is_no_token_is_for_the_next_provider() -> None:
 
 
 async def test_a_wrong_signature_counts_as_a_guess() -> None:
-    provider = build("jwt", "jwt", jwt__secret=SECRET).clients[0]
+    provider = build("jwt", "jwt", jwt__secret=SECRET).clients[-1]
     assert isinstance(provider, JwtClients)
     for bad, guessed in ((token("x" * 32), True), (token(exp=time.time() - 60), False)):
         outcome = await provider.connect(connect(password=bad))

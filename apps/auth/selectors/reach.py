@@ -1,0 +1,102 @@
+"""What an operator may read and publish by himself, as access rules for his token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from apps.auth import acl, rbac
+from apps.auth.actors import Actor
+from apps.auth.facts import ConnectFacts, RuleFacts
+from apps.auth.providers.bulk import AT_ONCE, facts_of
+from apps.auth.selectors.visible import clients
+
+MOST_RULES: Final = 256  # as many as a token may carry
+MOST_BYTES: Final = 24_576  # of their filters: a token is the password of a CONNECT, at most 65,535 bytes
+
+Claim = dict[str, Any]  # as providers.jwt.claims.rules_of reads it
+
+
+class Reach(NamedTuple):
+    rules: tuple[Claim, ...]
+    left_out: int  # clients whose topics did not fit
+
+
+def reach(actor: Actor) -> Reach:
+    """By READ_MESSAGES and PUBLISH_MESSAGES: everywhere, or for the clients of some groups.
+
+    For those clients, reading reaches what they may publish or subscribe to, publishing what they may
+    subscribe to. What is denied to a client stays denied for what it is allowed behind that.
+    """
+    rules: dict[tuple[Any, ...], Claim] = {}
+    if actor.may(rbac.READ_MESSAGES):
+        for filter in ("#", "$SYS/#"):
+            _put(rules, _claim("allow", "subscribe", filter))
+    if actor.may(rbac.PUBLISH_MESSAGES):
+        _put(rules, _claim("allow", "publish", "#"))
+    size = 0
+    left_out: set[str] = set()
+    for permission in (rbac.READ_MESSAGES, rbac.PUBLISH_MESSAGES):
+        if actor.may(permission):
+            continue
+        for client_id, facts in _members(actor, permission):
+            found = [claim for claim in _of_client(client_id, facts, permission) if _key(claim) not in rules]
+            length = sum(len(claim["filter"].encode()) for claim in found)
+            if len(rules) + len(found) > MOST_RULES or size + length > MOST_BYTES:
+                left_out.add(client_id)
+                continue
+            size += length
+            for claim in found:
+                _put(rules, claim)
+    return Reach(tuple(rules.values()), len(left_out))
+
+
+def _members(actor: Actor, permission: str) -> Iterator[tuple[str, ConnectFacts]]:
+    ids = list(clients(actor, permission).order_by("id").values_list("client_id", flat=True))
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        facts = facts_of(some)
+        for client_id in some:
+            yield client_id, facts[client_id]
+
+
+def _of_client(client_id: str, facts: ConnectFacts, permission: str) -> list[Claim]:
+    lasting = [each.username for each in facts.credentials if each.username and each.valid_until is None]
+    subject = acl.Subject(client_id, lasting[-1] if lasting else "", "", facts.groups)
+    if permission == rbac.PUBLISH_MESSAGES:
+        return _turned(facts.rules, subject, "subscribe", "publish")
+    return [
+        *_turned(facts.rules, subject, "publish", "subscribe"),
+        *_turned(facts.rules, subject, "subscribe", "subscribe"),
+    ]
+
+
+def _turned(rules: Iterable[RuleFacts], subject: acl.Subject, theirs: str, ours: str) -> list[Claim]:
+    """The client's rules about the action `theirs` as the operator's about `ours`, in their order.
+
+    Denials that no allow rule follows say nothing, and would take from the operator what another client has.
+    """
+    found = [
+        _claim(rule.effect, ours, filter, rule.max_qos, rule.retain)
+        for rule in rules
+        if rule.action in (theirs, "both")
+        for filter in acl.filled(rule, subject)
+    ]
+    while found and found[-1].get("effect") == "deny":
+        found.pop()
+    return found
+
+
+def _claim(effect: str, action: str, filter: str, max_qos: int = 2, retain: bool = True) -> Claim:
+    """Without what `rules_of` assumes anyway."""
+    given = {"effect": effect, "action": action, "filter": filter, "max_qos": max_qos, "retain": retain}
+    assumed = {"effect": "allow", "max_qos": 2, "retain": True}
+    return {name: value for name, value in given.items() if assumed.get(name) != value}
+
+
+def _key(claim: Claim) -> tuple[Any, ...]:
+    return tuple(sorted(claim.items()))
+
+
+def _put(rules: dict[tuple[Any, ...], Claim], claim: Claim) -> None:
+    rules.setdefault(_key(claim), claim)
