@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gmqtt_platform import confauth, confbroker
+from gmqtt_platform import confauth, confbroker, confcluster
 from gmqtt_platform.confauth import AuthConf
 from gmqtt_platform.confbroker import BrokerConf
+from gmqtt_platform.confcluster import ClusterConf
 from gmqtt_platform.confvalues import (
     ROOT,
     Address,
@@ -193,6 +194,7 @@ TABLES: dict[str, type[Any]] = {
     "sessions": SessionsConf,
     "topics": TopicsConf,
     "redis": RedisConf,
+    "cluster": ClusterConf,
     "database": DatabaseConf,
     "log": LogConf,
 }
@@ -212,6 +214,7 @@ class Conf:
     sessions: SessionsConf = SessionsConf()
     topics: TopicsConf = TopicsConf()
     redis: RedisConf = RedisConf()
+    cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
     log: LogConf = LogConf()
     file: str = field(default="", compare=False)
@@ -358,7 +361,12 @@ def _readable(conf: Conf, key: str, user: str) -> Path:
 
 
 def _check_tables(conf: Conf) -> None:
-    for found in (confauth.complaint(conf.auth), confbroker.complaint(conf.broker)):
+    complaints = (
+        confauth.complaint(conf.auth),
+        confbroker.complaint(conf.broker),
+        confcluster.complaint(conf.cluster),
+    )
+    for found in complaints:
         if found is not None:
             raise conf.error(*found)
 

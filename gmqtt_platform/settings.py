@@ -20,7 +20,19 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS += sorted(f"[{host}]" if ":" in host else host for host in _HOSTS)
 ROOT_URLCONF = "gmqtt_platform.urls"
 ASGI_APPLICATION = "gmqtt_platform.asgi.application"
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CHANNEL_LAYERS: dict[str, dict[str, object]] = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+if GMQTT.cluster.enabled:
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {
+            # redis-py 8 would give up a read that blocks after five seconds of silence.
+            "hosts": [{"address": GMQTT.redis.url, "socket_timeout": None}],
+            "prefix": f"{GMQTT.cluster.prefix}:channels",
+            "capacity": 1000,
+        },
+    }
 
 INSTALLED_APPS = [
     "django.contrib.admin",

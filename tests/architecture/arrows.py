@@ -20,6 +20,7 @@ CONFIGURATION = (
     "gmqtt_platform.confvalues",
     "gmqtt_platform.confauth",
     "gmqtt_platform.confbroker",
+    "gmqtt_platform.confcluster",
 )
 APPS = ("gateway", "auth", "cluster", "console")
 # Who asks, may it, the audit trail, and how a REST API of this project answers: the same for every app.

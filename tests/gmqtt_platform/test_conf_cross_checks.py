@@ -91,3 +91,19 @@ def test_without_authentication_only_loopback(
 
     load(environ | {"GMQTT_AUTH__ALLOW_ANONYMOUS": "true"})
     load(environ | {"GMQTT_AUTH__MOCK": "failure"})
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "dead_after", "allowed"),
+    [("2", "5", "6 to 6"), ("2", "7", "6 to 6"), ("1", "9", ""), ("1", "8", None), ("2", "6", None)],
+)
+def test_a_dead_node_is_noticed_within_ten_seconds(
+    heartbeat: str, dead_after: str, allowed: str | None
+) -> None:
+    environ = {"GMQTT_CLUSTER__HEARTBEAT": heartbeat, "GMQTT_CLUSTER__DEAD_AFTER": dead_after}
+    if allowed is None:
+        assert load(environ).cluster.dead_after == int(dead_after)
+        return
+    error = refusal(environ)
+    assert error.key == "cluster.dead_after"
+    assert allowed in error.allowed
