@@ -15,14 +15,23 @@ PLACEHOLDERS = ("${clientid}", "${username}", "${cert.cn}", "${group}")
 _PLACEHOLDER = re.compile(r"\$\{[^}/]*\}?")
 
 
+# Embeddings, overrides and isolates: they turn what is shown around, and what stands after them.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def plain_text(value: str) -> None:
-    """Refuse control characters, lone surrogates and noncharacters: what [MQTT-1.5.4] forbids or warns of."""
+    """Refuse control characters, lone surrogates and noncharacters: what [MQTT-1.5.4] forbids or warns of.
+
+    And the characters by which one name can be made to look like another.
+    """
     for character in value:
-        if unicodedata.category(character) in ("Cc", "Cs") or (ord(character) & 0xFFFE) == 0xFFFE:
+        point = ord(character)
+        bad = unicodedata.category(character) in ("Cc", "Cs") or (point & 0xFFFE) == 0xFFFE
+        if bad or character in _TURNING:
             raise ValidationError(
                 "U+%(point)04X may not stand here.",
                 code="control_character",
-                params={"point": ord(character)},
+                params={"point": point},
             )
 
 

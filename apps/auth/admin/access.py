@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from apps.auth import rbac
-from apps.auth.admin.base import DoorAdmin, actor_of
+from apps.auth.admin.base import CheckedForm, DoorAdmin, actor_of
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
 
@@ -19,6 +19,7 @@ from apps.auth.services import accounts
 class AccountAdmin(DoorAdmin):
     list_display = ("name", "access_key", "has_roles", "enabled", "expires_at", "rotated_at")
     list_filter = ("enabled", "roles")
+    lookups = ("enabled__exact", "roles__id__exact", "roles__isnull")
     search_fields = ("name", "access_key", "description")
     fields = ("name", "description", "roles", "enabled", "expires_at")
     filter_horizontal = ("roles",)
@@ -65,7 +66,7 @@ class AccountAdmin(DoorAdmin):
         return self.secrets_page(request, [(row.name, row.access_key, secret) for row, secret in made])
 
 
-class RoleForm(forms.ModelForm):
+class RoleForm(CheckedForm):
     permissions = forms.MultipleChoiceField(
         choices=[(name, name) for name in sorted(rbac.PERMISSIONS)],
         widget=forms.CheckboxSelectMultiple,

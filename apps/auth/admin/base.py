@@ -6,29 +6,122 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from auditlog.models import LogEntry
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Model, QuerySet
+from django.db import DataError, transaction
+from django.db.models import DateTimeField, Model, QuerySet
+from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.crypto import salted_hmac
 
-from apps.auth import actors, rbac
+from apps.auth import actors, rbac, selectors
 from apps.auth.actors import Actor
 from apps.auth.errors import Duplicate, Gone
 
 REFUSALS = (ValidationError, Duplicate, Gone)
+# What a database says about a number of more than 64 bits, or a text that it cannot hold.
+TOO_ODD = (OverflowError, ValueError, DataError)
 
 
 def actor_of(request: HttpRequest) -> Actor:
     return actors.of_user(request.user, str(request.META.get("REMOTE_ADDR") or ""))
 
 
-class DoorAdmin(admin.ModelAdmin):
-    """Subclasses say by `reach` which rows a permission reaches, and write by the verbs of `services`."""
+def is_id(text: str) -> bool:
+    """May a row have this primary key?"""
+    return text.isascii() and text.isdecimal() and int(text[:20]) < 1 << 63
 
-    reach: ClassVar[Callable[[Actor, str], QuerySet[Any]] | None] = None  # None: all rows or none
+
+class Seen(forms.CharField):
+    """What the page was made from; nothing that an operator types."""
+
+    widget = forms.HiddenInput
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
+class CheckedForm(forms.ModelForm):
+    """Refuses what was typed into a page that shows its row as it no longer is."""
+
+    seen = Seen(required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            self.initial["seen"] = _state(self.instance)
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if given.pop("seen", "") not in ("", self.initial.get("seen", "")):
+            raise ValidationError(
+                "Somebody changed this after you opened the page. Open it again to see how it is now.",
+                code="changed_meanwhile",
+            )
+        return given
+
+
+def _state(row: Model) -> str:
+    """A digest of what the page of `row` lets operators edit, its rules too. Keyed: it tells no values."""
+    values = model_to_dict(row)
+    for name, value in values.items():
+        if row._meta.get_field(name).many_to_many:
+            values[name] = sorted(other.pk for other in value)
+    if hasattr(row, "rules"):
+        values["rules"] = list(row.rules.order_by("pk").values_list("pk", "updated_at"))
+    return salted_hmac("apps.auth.admin.seen", repr(values)).hexdigest()
+
+
+class GroupFilter(admin.RelatedFieldListFilter):
+    """Names the groups that the operator may see, no others."""
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin
+    ) -> list[tuple[int, str]]:
+        return [(group.pk, group.name) for group in selectors.groups(actor_of(request))]
+
+
+class ListedAdmin(admin.ModelAdmin):
+    """A list that takes odd queries for what they are, and is never counted in full."""
+
+    # All that the query of the list may filter by: what its sidebar links to. By any other the list would
+    # tell a hash letter by letter (secret__startswith) or hold the node up (client_id__regex).
+    lookups: ClassVar[tuple[str, ...]] = ()
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        return lookup in self.lookups
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        """U+0000 is in no row, and PostgreSQL takes none to compare with."""
+        if "\0" in search_term:
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_changelist_instance(request)
+        except TOO_ODD:
+            raise IncorrectLookupParameters from None
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        if not all(is_id(chosen) for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            messages.error(request, "What was chosen is not in this list.")
+            return None
+        return super().response_action(request, queryset)
+
+
+class DoorAdmin(ListedAdmin):
+    """Subclasses say by `reach` which rows a permission reaches, and write by the verbs of `services`."""
+
+    form = CheckedForm
+    reach: ClassVar[Callable[[Actor, str], QuerySet[Any]] | None] = None  # None: all rows or none
 
     # ------------------------------------------------------------ rights
 
@@ -61,11 +154,42 @@ class DoorAdmin(admin.ModelAdmin):
         return self.may(request, "delete", obj)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return self.reachable(actor_of(request), f"{rbac.APP}.view_{self.opts.model_name}")
+        rows = self.reachable(actor_of(request), f"{rbac.APP}.view_{self.opts.model_name}")
+        ordering = self.get_ordering(request)
+        return rows.order_by(*ordering) if ordering else rows
+
+    # ------------------------------------------------------------ two operators, one row
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Locked until the transaction that changes it ends, so that CheckedForm compares for good."""
+        row = super().get_object(request, object_id, from_field)
+        if row is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
+            return row
+        self.model._default_manager.select_for_update().filter(pk=row.pk).first()
+        return super().get_object(request, object_id, from_field)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What the query fills in, but for times, which a form takes as such alone."""
+        times = {field.name for field in self.opts.fields if isinstance(field, DateTimeField)}
+        given = super().get_changeform_initial_data(request)
+        return {name: value for name, value in given.items() if name not in times}
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        fields = [name for name in self.get_fields(request, obj) if name != "seen"]
+        if obj is not None and self.has_change_permission(request, obj):
+            fields.append("seen")
+        return [(None, {"fields": fields})]
 
     # ------------------------------------------------------------ refusals of services
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """A form shows again what was chosen, and a widget that looks that up chokes on what is no id."""
+        given = request.POST if request.method == "POST" else request.GET
+        for field in (*self.opts.fields, *self.opts.many_to_many):
+            chosen = ",".join(given.getlist(field.name)) if field.is_relation else ""
+            if not all(is_id(text) for text in chosen.split(",") if text):
+                messages.error(request, f"There is no such {field.verbose_name}.")
+                return HttpResponseRedirect(request.path)
         return self._told(request, super().changeform_view, *args, **kwargs)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -87,6 +211,10 @@ class DoorAdmin(admin.ModelAdmin):
             if request.method != "POST" or not str(error):
                 raise
             messages.error(request, str(error))
+        except (OverflowError, DataError):
+            if request.method != "POST":
+                raise
+            messages.error(request, "A number is too large.")
         return HttpResponseRedirect(request.get_full_path())
 
     # ------------------------------------------------------------ pages

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
-from guardian.admin import GuardedModelAdmin
+from django.http import Http404, HttpRequest, HttpResponse
+from guardian.admin import GuardedModelAdminMixin
 
 from apps.auth import rbac, selectors
-from apps.auth.admin.base import DoorAdmin, actor_of
+from apps.auth.admin.base import CheckedForm, DoorAdmin, GroupFilter, actor_of, is_id
 from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
 from apps.auth.errors import Duplicate
@@ -23,7 +25,7 @@ from apps.auth.services.credentials import NewCredential
 from apps.auth.services.registering import NewClient
 
 
-class ClientForm(forms.ModelForm):
+class ClientForm(CheckedForm):
     transports = forms.MultipleChoiceField(
         choices=[(name, name) for name in TRANSPORTS],
         widget=forms.CheckboxSelectMultiple,
@@ -54,7 +56,7 @@ class CredentialInline(admin.TabularInline):
     show_change_link = True
 
     def has_view_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
-        return actor_of(request).may_somewhere(rbac.VIEW_CREDENTIAL)
+        return self._reached(request, obj, rbac.VIEW_CREDENTIAL)
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return False
@@ -62,7 +64,13 @@ class CredentialInline(admin.TabularInline):
     has_change_permission = has_add_permission
 
     def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
-        return obj is not None and selectors.clients(actor_of(request), rbac.DELETE_CREDENTIAL).contains(obj)
+        return self._reached(request, obj, rbac.DELETE_CREDENTIAL)
+
+    def _reached(self, request: HttpRequest, client: Client | None, permission: str) -> bool:
+        actor = actor_of(request)
+        if client is None:
+            return actor.may_somewhere(permission)
+        return selectors.clients(actor, permission).contains(client)
 
 
 @admin.register(Client)
@@ -70,7 +78,17 @@ class ClientAdmin(DoorAdmin):
     reach = selectors.clients
     form = ClientForm
     list_display = ("client_id", "display_name", "owner", "in_groups", "enabled", "last_seen")
-    list_filter = ("enabled", "groups", "last_seen", "created_at")
+    list_filter = ("enabled", ("groups", GroupFilter), "last_seen", "created_at")
+    lookups = (
+        "enabled__exact",
+        "groups__id__exact",
+        "groups__isnull",
+        "last_seen__gte",
+        "last_seen__lt",
+        "last_seen__isnull",
+        "created_at__gte",
+        "created_at__lt",
+    )
     search_fields = ("client_id", "display_name", "owner")
     filter_horizontal = ("groups",)
     inlines = (CredentialInline, RuleInline)
@@ -135,7 +153,7 @@ class ClientAdmin(DoorAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)
         if formset.model is AclRule:
-            save_rules(actor_of(request), formset)
+            save_rules(request, formset)
         else:
             for credential in formset.deleted_objects:
                 credentials.remove(actor_of(request), credential)
@@ -225,10 +243,15 @@ class CredentialAdmin(DoorAdmin):
     form = CredentialForm
     list_display = ("client", "kind", "shown_name", "valid", "valid_until", "created_at")
     list_filter = ("kind", "valid_until")
+    lookups = ("kind__exact", "valid_until__gte", "valid_until__lt", "valid_until__isnull")
     search_fields = ("client__client_id", "username", "subject", "claim_value")
     list_select_related = ("client",)
     autocomplete_fields = ("client",)
     actions = ("rotate",)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["queryset"] = selectors.clients(actor_of(request), rbac.ADD_CREDENTIAL)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @admin.display(boolean=True)
     def valid(self, credential: Credential) -> bool:
@@ -271,12 +294,22 @@ class CredentialAdmin(DoorAdmin):
 
 
 @admin.register(ClientGroup)
-class GroupAdmin(DoorAdmin, GuardedModelAdmin):
-    """ "Object permissions" on a group's page puts operators in charge of its clients."""
+class GroupAdmin(GuardedModelAdminMixin, DoorAdmin):
+    """ "Object permissions" on a group's page puts operators in charge of its clients.
+
+    Who may rename a group may not do that: it takes guardian's permissions, or one could help oneself.
+    """
+
+    HANDS_OUT = (
+        rbac.CHANGE_GROUP,
+        "guardian.change_userobjectpermission",
+        "guardian.change_groupobjectpermission",
+    )
 
     reach = selectors.groups
     list_display = ("name", "description", "members", "created_at")
     search_fields = ("name", "description")
+    ordering = ("name",)
     readonly_fields = ("created_at",)
     inlines = (RuleInline,)
 
@@ -291,6 +324,32 @@ class GroupAdmin(DoorAdmin, GuardedModelAdmin):
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()
 
+    def render_change_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        page = super().render_change_form(request, *args, **kwargs)
+        if not request.user.has_perms(self.HANDS_OUT):  # without guardian's link
+            page.template_name = "admin/change_form.html"
+        return page
+
+    def obj_perms_manage_view(self, request: HttpRequest, object_pk: str) -> HttpResponse:
+        return self._handing_out(request, super().obj_perms_manage_view, object_pk)
+
+    def obj_perms_manage_user_view(self, request: HttpRequest, object_pk: str, user_id: str) -> HttpResponse:
+        return self._handing_out(request, super().obj_perms_manage_user_view, object_pk, user_id)
+
+    def obj_perms_manage_group_view(
+        self, request: HttpRequest, object_pk: str, group_id: str
+    ) -> HttpResponse:
+        return self._handing_out(request, super().obj_perms_manage_group_view, object_pk, group_id)
+
+    def _handing_out(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], *ids: str
+    ) -> HttpResponse:
+        if not request.user.has_perms(self.HANDS_OUT):
+            raise PermissionDenied
+        if not all(map(is_id, ids)):
+            raise Http404
+        return view(request, *ids)
+
     def save_model(self, request: HttpRequest, obj: ClientGroup, form: Any, change: bool) -> None:
         given = form.cleaned_data
         if change:
@@ -300,7 +359,7 @@ class GroupAdmin(DoorAdmin, GuardedModelAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)
-        save_rules(actor_of(request), formset)
+        save_rules(request, formset)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Who may remove a group needs no further right for the rules that go with it."""

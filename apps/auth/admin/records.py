@@ -9,14 +9,11 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
-from apps.auth.admin.base import shown
+from apps.auth.admin.base import ListedAdmin, shown
 from apps.auth.models import Refusal
 
 
-class ReadOnly(admin.ModelAdmin):
-    list_per_page = 50
-    show_full_result_count = False
-
+class ReadOnly(ListedAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -42,6 +39,7 @@ class RefusalAdmin(ReadOnly):
         "node",
     )
     list_filter = ("action", "reason_code", "node", "at")
+    lookups = ("action__exact", "reason_code", "node", "at__gte", "at__lt")
     search_fields = ("=client_id", "=username", "=address", "topic")
 
     @admin.display(description="code", ordering="reason_code")
@@ -59,6 +57,7 @@ class AuditAdmin(ReadOnly):
     list_display = ("timestamp", "by", "action", "content_type", "object_repr", "remote_addr", "summary")
     list_display_links = ("object_repr",)
     list_filter = ("action", "content_type", "timestamp")
+    lookups = ("action__exact", "content_type__id__exact", "timestamp__gte", "timestamp__lt")
     search_fields = ("=object_repr", "=remote_addr", "=actor__username")
     list_select_related = ("content_type",)
     fields = (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from apps.auth import rbac, selectors
-from apps.auth.actors import Actor
-from apps.auth.admin.base import DoorAdmin, actor_of
+from apps.auth.admin.base import CheckedForm, DoorAdmin, GroupFilter, actor_of
 from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
 
@@ -24,7 +22,7 @@ class RuleInline(admin.TabularInline):
     fields = ("priority", "effect", "action", "filter", "max_qos", "retain", "note")
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._reached(request, obj, rbac.VIEW_RULE)
+        return self._reached(request, obj, rbac.VIEW_RULE, saved=False)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self._reached(request, obj, rbac.ADD_RULE)
@@ -35,22 +33,37 @@ class RuleInline(admin.TabularInline):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self._reached(request, obj, rbac.DELETE_RULE)
 
-    def _reached(self, request: HttpRequest, subject: Model | None, permission: str) -> bool:
+    def _reached(
+        self, request: HttpRequest, subject: Model | None, permission: str, saved: bool = True
+    ) -> bool:
+        """Rules are saved with the page that they stand on: who may not change that changes no rule on it."""
         actor = actor_of(request)
         if subject is None:
             return actor.may_somewhere(permission)
-        rows = selectors.clients if isinstance(subject, Client) else selectors.groups
-        return bool(rows(actor, permission).filter(pk=subject.pk).exists())
+        of_client = isinstance(subject, Client)
+        rows = selectors.clients if of_client else selectors.groups
+        more = (rbac.CHANGE_CLIENT if of_client else rbac.CHANGE_GROUP,) if saved else ()
+        return all(rows(actor, wanted).filter(pk=subject.pk).exists() for wanted in (permission, *more))
 
 
-def save_rules(actor: Actor, formset: Any) -> None:
+def save_rules(request: HttpRequest, formset: Any) -> None:
     """What the inline on a client's or a group's page changed, by the verbs."""
+    actor = actor_of(request)
     if formset.deleted_objects:
         rules.remove(actor, formset.deleted_objects)
-    for rule in formset.new_objects:
+    saved = [
         rules.create(actor, **{name: getattr(rule, name) for name in rules.FIELDS})
+        for rule in formset.new_objects
+    ]
     for rule, changed in formset.changed_objects:
-        rules.update(actor, rule, **{name: getattr(rule, name) for name in changed})
+        saved.append(rules.update(actor, rule, **{name: getattr(rule, name) for name in changed}))
+    for rule in saved:
+        _warn(request, rule)
+
+
+def _warn(request: HttpRequest, rule: AclRule) -> None:
+    for text in rules.warnings(rule):
+        messages.warning(request, f"{rule}: {text}")
 
 
 @admin.register(AclRule)
@@ -58,11 +71,19 @@ class RuleAdmin(DoorAdmin):
     reach = selectors.rules
     list_display = ("priority", "effect", "action", "filter", "subject", "max_qos", "retain", "note")
     list_display_links = ("filter",)
-    list_filter = ("effect", "action", "group")
+    list_filter = ("effect", "action", ("group", GroupFilter))
+    lookups = ("effect__exact", "action__exact", "group__id__exact", "group__isnull")
     search_fields = ("filter", "note", "client__client_id", "group__name")
     list_select_related = ("client", "group")
     autocomplete_fields = ("client", "group")
     ordering = ("-priority", "id")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Of clients and groups that are none of the operator's business the form tells no name."""
+        rows = selectors.clients if db_field.name == "client" else selectors.groups
+        actor = actor_of(request)
+        kwargs["queryset"] = rows(actor, rbac.ADD_RULE) | rows(actor, rbac.CHANGE_RULE)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @admin.display(description="for")
     def subject(self, rule: AclRule) -> str:
@@ -78,8 +99,7 @@ class RuleAdmin(DoorAdmin):
         else:
             saved = rules.create(actor_of(request), **given)
             obj.pk = saved.pk
-        for text in rules.warnings(saved):
-            messages.warning(request, text)
+        _warn(request, saved)
 
     def delete_model(self, request: HttpRequest, obj: AclRule) -> None:
         rules.remove(actor_of(request), [obj])
@@ -88,7 +108,7 @@ class RuleAdmin(DoorAdmin):
         rules.remove(actor_of(request), queryset)
 
 
-class BanForm(forms.ModelForm):
+class BanForm(CheckedForm):
     class Meta:
         model = Ban
         fields = ("kind", "value", "until", "reason")
@@ -106,6 +126,7 @@ class BanAdmin(DoorAdmin):
     list_display = ("kind", "value", "active", "until", "reason", "automatic", "created_at")
     list_display_links = ("value",)
     list_filter = ("kind", "automatic", "until")
+    lookups = ("kind__exact", "automatic__exact", "until__gte", "until__lt", "until__isnull")
     search_fields = ("value", "reason")
 
     @admin.display(boolean=True)

@@ -80,7 +80,7 @@ def rotate(
         check_password(password, client)
     kind = Credential.Kind.PASSWORD if password else Credential.Kind.SECRET
     fresh = Credential(client=client, kind=kind, username=credential.username)
-    secret = _make_secret(fresh, password)
+    secret = _make_secret(fresh, password, like=credential.scram)
     with writing(actor):
         old = locked(credential)
         actor.require(rbac.CHANGE_CREDENTIAL, group_ids(locked(client)))
@@ -162,15 +162,18 @@ def _check_fields(new: NewCredential, client: Client) -> None:
         check_password(new.password, client)
 
 
-def _make_secret(credential: Credential, password: str) -> str | None:
-    """Slow for passwords: done before the transaction, which on SQLite keeps every other writer out."""
+def _make_secret(credential: Credential, password: str, like: str = "") -> str | None:
+    """Slow for passwords: done before the transaction, which on SQLite keeps every other writer out.
+
+    `like`: the `scram` of the credential beside which this one is valid for a while.
+    """
     if credential.kind == Credential.Kind.PASSWORD:
         credential.secret = passwords.encode_password(password)
-        credential.scram = passwords.encode_scram(password)
+        credential.scram = passwords.encode_scram(password, like=like)
     elif credential.kind == Credential.Kind.SECRET:
         secret = passwords.generate()
         credential.secret = passwords.encode_generated(secret)
-        credential.scram = passwords.encode_scram(secret)
+        credential.scram = passwords.encode_scram(secret, like=like)
         return secret
     return None
 

@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.utils import timezone
 
 from apps.auth import passwords
+from apps.auth.actors import SYSTEM
 from apps.auth.models import Credential
 from apps.auth.providers import scram
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.scram import messages
+from apps.auth.services import credentials
 from apps.gateway.broker.ports import Challenge, Verdict
 from apps.gateway.mqtt import reasons
 from tests.apps.auth.chains import build, connect, register
@@ -70,20 +71,24 @@ async def test_names_with_commas_and_equals_signs(chain: Chain) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_old_and_new_secret_during_a_rotation(chain: Chain) -> None:
-    client, old = await sync_to_async(register)()
-    first = await Credential.objects.aget()
-    first.valid_until = timezone.now() + timedelta(hours=1)
-    await first.asave()
-    new = passwords.generate()
-    await Credential.objects.acreate(
-        client=client,
-        kind="secret",
-        username="alice",
-        secret=passwords.encode_generated(new),
-        scram=passwords.encode_scram(new, like=first.scram),
-    )
-    assert (await run(chain, ScramClient("alice", new))).accepted
-    assert (await run(chain, ScramClient("alice", old))).accepted
+    """SCRAM shows a salt before it knows which of them the client has: `rotate` keeps the salt."""
+    _, old = await sync_to_async(register)()
+    first = await Credential.objects.select_related("client").aget()
+    second, new = await sync_to_async(credentials.rotate)(SYSTEM, first, timedelta(hours=1))
+    second = await Credential.objects.select_related("client").aget(pk=second.pk)
+    await sync_to_async(credentials.rotate)(SYSTEM, second, timedelta(hours=1), "chosen by a human, this one")
+    for secret in (old, new or "", "chosen by a human, this one"):
+        assert (await run(chain, ScramClient("alice", secret))).accepted
+    assert not (await run(chain, ScramClient("alice", "another"))).accepted
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_without_an_overlap_the_old_secret_is_worth_nothing(chain: Chain) -> None:
+    _, old = await sync_to_async(register)()
+    first = await Credential.objects.select_related("client").aget()
+    _, new = await sync_to_async(credentials.rotate)(SYSTEM, first)
+    assert (await run(chain, ScramClient("alice", new or ""))).accepted
+    assert not (await run(chain, ScramClient("alice", old))).accepted
 
 
 @pytest.mark.django_db(transaction=True)
