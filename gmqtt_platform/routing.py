@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import re_path
 
+from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
 from gmqtt_platform.conf import ListenersConf
+
+
+def _console(consumer: Any) -> Any:
+    """For people: from our own pages only, with the session of their login."""
+    return AllowedHostsOriginValidator(AuthMiddlewareStack(consumer))
 
 
 def application(runtime: Runtime, listeners: ListenersConf) -> Any:
@@ -24,6 +32,7 @@ def application(runtime: Runtime, listeners: ListenersConf) -> Any:
             "websocket": URLRouter(
                 [
                     re_path(path, WebSocketConsumer.as_asgi(runtime=runtime, certificate_required=required)),
+                    re_path(r"^console/feed/$", _console(DashboardFeed.as_asgi())),
                     re_path("", refuse_websocket),
                 ]
             ),

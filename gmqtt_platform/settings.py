@@ -155,6 +155,16 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # Five wrong passwords for one name from one address: a quarter of an hour's rest. Counted on each node.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "axes": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "axes",
+        "OPTIONS": {"MAX_ENTRIES": 50_000},  # so that nobody pushes his own entry out with other names
+    },
+}
+SILENCED_SYSTEM_CHECKS = ["axes.W001"]  # a cache of one process: a node is one
+AXES_CACHE = "axes"
 AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -169,6 +179,9 @@ UNFOLD = {
     "SITE_HEADER": "gmqtt platform",
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/icon.svg")}
+    ],
     "SHOW_LANGUAGES": True,
     "DASHBOARD_CALLBACK": "apps.console.views.dashboard",
     "STYLES": [lambda request: static("console/console.css")],

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +15,15 @@ from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
 from apps.cluster.inbox import Inbox
-from apps.console import health
+from apps.console import health, sampler, sources
+from apps.console.sampler import Sampler
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
 from apps.gateway.operations import NodeOperations
 from apps.gateway.runtime import Runtime
+from apps.gateway.tracing import Tracer
 from gmqtt_platform import __version__
 from gmqtt_platform.conf import Conf
 
@@ -38,13 +40,20 @@ class Parts:
     runtime: Runtime
     live: Live
     inbox: Inbox
+    sampling: Sampler
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
+        sampler.running = self.sampling
+        self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
         await self.live.start()
         await self.inbox.start()
 
     async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        sampler.running = None
         await self.live.stop()
         await self.inbox.stop()
         self.runtime.runner.stop()
@@ -57,6 +66,13 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     def explain(client_id: str, action: str, topic: str) -> Explanation | None:
         acl = chain.live.get(client_id)
         return acl.explain(action, topic) if acl is not None else None
+
+    def rule(client_id: str, action: str, topic: str) -> str:
+        """The rule that decides, for traces."""
+        found = explain(client_id, action, topic)
+        if found is None or found.rule is None:
+            return ""
+        return f"{found.rule.effect} {found.rule.action} {found.rule.filter}"
 
     records = Records(chain.parts.database, conf.auth.refusals_kept, conf.node.name, explain)
     log = LogObserver()
@@ -86,8 +102,19 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         }
 
     inbox = Inbox(conf.node.name, operations, runner.now, describe)
-    node.observer = Observers(log, records, inbox)
+    tracer = Tracer(node, runner.now, rule)
+    node.tracer = tracer
+    node.observer = Observers(log, records, inbox, tracer)
     live = Live(chain, operations, records)
     health.checks["auth"] = live.status
     health.checks["directory"] = inbox.status
-    return Parts(Runtime(node, runner, chain), live, inbox)
+    health.readiness["node"] = lambda: readiness(node)
+    sources.stats = operations.stats
+    return Parts(Runtime(node, runner, chain), live, inbox, Sampler(conf.node.name, operations.stats))
+
+
+def readiness(node: Node) -> str:
+    """Why no new clients should be sent to the node; "" = they should."""
+    if node.closing:
+        return "shutting down"
+    return "draining" if node.drain is not None else ""

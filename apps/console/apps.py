@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.db.models.signals import post_migrate
 
 
 class ConsoleConfig(AppConfig):
+    default = True
     name = "apps.console"
     default_auto_field = "django.db.models.BigAutoField"
 
@@ -15,7 +16,12 @@ class ConsoleConfig(AppConfig):
         post_migrate.connect(roles.create, sender=self)
 
 
-class ConsoleAdminConfig(AdminConfig):
+class ConsoleAdminConfig(SimpleAdminConfig):
     """The admin, with our site in the place of Django's."""
 
+    default = False
     default_site = "apps.console.site.ConsoleSite"
+
+    def ready(self) -> None:
+        super().ready()
+        self.module.autodiscover()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth import get_user_model
 
 from apps.console import health, sampler
 
@@ -45,7 +46,7 @@ class DashboardFeed(AsyncJsonWebsocketConsumer):
         user = self.scope.get("user")
         if user is None or not user.pk:
             return False
-        fresh = type(user)._default_manager.filter(pk=user.pk, is_active=True, is_staff=True).first()
+        fresh = get_user_model()._default_manager.filter(pk=user.pk, is_active=True, is_staff=True).first()
         return fresh is not None and fresh.has_perm("console.view_sample")
 
     def _take(self, sample: dict[str, Any]) -> None:

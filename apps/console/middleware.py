@@ -23,7 +23,8 @@ class TwoFactorMiddleware:
             return self.get_response(request)
         if not request.path_info.startswith(reverse("admin:index")):
             return JsonResponse(
-                {"status": 403, "code": "second_factor", "detail": "The second factor is missing."}, status=403
+                {"status": 403, "code": "second_factor", "detail": "The second factor is missing."},
+                status=403,
             )
         if twofactor.enrolled(user):
             return redirect_to_login(request.path_info, reverse("admin:login"))

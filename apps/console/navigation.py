@@ -80,4 +80,3 @@ def _may(model: str) -> Callable[[HttpRequest], bool]:
         return False
 
     return may
-

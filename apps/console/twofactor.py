@@ -72,7 +72,7 @@ def first_device(user: Any) -> TOTPDevice:
 
 
 def confirm(user: Any, token: str) -> list[str] | None:
-    """The code proves that the authenticator works: the recovery codes, shown this once. None: it does not."""
+    """The code proves that the authenticator works: recovery codes, shown this once. None: it does not."""
     device = begin(user)
     if not device.verify_token(token):
         return None

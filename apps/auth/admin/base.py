@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from auditlog.models import LogEntry
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -17,6 +17,7 @@ from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.crypto import salted_hmac
+from unfold.admin import ModelAdmin
 
 from apps.auth import actors, rbac, selectors
 from apps.auth.actors import Actor
