@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from django.contrib.auth import authenticate, get_user_model
 from django.core.management import CommandError, call_command
+from django.http import HttpRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +20,7 @@ def ensure_operator() -> str:
 def test_the_password_is_printed_once_and_works() -> None:
     printed = re.fullmatch(r"Operator account .*: operator / ([A-Za-z0-9_-]{24})\n", ensure_operator())
     assert printed
-    operator = authenticate(username="operator", password=printed[1])
+    operator = authenticate(HttpRequest(), username="operator", password=printed[1])
     assert operator is not None
     assert operator.is_superuser
     assert ensure_operator() == ""

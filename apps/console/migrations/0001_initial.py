@@ -4,25 +4,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Sample',
+            name="Sample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('node', models.CharField(max_length=64)),
-                ('step', models.PositiveSmallIntegerField(help_text='Seconds.')),
-                ('at', models.DateTimeField(help_text='End of the step.')),
-                ('values', models.JSONField(help_text='`sampler.FIELDS`: gauges, and rates per second.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("node", models.CharField(max_length=64)),
+                ("step", models.PositiveSmallIntegerField(help_text="Seconds.")),
+                ("at", models.DateTimeField(help_text="End of the step.")),
+                ("values", models.JSONField(help_text="`sampler.FIELDS`: gauges, and rates per second.")),
             ],
             options={
-                'default_permissions': ('view',),
-                'constraints': [models.UniqueConstraint(fields=('step', 'at', 'node'), name='one_sample_per_step')],
+                "default_permissions": ("view",),
+                "constraints": [
+                    models.UniqueConstraint(fields=("step", "at", "node"), name="one_sample_per_step")
+                ],
             },
         ),
     ]

@@ -9,6 +9,7 @@ from apps.cluster.inbox import IN_MEMORY, Inbox
 from apps.gateway.broker.ports import ConnectRequest, Peer
 from apps.gateway.observer import Observers
 from apps.gateway.operations import NodeOperations
+from apps.gateway.tracing import Tracer
 from tests.apps.gateway.support.world import World
 
 
@@ -28,5 +29,6 @@ def inbox_of(world: World, name: str = "test", kept: int = IN_MEMORY) -> Inbox:
         return {"life": "1", "version": "1.0", "started_at": now, "seen_at": now}
 
     inbox = Inbox(name, NodeOperations(world.node, world.clock), world.clock, describe, kept)
-    world.node.observer = Observers(world.events, NoRecords(), inbox)  # type: ignore[arg-type]
+    tracer = Tracer(world.node, world.clock, lambda client_id, action, topic: "")
+    world.node.observer = Observers(world.events, NoRecords(), inbox, tracer)  # type: ignore[arg-type]
     return inbox

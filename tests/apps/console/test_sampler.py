@@ -1,0 +1,91 @@
+"""What the dashboard's numbers and charts are made from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.console import sampler, selectors
+from apps.console.models import Sample
+from apps.console.sampler import Sampler
+
+pytestmark = pytest.mark.django_db
+
+
+def stats(**more: Any) -> dict[str, Any]:
+    names = {*sampler.GAUGES, *sampler.RATES.values(), "started"}
+    return {**dict.fromkeys(names, 0), "drops": {}, "refused": {}, **more}
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
+    """What would have been written, in a thread, by a running loop."""
+    rows: list[Sample] = []
+
+    class Done:
+        def done(self) -> bool:
+            return True
+
+    def create_task(writing: Any) -> Done:
+        writing.close()
+        return Done()
+
+    def to_thread(function: Any, given: list[Sample]) -> Any:
+        async def nothing() -> None: ...
+
+        rows.extend(given)
+        return nothing()
+
+    monkeypatch.setattr(sampler.asyncio, "create_task", create_task)
+    monkeypatch.setattr(sampler.asyncio, "to_thread", to_thread)
+    return rows
+
+
+def test_rates_are_the_rise_of_counters() -> None:
+    before = stats(publishes_in=10, drops={"expired": 1}, refused={"0x87": 2})
+    now = stats(publishes_in=40, connections=7, drops={"expired": 1, "denied": 4}, refused={"0x87": 4})
+    values = sampler.rates(before, now, 2.0)
+    assert (values["messages_in"], values["connections"]) == (15.0, 7)
+    assert (values["dropped"], values["refused"]) == (2.0, 1.0)
+    assert set(values) == set(sampler.FIELDS)
+
+
+def test_steps_are_averages(saved: list[Sample]) -> None:
+    counts = iter(range(0, 10_000, 5))
+    made = Sampler("n", lambda: stats(publishes_in=next(counts), connections=4))
+    for second in range(1201):
+        made.sample(1_700_000_000.0 + second)
+    by_step = {step: [row for row in saved if row.step == step] for step in sampler.STEPS}
+    assert {step: len(rows) for step, rows in by_step.items()} == {10: 120, 60: 20, 600: 2}
+    assert by_step[60][3].values["messages_in"] == 5.0 and by_step[600][1].values["connections"] == 4.0
+    assert len(made.recent) == sampler.RECENT
+
+
+def test_what_is_old_goes() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for age in (10, 3599, 3700):
+        at = now - timedelta(seconds=age)
+        Sample.objects.create(node="n", step=10, at=at, values={})
+    sampler.save([Sample(node="n", step=10, at=now, values={})])
+    assert Sample.objects.count() == 3
+    sampler.save([Sample(node="n", step=10, at=now, values={})])  # another process of the same name: no error
+
+
+def test_the_nodes_of_a_cluster_are_added_up() -> None:
+    at = timezone.now().replace(microsecond=0)
+    for node in ("a", "b"):
+        Sample.objects.create(node=node, step=10, at=at, values={"connections": 2, "messages_in": 1.5})
+    (point,) = selectors.history("1h")
+    assert (point["connections"], point["messages_in"], point["dropped"]) == (4.0, 3.0, 0.0)
+
+
+def test_viewers_hear_each_sample(saved: list[Sample]) -> None:
+    heard: list[dict[str, Any]] = []
+    made = Sampler("n", lambda: stats(drops={"expired": 3, "denied": 0}))
+    made.viewers.add(heard.append)
+    for second in range(3):
+        made.sample(float(second))
+    assert len(heard) == 2 and heard[0]["drops"] == {"expired": 3} and heard[0]["node"] == "n"
