@@ -42,6 +42,7 @@ def logging_config(conf: LogConf) -> dict[str, Any]:
         "loggers": {
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": [], "propagate": True},
+            "axes": {"level": "WARNING"},  # at info it tells of every login
             "daphne": {"level": "WARNING"},  # at info it tells of options that the node does not use
         },
     }

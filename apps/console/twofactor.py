@@ -49,7 +49,8 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
         cleaned: dict[str, Any] = super().clean()
         user: AbstractUser | None = self.get_user()
         if user is not None and enrolled(user):
-            device = match_token(user, cleaned.get("otp_token", "").strip())  # counts failures itself
+            token = cleaned.get("otp_token", "").strip()
+            device = match_token(user, token) if token else None  # counts failures itself
             if device is None:
                 raise forms.ValidationError(_("The code is missing or wrong."), code="invalid_token")
             user.otp_device = device  # type: ignore[attr-defined]  # django_otp.login does the rest at login

@@ -20,7 +20,7 @@ def test_a_good_configuration_starts(manage: Manage) -> None:
         ({"GMQTT_LIMITS__MAX_PAKET_SIZE": "1"}, ["did you mean GMQTT_LIMITS__MAX_PACKET_SIZE?"]),
         ({"GMQTT_LIMITS__CONNECT_TIMEOUT": "x"}, ["limits.connect_timeout", '"x"', "from 1 to 3600"]),
         ({"GMQTT_LISTENERS__TCP": "tcp://0.0.0.0:1883"}, ["listeners.tcp", "auth.allow_anonymous = true"]),
-        ({"GMQTT_BROKER__PROVIDER": "kafka"}, ["broker.provider", '"kafka"', "allowed: mock"]),
+        ({"GMQTT_BROKER__PROVIDER": "rabbit"}, ["broker.provider", '"rabbit"', "allowed: mock"]),
         ({"GMQTT_NODE__DATA_DIR": "/proc/gmqtt"}, ["node.data_dir", '"/proc/gmqtt"', "write to"]),
         ({"GMQTT_NODE__DATA_DIR": "/dev/null"}, ["node.data_dir", '"/dev/null"', "write to"]),
     ],

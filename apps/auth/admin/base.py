@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from auditlog.models import LogEntry
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -86,7 +86,7 @@ class GroupFilter(admin.RelatedFieldListFilter):
         return [(group.pk, group.name) for group in selectors.groups(actor_of(request))]
 
 
-class ListedAdmin(admin.ModelAdmin):
+class ListedAdmin(ModelAdmin):  # type: ignore[misc]
     """A list that takes odd queries for what they are, and is never counted in full."""
 
     # All that the query of the list may filter by: what its sidebar links to. By any other the list would

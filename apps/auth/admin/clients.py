@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from guardian.admin import GuardedModelAdminMixin
+from unfold.admin import TabularInline
 
 from apps.auth import rbac, selectors
 from apps.auth.admin.base import CheckedForm, DoorAdmin, GroupFilter, actor_of, is_id
@@ -49,7 +50,7 @@ class NewClientForm(ClientForm):
     )
 
 
-class CredentialInline(admin.TabularInline):
+class CredentialInline(TabularInline):  # type: ignore[misc]
     model = Credential
     extra = 0
     fields = readonly_fields = ("kind", "shown_name", "valid_until", "created_at")

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from unfold.admin import TabularInline
 
 from apps.auth import rbac, selectors
 from apps.auth.admin.base import CheckedForm, DoorAdmin, GroupFilter, actor_of
@@ -14,7 +15,7 @@ from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
 
 
-class RuleInline(admin.TabularInline):
+class RuleInline(TabularInline):  # type: ignore[misc]
     """On the page of a client or a group."""
 
     model = AclRule

@@ -86,7 +86,7 @@ def browser(alice: User) -> Browser:
 @pytest.fixture
 def paths(alice: User) -> list[str]:
     """Of every page, with rows behind those that need one."""
-    Group.objects.create(pk=1, name="operators")
+    Group.objects.update_or_create(pk=1, defaults={"name": "operators"})
     found = []
     for page, verb, ids in every_page(rows_of_all(), str(alice.pk)):
         found.append(reverse(f"admin:{page}_{verb}", args=ids))
