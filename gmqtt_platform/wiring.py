@@ -14,8 +14,11 @@ from apps.auth.acl import Explanation
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
+from apps.cluster.fabric import fabric
 from apps.cluster.inbox import Inbox
+from apps.cluster.names import client_key
 from apps.console import health
+from apps.gateway.answers import NodeAnswers
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.net.runner import Runner
@@ -38,13 +41,16 @@ class Parts:
     runtime: Runtime
     live: Live
     inbox: Inbox
+    answers: NodeAnswers
 
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
         await self.live.start()
         await self.inbox.start()
+        fabric.serve(self.runtime.node.name, self.answers.handlers())
 
     async def stop(self) -> None:
+        await fabric.stop()
         await self.live.stop()
         await self.inbox.stop()
         self.runtime.runner.stop()
@@ -90,4 +96,5 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     live = Live(chain, operations, records)
     health.checks["auth"] = live.status
     health.checks["directory"] = inbox.status
-    return Parts(Runtime(node, runner, chain), live, inbox)
+    answers = NodeAnswers(node, operations, client_key)
+    return Parts(Runtime(node, runner, chain), live, inbox, answers)

@@ -248,6 +248,17 @@ class Node:
             self.dropped("", DROP_OUTSIDE, message.topic, 1)
         return not route.empty
 
+    def submit(self, message: Message) -> tuple[int, Receipt | None]:
+        """Publish for somebody who wants to know what became of it.
+
+        Answers success, "no matching subscribers" or the reason why it was not taken; and the receipt to wait
+        for until it is durable, where there is one.
+        """
+        if message.retain and not self.retain(message):
+            return QUOTA_EXCEEDED, None
+        reason = self.router.dispatch(self.router.route(message.topic), message)
+        return reason, self.open_receipt
+
     def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
         """A message from outside, for this node's subscribers; False: nobody is subscribed here.
 

@@ -9,6 +9,7 @@ is durable never makes a receipt.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ class Waiter:
     def settled(self) -> None:
         """A receipt that it waits for was settled; called on the loop, while no dispatch is under way."""
         raise NotImplementedError
+
+
+class Callback(Waiter):
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def settled(self) -> None:
+        self._call()
 
 
 class Receipt:

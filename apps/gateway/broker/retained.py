@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Final
 
 from apps.gateway.broker.messages import Message
@@ -61,6 +62,10 @@ class RetainedStore:
             message = self._tree.get(topic)
             if message is not None and message.expires == when:
                 self._drop(message)
+
+    def walk(self, filter: str) -> Iterator[Message]:
+        """As `match`, one by one, those that have expired included."""
+        return self._tree.walk(filter)
 
     def match(self, filter: str, now: float) -> list[Message]:
         """The messages on the topics that `filter` matches; not those that have expired."""
