@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apps.gateway.broker.outbound import Outbound
 
 PUBACK: Final = b"\x40\x02"  # the fixed header of an acknowledgement without a reason code
@@ -79,6 +81,18 @@ class Receipt:
         self._waiters = []
         for waiter in waiters:
             waiter.settled()
+
+
+class Told(Waiter):
+    """Calls somebody outside the broker with the receipt's reason."""
+
+    def __init__(self, receipt: Receipt, call: Callable[[int], None]) -> None:
+        self._receipt = receipt
+        self._call = call
+        receipt.then(self)
+
+    def settled(self) -> None:
+        self._call(self._receipt.reason)
 
 
 class Late(Waiter):

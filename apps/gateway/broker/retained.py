@@ -26,6 +26,9 @@ class RetainedStore:
     def get(self, topic: str) -> Message | None:
         return self._tree.get(topic)
 
+    def values(self) -> list[Message]:
+        return self._tree.values()
+
     def keep(self, message: Message) -> bool:
         """Store as the topic's last message; an empty payload clears it [MQTT-3.3.1-6].
 
