@@ -84,6 +84,12 @@ def _file(raw: str) -> Path | None:
     return ROOT / raw if raw else None
 
 
+def _token(raw: str) -> str:
+    if raw and (len(raw) < 16 or not raw.isascii()):
+        raise ValueError
+    return raw
+
+
 def _url_path(raw: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", raw):
         raise ValueError
@@ -180,6 +186,12 @@ class DatabaseConf:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleConf:
+    two_factor: str = choice("optional", ("optional", "required"))
+    metrics_token: str = text("", _token, '"" or at least 16 characters', secret=True)
+
+
+@dataclass(frozen=True, slots=True)
 class LogConf:
     level: str = choice("info", ("debug", "info", "warning", "error"))
     format: str = choice("text", ("text", "json"))
@@ -196,6 +208,7 @@ TABLES: dict[str, type[Any]] = {
     "redis": RedisConf,
     "cluster": ClusterConf,
     "database": DatabaseConf,
+    "console": ConsoleConf,
     "log": LogConf,
 }
 RULES: dict[str, dict[str, Rule]] = {
@@ -216,6 +229,7 @@ class Conf:
     redis: RedisConf = RedisConf()
     cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
+    console: ConsoleConf = ConsoleConf()
     log: LogConf = LogConf()
     file: str = field(default="", compare=False)
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)  # key -> variable that set it

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
 from gmqtt_platform import __version__, conf, database, datadir, log
 
@@ -35,7 +40,10 @@ if GMQTT.cluster.enabled:
     }
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces
+    "unfold.contrib.filters",
+    "unfold.contrib.guardian",
+    "apps.console.apps.ConsoleAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -48,6 +56,11 @@ INSTALLED_APPS = [
     "channels",
     "guardian",
     "auditlog",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
+    "csp",
     "apps.gateway",
     "apps.auth",
     "apps.cluster",
@@ -57,20 +70,25 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "apps.console.health.HealthMiddleware",  # before anything that reads a database or checks the Host header
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "gmqtt_platform.static.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "apps.console.middleware.TwoFactorMiddleware",
     "apps.auth.middleware.audited",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "apps" / "console" / "templates"],  # before the theme's
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -98,12 +116,29 @@ CSRF_COOKIE_SAMESITE = "Strict"
 # A node that serves plain HTTP too would not get a secure cookie back there.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = GMQTT.listeners.http is None
 
+SESSION_COOKIE_AGE = 12 * 3600  # seconds
+# unfold's Alpine.js evaluates the expressions in its templates, and sets styles.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", "'unsafe-eval'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
 # ---------------------------------------------------------------- data
 DATABASES = {"default": database.database(GMQTT)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ---------------------------------------------------------------- people
 AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # first: a user name that was guessed at is locked
     "django.contrib.auth.backends.ModelBackend",
     "guardian.backends.ObjectPermissionBackend",
 ]
@@ -119,10 +154,35 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# Five wrong passwords for one name from one address: a quarter of an hour's rest. Counted on each node.
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "console/locked.html"
+AXES_VERBOSE = False
+OTP_TOTP_ISSUER = "gmqtt"
+
+UNFOLD = {
+    "SITE_TITLE": "gmqtt",
+    "SITE_HEADER": "gmqtt platform",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_LANGUAGES": True,
+    "DASHBOARD_CALLBACK": "apps.console.views.dashboard",
+    "STYLES": [lambda request: static("console/console.css")],
+    "SIDEBAR": {"show_search": True, "navigation": "apps.console.navigation.sidebar"},
+    "ACCOUNT": {
+        "navigation": [{"title": _("Two-factor login"), "link": reverse_lazy("admin:two_factor")}],
+    },
+}
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 TIME_ZONE = "UTC"
 USE_TZ = True
+LOCALE_PATHS = [BASE_DIR / "apps" / "console" / "locale"]
 
 # ---------------------------------------------------------------- REST
 REST_FRAMEWORK = {

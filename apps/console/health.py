@@ -1,4 +1,4 @@
-"""/healthz, for load balancers and supervisors."""
+"""/healthz, /readyz and /metrics, for load balancers, supervisors and Prometheus."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import markcoroutinefunction
-from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
+
+from apps.console import metrics
+
+# Set by the composition root: name -> a quick function whose `ok` is False while that part does not work.
+checks: dict[str, Callable[[], dict[str, Any]]] = {}
+# Name -> a quick function: "" when ready, else why no new clients should be sent here.
+readiness: dict[str, Callable[[], str]] = {}
 
 
 class HealthMiddleware:
-    """Answers /healthz on the event loop, with no database and no thread.
+    """Answers on the event loop, with no database and no thread.
 
-    A middleware, not a view: load balancers ask by address or with no Host header at all, which ALLOWED_HOSTS
+    A middleware, not views: load balancers ask by address or with no Host header at all, which ALLOWED_HOSTS
     would refuse.
     """
 
@@ -25,18 +32,39 @@ class HealthMiddleware:
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info != "/healthz":
+        answer = ANSWERS.get(request.path_info)
+        if answer is None:
             return await self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        return JsonResponse(_health(), headers={"Cache-Control": "no-store"})
+        response = answer(request)
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
 
-# Set by the composition root: name -> a quick function whose `ok` is False while that part does not work.
-checks: dict[str, Callable[[], dict[str, Any]]] = {}
-
-
-def _health() -> dict[str, Any]:
-    """The process is alive, or it could not answer. Strangers read this: which part, and no more."""
+def summary() -> dict[str, Any]:
+    """Strangers read this: which part does not work, and no more."""
     failing = [name for name, check in checks.items() if not check()["ok"]]
     return {"status": "degraded", "failing": failing} if failing else {"status": "ok"}
+
+
+def reasons() -> dict[str, str]:
+    """Why the node is not ready, by part."""
+    return {name: reason for name, check in readiness.items() if (reason := check())}
+
+
+def _health(request: HttpRequest) -> HttpResponse:
+    """The process is alive, or it could not answer."""
+    return JsonResponse(summary())
+
+
+def _ready(request: HttpRequest) -> HttpResponse:
+    found = reasons()
+    return JsonResponse({"ready": not found, "reasons": found}, status=503 if found else 200)
+
+
+ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+    "/healthz": _health,
+    "/readyz": _ready,
+    "/metrics": metrics.answer,
+}

@@ -1,0 +1,33 @@
+"""What a session may do until its second factor was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+
+from apps.console import twofactor
+
+
+class TwoFactorMiddleware:
+    """Behind AuthenticationMiddleware and OTPMiddleware. Service accounts have no session, and pass."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user
+        if not user.is_authenticated or twofactor.satisfied(user) or self._is_open(request.path_info):
+            return self.get_response(request)
+        if not request.path_info.startswith(reverse("admin:index")):
+            return JsonResponse(
+                {"status": 403, "code": "second_factor", "detail": "The second factor is missing."}, status=403
+            )
+        if twofactor.enrolled(user):
+            return redirect_to_login(request.path_info, reverse("admin:login"))
+        return HttpResponseRedirect(reverse("admin:two_factor"))
+
+    def _is_open(self, path: str) -> bool:
+        return path in (reverse("admin:two_factor"), reverse("admin:login"), reverse("admin:logout"))

@@ -1,0 +1,83 @@
+"""The console's sidebar. An entry is there for those who may see its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
+
+# Group -> (title, icon, admin model as "app_model").
+PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
+    (
+        _("Live"),
+        (
+            (_("Clients online"), "sensors", "cluster_sessioninfo"),
+            (_("Subscriptions"), "rss_feed", "cluster_subscriptioninfo"),
+            (_("Dropped messages"), "delete_sweep", "cluster_drop"),
+        ),
+    ),
+    (
+        _("Clients and rights"),
+        (
+            (_("Clients"), "devices", "mqtt_auth_client"),
+            (_("Client groups"), "workspaces", "mqtt_auth_clientgroup"),
+            (_("ACL rules"), "rule", "mqtt_auth_aclrule"),
+            (_("Bans"), "block", "mqtt_auth_ban"),
+            (_("Refused and denied"), "gpp_bad", "mqtt_auth_refusal"),
+        ),
+    ),
+    (
+        _("Cluster"),
+        (
+            (_("Nodes"), "dns", "cluster_clusternode"),
+            (_("Export rules"), "output", "cluster_exportrule"),
+        ),
+    ),
+    (
+        _("Administration"),
+        (
+            (_("Users"), "person", "auth_user"),
+            (_("Operator groups"), "group", "auth_group"),
+            (_("Service accounts"), "key", "mqtt_auth_serviceaccount"),
+            (_("Audit log"), "history", "auditlog_logentry"),
+        ),
+    ),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    first = {"title": _("Dashboard"), "icon": "monitoring", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"title": "", "items": [first]}]
+    for title, pages in PAGES:
+        items = [
+            {"title": name, "icon": icon, "link": link, "permission": _may(model)}
+            for name, icon, model in pages
+            if (link := _link(model))
+        ]
+        groups.append({"title": title, "separator": True, "items": items})
+    return groups
+
+
+def _link(model: str) -> str:
+    try:
+        return reverse(f"admin:{model}_changelist")
+    except NoReverseMatch:  # a page that this installation does not have
+        return ""
+
+
+def _may(model: str) -> Callable[[HttpRequest], bool]:
+    """As the page itself answers: rights on single objects open it, too."""
+
+    def may(request: HttpRequest) -> bool:
+        from django.contrib import admin
+
+        for registered, page in admin.site._registry.items():
+            if f"{registered._meta.app_label}_{registered._meta.model_name}" == model:
+                return bool(page.has_module_permission(request) and page.has_view_permission(request))
+        return False
+
+    return may
+
