@@ -14,9 +14,12 @@ from apps.auth.acl import Explanation
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
+from apps.cluster.fabric import fabric
 from apps.cluster.inbox import Inbox
+from apps.cluster.names import client_key
 from apps.console import health, sampler, sources
 from apps.console.sampler import Sampler
+from apps.gateway.answers import NodeAnswers
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.net.runner import Runner
@@ -40,6 +43,7 @@ class Parts:
     runtime: Runtime
     live: Live
     inbox: Inbox
+    answers: NodeAnswers
     sampling: Sampler
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -49,11 +53,13 @@ class Parts:
         self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
         await self.live.start()
         await self.inbox.start()
+        fabric.serve(self.runtime.node.name, self.answers.handlers())
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         sampler.running = None
+        await fabric.stop()
         await self.live.stop()
         await self.inbox.stop()
         self.runtime.runner.stop()
@@ -110,7 +116,9 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     health.checks["directory"] = inbox.status
     health.readiness["node"] = lambda: readiness(node)
     sources.stats = operations.stats
-    return Parts(Runtime(node, runner, chain), live, inbox, Sampler(conf.node.name, operations.stats))
+    answers = NodeAnswers(node, operations, client_key)
+    sampling = Sampler(conf.node.name, operations.stats)
+    return Parts(Runtime(node, runner, chain), live, inbox, answers, sampling)
 
 
 def readiness(node: Node) -> str:

@@ -36,6 +36,21 @@ class Interest(Protocol):
 
     def unsubscribed(self, filter: str, share: str) -> None: ...
 
+    def present(self, filter: str, share: str, here: bool) -> None:
+        """A member of a shared subscription here is online now, or no longer is."""
+
+    def shares(self, topic: str, where: str) -> frozenset[str] | None:
+        """Of this node's shared subscriptions those that serve a message which nobody chose a member for.
+
+        `where` is the record's place, the same on every node. None: all.
+        """
+
+    def unsettled(self) -> bool:
+        """As `ports.Outside.unsettled`."""
+
+    async def settle(self) -> None:
+        """As `ports.Outside.settle`."""
+
 
 class RetainedNews(Protocol):
     """Tells the other nodes of retained messages."""
@@ -149,8 +164,17 @@ class Stream:
         self._interest.unsubscribed(filter, share)
         self._feed.unsubscribed(filter)
 
+    def present(self, filter: str, share: str, here: bool) -> None:
+        self._interest.present(filter, share, here)
+
+    def unsettled(self) -> bool:
+        return self._interest.unsettled()
+
+    async def settle(self) -> None:
+        await self._interest.settle()
+
     # A service's message ---------------------------------------------------------------------------
 
     def shares(self, topic: str, where: str) -> frozenset[str] | None:
         """The shared subscriptions of this node that serve a message which every node got alike."""
-        return None
+        return self._interest.shares(topic, where)

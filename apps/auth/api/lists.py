@@ -36,9 +36,11 @@ class Pages(CursorPagination):
         try:
             return super().paginate_queryset(queryset, request, view)
         except (NotFound, DjangoValidationError, DataError, ValueError, OverflowError):
-            raise ValidationError(
-                {"cursor": ["This cursor is not of this list."]}, "invalid_cursor"
-            ) from None
+            if self.cursor_query_param in request.query_params:
+                refusal = ValidationError({"cursor": ["This cursor is not of this list."]}, "invalid_cursor")
+            else:
+                refusal = ValidationError({"query": ["No row can have such a value."]}, "out_of_range")
+            raise refusal from None
 
 
 @extend_schema_field({"type": "boolean"})

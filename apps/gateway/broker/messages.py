@@ -66,6 +66,7 @@ class Delivery:
         "identifiers",
         "message",
         "qos",
+        "queued_at",
         "retain",
         "size",
         "tail5",
@@ -85,6 +86,7 @@ class Delivery:
         self.identifiers = identifiers  # subscription identifier properties, encoded
         self.group = group  # the shared subscription whose member this copy goes to
         self.size = message.size
+        self.queued_at = 0.0  # UNIX seconds when it first went into a queue
         # The bytes before and behind the packet identifier, made when first needed. For 3.x the
         # tail is the payload itself.
         self.head3 = b""

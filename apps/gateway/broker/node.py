@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.outbound import Outbound
-    from apps.gateway.broker.ports import ConnectRequest, Observer, Outside, Tracer, Verdict
+    from apps.gateway.broker.ports import ConnectRequest, Observer, Outside, Registry, Tracer, Verdict
 
 NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
 
@@ -52,6 +52,7 @@ class Node:
         self.limits = limits
         self.observer = observer
         self.outside: Outside | None = None  # set before the node listens; None: it is alone
+        self.registry: Registry | None = None  # as `outside`
         self.tracer: Tracer | None = None
         self.drain: Drain | None = None  # the node is being emptied
         self.open_receipt: Receipt | None = None  # of this loop turn
@@ -136,6 +137,7 @@ class Node:
             self.release(session.will.size)
             session.will = None
         connection.session = session
+        self._present(session, True)
         connection.clean_start = clean_start
         connection.state = CONNECTED
         stats = self.stats
@@ -153,6 +155,7 @@ class Node:
             return
         connection.session = None
         session.connection = None
+        self._present(session, False)
         self.stats.connections -= 1
         self.stats.disconnects += 1
         self.observer.disconnected(session.client_id, reason, text)
@@ -173,6 +176,13 @@ class Node:
         for delivery in session.give_up_shared(False):
             if delivery.group is not None:
                 self.router.dispatch_shared(delivery.group, delivery.message)
+
+    def _present(self, session: Session, here: bool) -> None:
+        outside = self.outside
+        if outside is not None:
+            for subscription in session.subscriptions.values():
+                if subscription.share:
+                    outside.present(subscription.filter, subscription.share, here)
 
     def end_session(self, session: Session, now: float) -> None:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
@@ -199,6 +209,7 @@ class Node:
         if will is not None and session.will_at <= now:
             session.will = None
             self.publish_will(will, now)
+            self.observer.changed(session.client_id)
         if session.expires_at and session.expires_at <= now:
             self.stats.sessions_expired += 1
             self.end_session(session, now)
@@ -248,6 +259,17 @@ class Node:
             self.dropped("", DROP_OUTSIDE, message.topic, 1)
         return not route.empty
 
+    def submit(self, message: Message) -> tuple[int, Receipt | None]:
+        """Publish for somebody who wants to know what became of it.
+
+        Answers success, "no matching subscribers" or the reason why it was not taken; and the receipt to wait
+        for until it is durable, where there is one.
+        """
+        if message.retain and not self.retain(message):
+            return QUOTA_EXCEEDED, None
+        reason = self.router.dispatch(self.router.route(message.topic), message)
+        return reason, self.open_receipt
+
     def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
         """A message from outside, for this node's subscribers; False: nobody is subscribed here.
 
@@ -288,6 +310,13 @@ class Node:
     def unsubscribe(self, subscription: Subscription) -> None:
         self.release(subscription.size)
         self.router.unsubscribe(subscription)
+
+    def keep(self, message: Message) -> bool:
+        """Keep the topic's last message, which came from outside; False: no room, counted."""
+        if self.retained.keep(message):
+            return True
+        self.dropped("", DROP_RETAINED, message.topic, 1)
+        return False
 
     def retain(self, message: Message) -> bool:
         """Keep the topic's last message, here and on every node; False: no room, counted."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from apps.gateway.broker.ports import ConnectRequest
-    from apps.gateway.mqtt.packets import Subscribe
+    from apps.gateway.broker.session import Subscription
+    from apps.gateway.mqtt.packets import Filter, Subscribe
 
 
 class PendingConnect:
@@ -37,4 +38,12 @@ class PendingSubscribe:
         self.packet = packet
 
 
-Pending: TypeAlias = "PendingConnect | PendingAuth | PendingPublish | PendingSubscribe"
+class PendingSuback:
+    """A SUBACK that waits until the other nodes know of the subscriptions: `subscribing.announced`."""
+
+    def __init__(self, suback: bytes, fresh: list[tuple[Subscription, Filter, bool]]) -> None:
+        self.suback = suback
+        self.fresh = fresh  # each new subscription, as it was asked for, and whether it replaced one
+
+
+Pending: TypeAlias = "PendingConnect | PendingAuth | PendingPublish | PendingSubscribe | PendingSuback"

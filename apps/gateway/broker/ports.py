@@ -149,6 +149,31 @@ class Outside(Protocol):
     def unsubscribed(self, filter: str, share: str) -> None:
         """One less."""
 
+    def present(self, filter: str, share: str, here: bool) -> None:
+        """A member of a shared subscription on this node is online now, or no longer is."""
+
+    def unsettled(self) -> bool:
+        """Has a SUBACK to wait for `settle`?"""
+
+    async def settle(self) -> None:
+        """Wait until the other nodes act by this node's subscriptions, and this one has what was retained
+        before; not for ever.
+        """
+
+
+class Registry(Protocol):
+    """One live connection for a client id in the whole cluster."""
+
+    async def claim(self, client_id: str, clean_start: bool, will: Message | None, will_delay: int) -> int:
+        """Make the client id this node's; 0, or the reason why the client cannot be let in.
+
+        Whoever had it has closed its connection by then. `will` is what the others publish if this node dies;
+        its expiry is a lifetime, `will_delay` is in seconds.
+        """
+
+    def let_go(self, client_id: str) -> None:
+        """The client was not let in after all."""
+
 
 @dataclass(frozen=True)
 class Choice:

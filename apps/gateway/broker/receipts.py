@@ -9,9 +9,12 @@ is durable never makes a receipt.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apps.gateway.broker.outbound import Outbound
 
 PUBACK: Final = b"\x40\x02"  # the fixed header of an acknowledgement without a reason code
@@ -26,6 +29,14 @@ class Waiter:
     def settled(self) -> None:
         """A receipt that it waits for was settled; called on the loop, while no dispatch is under way."""
         raise NotImplementedError
+
+
+class Callback(Waiter):
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def settled(self) -> None:
+        self._call()
 
 
 class Receipt:
@@ -70,6 +81,18 @@ class Receipt:
         self._waiters = []
         for waiter in waiters:
             waiter.settled()
+
+
+class Told(Waiter):
+    """Calls somebody outside the broker with the receipt's reason."""
+
+    def __init__(self, receipt: Receipt, call: Callable[[int], None]) -> None:
+        self._receipt = receipt
+        self._call = call
+        receipt.then(self)
+
+    def settled(self) -> None:
+        self._call(self._receipt.reason)
 
 
 class Late(Waiter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Final
 
 from apps.gateway.broker.messages import Message
@@ -24,6 +25,9 @@ class RetainedStore:
 
     def get(self, topic: str) -> Message | None:
         return self._tree.get(topic)
+
+    def values(self) -> list[Message]:
+        return self._tree.values()
 
     def keep(self, message: Message) -> bool:
         """Store as the topic's last message; an empty payload clears it [MQTT-3.3.1-6].
@@ -61,6 +65,10 @@ class RetainedStore:
             message = self._tree.get(topic)
             if message is not None and message.expires == when:
                 self._drop(message)
+
+    def walk(self, filter: str) -> Iterator[Message]:
+        """As `match`, one by one, those that have expired included."""
+        return self._tree.walk(filter)
 
     def match(self, filter: str, now: float) -> list[Message]:
         """The messages on the topics that `filter` matches; not those that have expired."""

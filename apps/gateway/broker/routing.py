@@ -97,6 +97,8 @@ class Router:
         outside = self._node.outside
         if outside is not None and self.trie.count != before:
             outside.subscribed(subscription.filter, subscription.share)
+            if subscription.share and subscription.session.connection is not None:
+                outside.present(subscription.filter, subscription.share, True)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         before = self.trie.count
@@ -104,6 +106,8 @@ class Router:
         self._invalidate(subscription.filter)
         outside = self._node.outside
         if outside is not None and self.trie.count != before:
+            if subscription.share and subscription.session.connection is not None:
+                outside.present(subscription.filter, subscription.share, False)
             outside.unsubscribed(subscription.filter, subscription.share)
 
     def outdate(self, filter: str | None) -> None:

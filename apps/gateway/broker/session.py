@@ -172,6 +172,8 @@ class Session:
             queue = deque()
             self.queue = queue
             node.observer.changed(self.client_id)
+        if not delivery.queued_at:
+            delivery.queued_at = node.now
         queue.append(delivery)
         self.queue_bytes += size
         node.stats.queued += 1
@@ -296,6 +298,17 @@ class Session:
                     kept.append(delivery)
             self.queue = kept or None
         return given
+
+    def purge(self) -> int:
+        """Drop what is queued, not what is in flight; answers how many messages that was."""
+        queue = self.queue
+        if queue is None:
+            return 0
+        self.queue = None
+        for delivery in queue:
+            self._forget(delivery, st.DROP_PURGED)
+        self.node.observer.changed(self.client_id)
+        return len(queue)
 
     def discard(self) -> None:
         """The session ends: what it still holds is dropped and counted."""

@@ -15,6 +15,7 @@ DROP_RETAINED: Final = "retained_full"
 DROP_SESSION: Final = "session_ended"  # queued when its session ended
 DROP_OUTSIDE: Final = "cluster_full"  # QoS 0 for other nodes: what waits for Kafka is at its limit
 DROP_NO_MEMBER: Final = "no_share_member"  # nobody in the shared subscription can take it
+DROP_PURGED: Final = "purged"  # an operator emptied the queue
 DROP_REASONS: Final = (
     DROP_SLOW,
     DROP_QUEUE,
@@ -26,6 +27,7 @@ DROP_REASONS: Final = (
     DROP_SESSION,
     DROP_OUTSIDE,
     DROP_NO_MEMBER,
+    DROP_PURGED,
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from apps.gateway.broker import ports
 from apps.gateway.broker.messages import Delivery, identifier_properties
-from apps.gateway.broker.pending import PendingSubscribe
+from apps.gateway.broker.pending import PendingSuback, PendingSubscribe
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED
 from apps.gateway.mqtt import codec, packets, reasons, topics
@@ -63,16 +63,17 @@ def subscribe_allowed(
         if decision == ports.UNKNOWN:
             decision = code(asked.get(topics.split_share(each.filter)[1], ports.DENIED), each.qos)
         decisions.append(decision)
-    _subscribe(connection, subscribe, decisions, now)
-    connection.resume(now)
+    if _subscribe(connection, subscribe, decisions, now):
+        connection.resume(now)
 
 
 def _subscribe(
     connection: Connection, subscribe: packets.Subscribe, decisions: list[int], now: float
-) -> None:
+) -> bool:
+    """False: its SUBACK waits."""
     session = connection.session
     if session is None:
-        return
+        return True
     refused = 0x80  # the one failure code of 3.1.1
     if connection.level == pt.MQTT_3_1 and max(decisions) >= refused:
         raise ProtocolError("subscription refused")  # its SUBACK has no code for it
@@ -94,9 +95,30 @@ def _subscribe(
     answer = decisions
     if connection.level != pt.MQTT_5:
         answer = [min(decision, refused) for decision in decisions]
-    connection.answer(codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level))
+    suback = codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level)
+    outside = connection.node.outside
+    if fresh and outside is not None and outside.unsettled():
+        connection.wait_for(PendingSuback(suback, fresh))
+        return False
+    _answer(connection, suback, fresh, now)
+    return True
+
+
+def announced(connection: Connection, pending: PendingSuback, now: float) -> None:
+    """The other nodes know of the subscriptions, or took too long to say so."""
+    if connection.state == CLOSED:
+        return
+    _answer(connection, pending.suback, pending.fresh, now)
+    connection.resume(now)
+
+
+def _answer(
+    connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]], now: float
+) -> None:
+    connection.answer(suback)
+    session = connection.session
     for subscription, wanted, existed in fresh:
-        if wants_retained(subscription, wanted, existed):
+        if session is not None and wants_retained(subscription, wanted, existed):
             send_retained(session, subscription, now)
 
 

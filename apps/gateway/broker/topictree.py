@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -100,6 +101,33 @@ class TopicTree(Generic[T]):
             if node.value is not None:
                 found.append(node.value)
         return found
+
+    def walk(self, filter: str) -> Iterator[T]:
+        """As `match`, one by one: the tree may change meanwhile, and what does then may be missed."""
+        levels = filter.split("/")
+        stack: list[tuple[_Node[T], int]] = [(self._root, 0)]
+        while stack:
+            node, depth = stack.pop()
+            level = levels[depth] if depth < len(levels) else ""
+            below = level == "#"
+            if depth == len(levels) or below:
+                value = node.value
+                if value is not None:
+                    yield value
+                if not below:
+                    continue
+            if node.children is None:
+                continue
+            if level not in ("+", "#"):
+                child = node.children.get(level)
+                if child is not None:
+                    stack.append((child, depth + 1))
+                continue
+            after = depth if below else depth + 1
+            outermost = node is self._root  # [MQTT-4.7.2-1]
+            for name, child in list(node.children.items()):
+                if not (outermost and name.startswith("$")):
+                    stack.append((child, after))
 
     def _below(self, start: _Node[T], first: bool, found: list[T]) -> None:
         """Everything at and under `start`; at the root without the $-topics."""

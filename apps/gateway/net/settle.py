@@ -7,8 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from apps.gateway.broker import connecting, ingress, ports, subscribing
-from apps.gateway.broker.pending import PendingAuth, PendingConnect, PendingPublish, PendingSubscribe
+from apps.gateway.broker.pending import (
+    PendingAuth,
+    PendingConnect,
+    PendingPublish,
+    PendingSuback,
+    PendingSubscribe,
+)
 from apps.gateway.broker.ports import Challenge, ConnectRequest, Verdict
+from apps.gateway.broker.states import CONNECTING
+from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons, topics, wire
 from apps.gateway.mqtt.errors import MqttError
 
@@ -36,6 +44,8 @@ async def settle(connection: Connection, authenticator: Authenticator, clock: Ca
             await _authenticate(connection, authenticator, _request(connection), pending.data, clock)
         elif isinstance(pending, PendingPublish):
             await _publish(connection, pending, clock)
+        elif isinstance(pending, PendingSuback):
+            await _suback(connection, pending, clock)
         else:
             await _subscribe(connection, pending, clock)
 
@@ -69,6 +79,8 @@ async def _authenticate(
             and not await _will_allowed(connection, answer.acl)
         ):
             answer = Verdict(reasons.NOT_AUTHORIZED, reason_string="the will may not be published")
+        if isinstance(answer, Verdict) and answer.accepted:
+            answer = await _claim(connection, answer)
     except Exception:
         logger.exception("authentication of client %r failed", request.client_id)
         answer = UNAVAILABLE
@@ -79,6 +91,28 @@ async def _authenticate(
             connecting.decided(connection, answer, request, clock())
     except MqttError as error:
         connection.fail(error)
+    registry = connection.node.registry
+    if (
+        registry is not None
+        and connection.session is None
+        and isinstance(answer, Verdict)
+        and answer.accepted
+    ):
+        registry.let_go(request.client_id)
+
+
+async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
+    """Let the client in if no other node of the cluster has it."""
+    registry, connect = connection.node.registry, connection.connect
+    if registry is None or connect is None or connection.state != CONNECTING:
+        return verdict
+    will = None
+    delay = 0
+    if connect.will is not None:
+        will = connecting.will_message(connect.will, connection.client_id)
+        delay = props.integer(connect.will.properties, props.WILL_DELAY_INTERVAL, 0)
+    reason = await registry.claim(connection.client_id, connect.clean_start, will, delay)
+    return Verdict(reason) if reason else verdict
 
 
 async def _ask(
@@ -114,6 +148,16 @@ async def _publish(connection: Connection, pending: PendingPublish, clock: Calla
             logger.exception("publish authorization of client %r failed", connection.client_id)
     ingress.allow(connection, wire.string(topic), topic, grant)
     connection.resume(clock())
+
+
+async def _suback(connection: Connection, pending: PendingSuback, clock: Callable[[], float]) -> None:
+    outside = connection.node.outside
+    if outside is not None:
+        await outside.settle()
+    try:
+        subscribing.announced(connection, pending, clock())
+    except MqttError as error:
+        connection.fail(error)
 
 
 async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: Callable[[], float]) -> None:

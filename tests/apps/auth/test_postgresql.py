@@ -19,6 +19,8 @@ TESTS = (
     "tests/apps/auth/test_constraints.py",
     "tests/apps/auth/test_register.py",
     "tests/apps/auth/test_races.py",
+    "tests/apps/auth/admin/test_odd_queries.py",
+    "tests/apps/auth/admin/test_two_operators.py",
     "tests/apps/auth/api/test_lists.py",
     "tests/apps/auth/api/test_register.py",
 )

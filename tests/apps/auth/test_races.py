@@ -5,6 +5,7 @@ On PostgreSQL (test_postgresql.py): SQLite lets one writer in at a time, so ther
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -19,7 +20,9 @@ from apps.auth import proofs
 from apps.auth.errors import Unauthenticated
 from apps.auth.models import Client, Credential, Role
 from apps.auth.services.accounts import write_builtin_roles
-from tests.apps.auth.factories import SECRET, AccountFactory, ClientFactory, CredentialFactory
+from tests.apps.auth.admin.test_object_permissions import browser_of
+from tests.apps.auth.admin.test_pages import inline
+from tests.apps.auth.factories import SECRET, AccountFactory, ClientFactory, CredentialFactory, UserFactory
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -104,6 +107,20 @@ def test_a_credential_is_rotated_by_one(caller: Callable[[], APIClient]) -> None
     )
     assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400]
     assert Credential.objects.filter(valid_until=None).count() == 1
+
+
+def test_of_four_operators_with_the_same_form_one_saves_it() -> None:
+    alice = UserFactory(is_staff=True, is_superuser=True)
+    client = ClientFactory()
+    path = f"/admin/mqtt_auth/client/{client.pk}/change/"
+    browsers = [browser_of(alice) for _ in range(4)]
+    (seen,) = re.findall(r'name="seen" value="(\w+)"', browsers[0].get(path).content.decode())
+    form = {"owner": "", "transports": ["tls"], "seen": seen} | inline("credentials") | inline("rules")
+    answers = at_once(lambda number: browsers[number].post(path, form | {"display_name": f"of {number}"}))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 302]
+    winner = next(number for number, answer in enumerate(answers) if answer.status_code == 302)
+    client.refresh_from_db()
+    assert client.display_name == f"of {winner}"
 
 
 def test_unregistering_twice(caller: Callable[[], APIClient]) -> None:

@@ -107,6 +107,16 @@ def test_what_means_nothing_is_refused(api: APIClient, query: str, field: str, c
     assert [(error["field"], error["code"]) for error in problem["errors"]] == [(field, code)]
 
 
+def test_a_time_before_all_times_is_not_blamed_on_a_cursor(api: APIClient) -> None:
+    """PostgreSQL knows years before 1, SQLite does not."""
+    ClientFactory()
+    response = api.get(f"{CLIENTS}?registered_after=0001-01-01T00:00:00%2B14:00")
+    if response.status_code != 200:
+        assert response.status_code == 400
+        (error,) = response.json()["errors"]
+        assert (error["field"], error["code"]) == ("query", "out_of_range")
+
+
 @pytest.mark.parametrize(
     "path",
     [

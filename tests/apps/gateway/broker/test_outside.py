@@ -12,8 +12,11 @@ from apps.gateway.broker.ports import Choice
 from apps.gateway.broker.receipts import Receipt
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import packettypes as pt
+from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt.properties import Properties
 from tests.apps.gateway.conftest import Worlds
+from tests.apps.gateway.support.doors import Question
 from tests.apps.gateway.support.world import World
 
 
@@ -29,12 +32,23 @@ class Stream:
         self.choice = Choice(frozenset())
         self.full = False
         self.filters: list[tuple[str, str]] = []
+        self.members: list[tuple[str, str]] = []
+        self.behind = False  # the other nodes have not heard of the newest subscriptions
 
     def subscribed(self, filter: str, share: str) -> None:
         self.filters.append((filter, share))
 
     def unsubscribed(self, filter: str, share: str) -> None:
         self.filters.remove((filter, share))
+
+    def present(self, filter: str, share: str, here: bool) -> None:
+        (self.members.append if here else self.members.remove)((filter, share))
+
+    def unsettled(self) -> bool:
+        return self.behind
+
+    async def settle(self) -> None:
+        await Question()
 
     def wants(self, topic: str) -> int:
         return self.topics.get(topic, 0)
@@ -185,6 +199,46 @@ def test_those_outside_hear_of_each_subscription_once(world: World, stream: Stre
     reader.unsubscribe("a/#")
     assert stream.filters == [("b", "g")]
     reader.drop()
+    assert stream.filters == []
+
+
+def test_who_of_a_shared_subscription_is_online_is_told(world: World, stream: Stream) -> None:
+    stays: Properties = {props.SESSION_EXPIRY_INTERVAL: 100}
+    reader = world.join("r", 5, clean=False, properties=stays)
+    reader.subscribe("$share/g/a")
+    reader.subscribe("b")
+    assert stream.members == [("a", "g")]
+    reader.drop()
+    assert (stream.members, stream.filters) == ([], [("a", "g"), ("b", "")])
+    world.join("r", 5, clean=False, properties=stays)
+    assert stream.members == [("a", "g")]
+    world.join("r", clean=True)  # the session ends
+    assert (stream.members, stream.filters) == ([], [])
+
+
+def test_a_suback_waits_until_the_others_know(world: World, stream: Stream) -> None:
+    writer = world.join("w")
+    writer.publish("a", b"kept", retain=True)
+    stream.behind = True
+    reader = world.dial()
+    reader.connect("r")
+    reader.send(p.Subscribe(1, [p.Filter("a", 0)], {}))
+    assert reader.take() == []  # neither the SUBACK nor what is retained
+    writer.publish("a", b"live")
+    assert reader.payloads() == [b"live"]  # it may come before the SUBACK
+    world.answer()
+    suback, kept = reader.take()
+    assert isinstance(suback, p.Suback)
+    assert isinstance(kept, p.Publish) and kept.payload == b"kept"
+
+
+def test_a_client_that_leaves_while_its_suback_waits(world: World, stream: Stream) -> None:
+    stream.behind = True
+    reader = world.dial()
+    reader.connect("r")
+    reader.send(p.Subscribe(1, [p.Filter("a", 0)], {}))
+    reader.drop()
+    world.answer()
     assert stream.filters == []
 
 
