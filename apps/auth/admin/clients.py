@@ -107,12 +107,14 @@ class ClientAdmin(DoorAdmin):
         return super().get_form(request, obj, change, **kwargs if obj else {**kwargs, "form": NewClientForm})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        shown = ("client_id", "last_seen", "created_at", "updated_at", "messages")
-        return shown if obj else ()
+        if obj is None:
+            return ()
+        reads = ("web_client",) if self.may(request, "read", obj, model="messages") else ()
+        return ("client_id", "last_seen", "created_at", "updated_at", *reads)
 
     @admin.display(description="messages")
-    def messages(self, client: Client) -> str:
-        """The web client, subscribed to what the client may publish and subscribe to."""
+    def web_client(self, client: Client) -> str:
+        """Subscribed to what the client may publish and subscribe to."""
         return format_html('<a href="{}">Open in web client</a>', web_client_url(client.client_id))
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
