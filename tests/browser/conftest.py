@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.browser import pages
 from tests.browser.pages import TIMEOUT, Watch
 from tests.wire.nodes import Node
 from tests.wire.programs import find
+
+expect.set_options(timeout=TIMEOUT)
 
 Start = Callable[..., Node]
 NewPage = Callable[..., Awaitable[Page]]
@@ -32,6 +34,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def node(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """The node that the tests share: default configuration, anybody may connect to MQTT."""
     started = Node(tmp_path_factory.mktemp("browser-node") / "data", prepared)
+    yield started
+    assert started.stop() == 0, started.log()
+    assert not started.trouble(), started.trouble()
+
+
+@pytest.fixture(scope="session")
+def guarded(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Another one, where the database decides who may connect, publish and subscribe."""
+    settings = {"AUTH__CLIENT": "django", "AUTH__ACL": "django"}
+    started = Node(tmp_path_factory.mktemp("guarded") / "data", prepared, **settings)
     yield started
     assert started.stop() == 0, started.log()
     assert not started.trouble(), started.trouble()

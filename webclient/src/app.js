@@ -38,7 +38,7 @@ function tab(page, setup) {
   for (const each of setup.subscriptions) connection.subscriptions.add(each);
   return Object.assign(connection, {
     publication: signal(setup.publication),
-    file: signal(null), // { name, payload } to publish in place of what is written
+    file: signal(null), // { name, payload (null: being read) } to publish in place of what is written
     selected: signal(null), // the row that is open
     follow: signal(true),
     repeater: new Repeater(),

@@ -1,5 +1,18 @@
 // The settings of a connection and of what is published, as plain values that a form fills and a setup keeps.
 
+import { topicProblem } from "./mqtt/topics.js";
+import { urlProblem } from "./mqtt/urls.js";
+
+/** Why these settings cannot be used from a page at `page` (a URL), as { key, params }; null if they can. */
+export function settingsProblem(settings, page) {
+  const will = settings.will.topic ? topicProblem(settings.will.topic) : null;
+  if (settings.operator) return will;
+  const url = urlProblem(settings.url, page);
+  if (url) return url;
+  if (settings.version === 4 && settings.password && !settings.username) return { key: "password.alone" };
+  return will;
+}
+
 export function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

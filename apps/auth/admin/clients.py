@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.html import format_html
 from guardian.admin import GuardedModelAdminMixin
 from unfold.admin import TabularInline
 
@@ -20,6 +21,7 @@ from apps.auth.api.bulk import export_csv
 from apps.auth.errors import Duplicate
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential
+from apps.auth.selectors.reach import web_client_url
 from apps.auth.services import bans, clients, credentials, groups, registering
 from apps.auth.services.clients import ClientChanges
 from apps.auth.services.credentials import NewCredential
@@ -106,7 +108,15 @@ class ClientAdmin(DoorAdmin):
         return super().get_form(request, obj, change, **kwargs if obj else {**kwargs, "form": NewClientForm})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("client_id", "last_seen", "created_at", "updated_at") if obj else ()
+        if obj is None:
+            return ()
+        reads = ("web_client",) if self.may(request, "read", obj, model="messages") else ()
+        return ("client_id", "last_seen", "created_at", "updated_at", *reads)
+
+    @admin.display(description="messages")
+    def web_client(self, client: Client) -> str:
+        """Subscribed to what the client may publish and subscribe to."""
+        return format_html('<a href="{}">Open in web client</a>', web_client_url(client.client_id))
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()

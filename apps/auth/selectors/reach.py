@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote, urlencode
+
+from django.urls import reverse
 
 from apps.auth import acl, rbac
 from apps.auth.actors import Actor
@@ -15,6 +18,9 @@ MOST_RULES: Final = 256  # as many as a token may carry
 MOST_BYTES: Final = 24_576  # of their filters: a token is the password of a CONNECT, at most 65,535 bytes
 
 Claim = dict[str, Any]  # as providers.jwt.claims.rules_of reads it
+
+
+MOST_TOPICS: Final = 20  # subscriptions that a link to the web client asks for
 
 
 class Reach(NamedTuple):
@@ -49,6 +55,15 @@ def reach(actor: Actor) -> Reach:
             for claim in found:
                 _put(rules, claim)
     return Reach(tuple(rules.values()), len(left_out))
+
+
+def web_client_url(client_id: str) -> str:
+    """The web client, subscribing to what this client may publish and subscribe to, as the operator."""
+    claims = _of_client(client_id, facts_of([client_id])[client_id], rbac.READ_MESSAGES)
+    filters = dict.fromkeys(claim["filter"] for claim in claims if "effect" not in claim)
+    # Each is encoded by itself, so that a comma in a filter is none between two.
+    topics = ",".join(quote(filter, safe="") for filter in list(filters)[:MOST_TOPICS])
+    return f"{reverse('web-client')}?{urlencode({'connect': 'operator', 'topics': topics})}"
 
 
 def _members(actor: Actor, permission: str) -> Iterator[tuple[str, ConnectFacts]]:

@@ -15,6 +15,7 @@ class WebClient:
         self.state = page.locator("section.state")
         self.status = self.state.get_by_role("status")
         self.problem = self.state.get_by_role("alert")
+        self.connect_button = self.state.get_by_role("button", name="Connect")
         self.settings = page.locator("#connection")
         self.subscriptions = page.locator("#subscriptions")
         self.publishing = page.locator("#publish")
@@ -36,10 +37,17 @@ class WebClient:
         """Unfold what the settings hide at first."""
         await self.settings.get_by_text("More: session, will, properties").click()
 
+    async def be_someone(self, client_id: str, username: str, password: str) -> None:
+        """In place of the operator who is signed in."""
+        await self.settings.get_by_label("Identity").select_option("someone")
+        await self.set("Client id", client_id)
+        await self.set("User name", username)
+        await self.set("Password", password)
+
     async def connect(self, url: str = "") -> None:
         if url:
             await self.set("Server address", url)
-        await self.state.get_by_role("button", name="Connect").click()
+        await self.connect_button.click()
         await expect(self.status).to_contain_text("Connected as")
 
     async def subscribe(self, filter: str, qos: int = 0) -> None:

@@ -80,8 +80,6 @@ export const en = {
   "subscription.filter": "Topic filter",
   "subscription.placeholder": "sensors/+/temperature, or # for all",
   "subscribe": "Subscribe",
-  "subscription.add": "Add",
-  "unsubscribe": "Unsubscribe",
   "unsubscribe.from": "Unsubscribe from {filter}",
   "subscription.pause": "Pause {filter}",
   "subscription.resume": "Resume {filter}",
@@ -98,7 +96,7 @@ export const en = {
   "subscription.pending": "asked",
   "subscription.granted": "QoS {qos}",
   "subscription.refused": "refused",
-  "subscription.count": "{count} messages",
+  "subscription.count": "messages: {count}",
   "subscribe.refused": "The server refused the subscription.",
 
   "publish": "Publish",
@@ -123,9 +121,6 @@ export const en = {
   "publish.repeat": "Repeat",
   "publish.interval": "Every (milliseconds)",
   "publish.stop": "Stop ({count} sent)",
-  "publish.sending": "on its way",
-  "publish.sent": "sent",
-  "publish.acknowledged": "acknowledged",
   "publish.refused": "The server refused the message.",
   "publish.lost": "The connection was lost before the server acknowledged the message: it may have arrived or not.",
   "publish.offline": "Connect first.",
@@ -184,6 +179,8 @@ export const en = {
   "lost.timeout": "The server took the connection but did not answer to MQTT in time.",
   "lost.keepalive": "The server did not answer for the whole keep alive time: the connection counts as lost.",
   "lost.protocol": "The connection broke on something that is not MQTT as this client knows it.",
+
+  "password.alone": "In MQTT 3.1.1 a password needs a user name.",
 
   "url.empty": "The server's address is missing.",
   "url.malformed": "This is no address. One looks like ws://host:8000/mqtt or wss://host/mqtt.",

@@ -80,8 +80,6 @@ export const zhHans = {
   "subscription.filter": "主题过滤器",
   "subscription.placeholder": "sensors/+/temperature，或用 # 表示全部",
   "subscribe": "订阅",
-  "subscription.add": "添加",
-  "unsubscribe": "取消订阅",
   "unsubscribe.from": "取消订阅 {filter}",
   "subscription.pause": "暂停 {filter}",
   "subscription.resume": "继续 {filter}",
@@ -123,9 +121,6 @@ export const zhHans = {
   "publish.repeat": "重复发送",
   "publish.interval": "间隔（毫秒）",
   "publish.stop": "停止（已发送 {count} 条）",
-  "publish.sending": "发送中",
-  "publish.sent": "已发送",
-  "publish.acknowledged": "已确认",
   "publish.refused": "服务器拒绝了该消息。",
   "publish.lost": "在服务器确认之前连接丢失：消息可能已送达，也可能没有。",
   "publish.offline": "请先连接。",
@@ -184,6 +179,8 @@ export const zhHans = {
   "lost.timeout": "服务器接受了连接，但没有及时应答 MQTT。",
   "lost.keepalive": "服务器在整个保活时间内没有应答，连接视为丢失。",
   "lost.protocol": "连接中断：收到了本客户端无法识别的 MQTT 数据。",
+
+  "password.alone": "MQTT 3.1.1 中使用密码时必须提供用户名。",
 
   "url.empty": "缺少服务器地址。",
   "url.malformed": "这不是有效的地址。地址形如 ws://host:8000/mqtt 或 wss://host/mqtt。",

@@ -109,10 +109,15 @@ export function preview(row) {
     // What was cut in the middle of a character is still text.
     const whole = part.length === row.payload.length;
     const text = textOf(part) ?? (whole ? null : textOf(part.subarray(0, lastCharacter(part))));
-    row.preview = text === null ? hexOf(part.subarray(0, 32)) : text.replace(/\s+/g, " ");
+    row.preview = text === null ? hexOf(part.subarray(0, 32)) : visible(text.replace(/\s+/g, " "));
     row.binary = text === null;
   }
   return row.preview;
+}
+
+/** Control characters as their pictures, U+2400 and on. */
+export function visible(text) {
+  return text.replace(/[\0-\x1f]/g, (character) => String.fromCharCode(0x2400 + character.charCodeAt(0)));
 }
 
 function lastCharacter(part) {

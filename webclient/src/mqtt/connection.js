@@ -62,14 +62,16 @@ export class Connection {
       const code = error?.code ?? packet?.reasonCode ?? 0;
       if (!error) row.status = qos ? "acknowledged" : "sent";
       else row.status = code >= 0x80 ? "refused" : "lost";
-      if (code) row.problem = { key: `publish.${row.status}`, code, text: packet?.properties?.reasonString ?? "" };
-      else if (error) row.problem = { key: "publish.lost", text: "" };
+      const text = packet?.properties?.reasonString ?? "";
+      if (code >= 0x80) row.problem = { key: "publish.refused", code, text };
+      else if (error) row.problem = { key: "publish.lost" };
+      row.code = code;
       this.messages.touch();
     });
     return row;
   }
 
-  /** Called by `subscriptions`. `done(problem, grantedQos)`. */
+  /** Called by `subscriptions`. `done(problem, grantedQos)`; never, where the connection is lost before. */
   subscribe({ filter, qos, noLocal, retainAsPublished, retainHandling }, done) {
     const v5 = { nl: noLocal, rap: retainAsPublished, rh: retainHandling };
     const options = this.settings.value.version === 5 ? { qos, ...v5 } : { qos };
@@ -77,8 +79,7 @@ export class Connection {
       const code = packet?.granted?.[0] ?? error?.code ?? 0;
       const text = packet?.properties?.reasonString ?? "";
       if (code >= 0x80) done({ key: "subscribe.refused", code, text });
-      else if (error) done({ key: "subscribe.lost", text: "" });
-      else done(null, code);
+      else if (!error) done(null, code);
     });
   }
 
@@ -191,7 +192,7 @@ export class Connection {
     this.messages.add({
       direction: "in",
       topic,
-      payload,
+      payload: new Uint8Array(payload), // of its own: what came is a part of a larger buffer
       qos: packet.qos,
       retain: packet.retain,
       dup: packet.dup,

@@ -6,7 +6,7 @@ import { isFinal, reasonOf } from "./reasons.js";
 import { ticker } from "./ticker.js";
 import { unreachableKey } from "./urls.js";
 
-export const CONNECT_TIMEOUT = 20_000; // milliseconds until CONNACK
+const CONNECT_TIMEOUT = 10_000; // milliseconds until CONNACK
 
 /**
  * Connect. `on` has open(connack), message(topic, payload, packet), closed({ problem, final }), each called at
@@ -17,8 +17,9 @@ export function openLink(settings, { clientId, username, password, clean }, inco
   let ending = null; // what the server or the network said before the end
   let opened = false;
   let closed = false;
+  let socket = null;
   const client = mqtt.connect(settings.url, {
-    transformWsUrl: () => settings.url,
+    createWebsocket: (_, protocols) => (socket = new WebSocket(settings.url, protocols)),
     protocolVersion: version,
     clientId,
     username: username || undefined,
@@ -48,7 +49,8 @@ export function openLink(settings, { clientId, username, password, clean }, inco
   });
   client.on("message", on.message);
   client.on("error", (error) => {
-    ending ??= { problem: problemOf(error, settings.url, opened), final: false };
+    const reached = opened || socket?.readyState === WebSocket.OPEN;
+    ending ??= { problem: problemOf(error, settings.url, reached), final: false };
   });
   client.on("close", () => {
     if (closed) return;
@@ -64,11 +66,11 @@ function refusal(key, code, packet) {
   return { problem: { key, code, text }, final: isFinal(code) };
 }
 
-function problemOf(error, url, opened) {
-  if (error.message === "connack timeout") return { key: "lost.timeout" };
+function problemOf(error, url, reached) {
+  if (error.message === "connack timeout") return { key: reached ? "lost.timeout" : unreachableKey(url) };
   if (error.message === "Keepalive timeout") return { key: "lost.keepalive" };
   if (error.event || /websocket/i.test(error.message)) {
-    return { key: opened ? "lost.connection" : unreachableKey(url) };
+    return { key: reached ? "lost.connection" : unreachableKey(url) };
   }
   return { key: "lost.protocol", text: error.message };
 }

@@ -83,7 +83,6 @@ export class Subscriptions {
     this.#change(id, { state: "pending", problem: null });
     const wanted = this.list.value.find((each) => each.id === id);
     this.#connection.subscribe(wanted, (problem, granted) => {
-      if (problem?.key === "subscribe.lost") return; // `closed` has said so
       this.#change(id, problem ? { state: "refused", problem, granted: null } : { state: "granted", granted });
     });
   }

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
-import { bytes, explain, t } from "../i18n/index.js";
+import { bytes, explain, reason, t } from "../i18n/index.js";
 import { readable, save } from "../messages/export.js";
-import { FORMATS, base64Of, bestFormat, decode, hexOf, textOf } from "../messages/payload.js";
+import { FORMATS, base64Of, bestFormat, decode, hexOf, textOf, visible } from "../messages/payload.js";
 import { clock } from "./MessageRows.jsx";
 import { Select } from "./fields.jsx";
 
@@ -41,7 +41,7 @@ export function Detail({ connection, row, onReuse }) {
   return (
     <section class="detail" aria-label={t("detail")}>
       <div class="row">
-        <bdi class="topic">{row.topic}</bdi>
+        <bdi class="topic">{visible(row.topic)}</bdi>
         <button
           type="button"
           class="quiet"
@@ -56,6 +56,7 @@ export function Detail({ connection, row, onReuse }) {
         {row.retain && ` · ${t("message.retained")}`}
         {row.dup && ` · ${t("message.duplicate")}`}
         {row.status && ` · ${t("detail.status")}: ${t(`status.${row.status}`)}`}
+        {row.code > 0 && !row.problem && `. ${reason(row.code)}`}
       </p>
       {row.problem && (
         <p class="problem" role="alert">

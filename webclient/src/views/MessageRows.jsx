@@ -1,6 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, t } from "../i18n/index.js";
-import { preview } from "../messages/payload.js";
+import { preview, visible } from "../messages/payload.js";
 
 const ROW = 30; // pixels, as in style.css
 const BEYOND = 5; // rows drawn above and below what is seen
@@ -24,6 +24,14 @@ export function MessageRows({ connection }) {
     setTop(placed.current);
   };
 
+  const reveal = (index) => {
+    const at = index * ROW;
+    const from = box.current.scrollTop;
+    if (index < 0) return;
+    if (at < from) scrollTo(at);
+    else if (at + ROW > from + height) scrollTo(at + ROW - height);
+  };
+
   useEffect(() => {
     const observer = new ResizeObserver(([entry]) => setHeight(entry.contentRect.height));
     observer.observe(box.current);
@@ -37,6 +45,11 @@ export function MessageRows({ connection }) {
     if (follow) scrollTo(box.current.scrollHeight);
     else if (moved) scrollTo(Math.max(box.current.scrollTop - moved * ROW, 0));
   }, [list.tick.value, follow, height]);
+
+  // The open message takes room from the list: its row stays in sight.
+  useLayoutEffect(() => {
+    if (selected && !follow) reveal(list.indexOf(selected));
+  }, [height, selected]);
 
   const onScroll = () => {
     const { scrollTop, scrollHeight, clientHeight } = box.current;
@@ -52,10 +65,6 @@ export function MessageRows({ connection }) {
     if (!row) return;
     connection.selected.value = row;
     connection.follow.value = false;
-    const at = list.indexOf(row) * ROW;
-    const from = box.current.scrollTop;
-    if (at < from) scrollTo(at);
-    else if (at + ROW > from + height) scrollTo(at + ROW - height);
   };
 
   const onKeyDown = (event) => {
@@ -127,7 +136,7 @@ function Row({ row, place, length, selected, onChoose }) {
         {incoming ? "↓" : "↑"}
       </span>
       <time>{clock(row.time)}</time>
-      <bdi class="topic">{row.topic}</bdi>
+      <bdi class="topic">{visible(row.topic)}</bdi>
       <span class="tags">
         {t("qos")} {row.qos}
         {row.retain && <abbr title={t("message.retained")}>R</abbr>}

@@ -24,7 +24,7 @@ export function PublishPanel({ connection }) {
   };
   const send = (event) => {
     event.preventDefault();
-    const message = compose();
+    const message = ready && compose(); // Ctrl-Enter asks no button
     if (message) connection.publish(message);
   };
   const repeat = () => {
@@ -37,6 +37,7 @@ export function PublishPanel({ connection }) {
     };
     connection.repeater.start(once, form.interval);
   };
+  const ready = connection.connected && connection.file.value?.payload !== null;
   const problem = (about) => (wrong?.about === about ? explain(wrong.problem) : "");
 
   return (
@@ -53,7 +54,7 @@ export function PublishPanel({ connection }) {
         <div class="row">
           <Qos value={form.qos} onInput={(qos) => set({ qos })} />
           <Check label={t("retain")} checked={form.retain} onInput={(retain) => set({ retain })} />
-          <button class="primary" disabled={!connection.connected}>
+          <button class="primary" disabled={!ready}>
             {t("publish")}
           </button>
         </div>
@@ -70,7 +71,7 @@ export function PublishPanel({ connection }) {
               onInput={(interval) => set({ interval })}
             />
             {running === null ? (
-              <button type="button" disabled={!connection.connected} onClick={repeat}>
+              <button type="button" disabled={!ready} onClick={repeat}>
                 {t("publish.repeat")}
               </button>
             ) : (
@@ -90,14 +91,17 @@ function Payload({ connection, form, set, problem }) {
   const take = async (event) => {
     const [chosen] = event.target.files;
     if (!chosen) return;
-    connection.file.value = { name: chosen.name, payload: new Uint8Array(await chosen.arrayBuffer()) };
+    const reading = { name: chosen.name, payload: null };
+    connection.file.value = reading;
+    const payload = new Uint8Array(await chosen.arrayBuffer());
+    if (connection.file.value === reading) connection.file.value = { ...reading, payload };
     set({});
   };
   if (file) {
     return (
       <div class="with-button">
         <p>
-          <bdi>{t("publish.fileName", { name: file.name, size: bytes(file.payload.length) })}</bdi>
+          <bdi>{t("publish.fileName", { name: file.name, size: file.payload ? bytes(file.payload.length) : "…" })}</bdi>
           {problem && (
             <span class="problem" role="alert">
               {problem}

@@ -64,7 +64,7 @@ function Identity({ settings, set, page }) {
             label={t("settings.url")}
             value={settings.url}
             inputMode="url"
-            problem={problem ? explain(problem) : ""}
+            aria-invalid={Boolean(problem)}
             onInput={(url) => set({ url: url.trim() })}
           />
           <div class="with-button">

@@ -1,14 +1,13 @@
 import { useEffect, useState } from "preact/hooks";
 import { explain, t } from "../i18n/index.js";
-import { topicProblem } from "../mqtt/topics.js";
-import { urlProblem } from "../mqtt/urls.js";
+import { settingsProblem } from "../settings.js";
 
 /** Whether and as whom the connection is there, and if not, why not. */
 export function StateBar({ connection, page }) {
   const state = connection.state.value;
   const identity = connection.identity.value;
   const settings = connection.settings.value;
-  const problem = settingsProblem(settings);
+  const problem = connection.isOn ? null : settingsProblem(settings, location.href);
   return (
     <section class="state" aria-label={t("connection")}>
       <p role="status">
@@ -34,9 +33,9 @@ export function StateBar({ connection, page }) {
           </button>
         )}
       </div>
-      {state.problem && (
+      {(problem ?? state.problem) && (
         <p class="problem" role="alert">
-          {explain(state.problem)}
+          {explain(problem ?? state.problem)}
         </p>
       )}
       {identity?.leftOut > 0 && <p class="note">{t("operator.leftOut", { count: identity.leftOut })}</p>}
@@ -58,11 +57,4 @@ function Countdown({ state }) {
   }, []);
   const seconds = Math.max(Math.ceil((state.at - now) / 1000), 0);
   return <strong>{t("state.waiting", { tries: state.tries, seconds })}</strong>;
-}
-
-/** Why these settings cannot be used, null if they can. */
-export function settingsProblem(settings) {
-  if (settings.operator) return null;
-  const url = urlProblem(settings.url, location.href);
-  return url ?? (settings.will.topic ? topicProblem(settings.will.topic) : null);
 }

@@ -25,7 +25,7 @@ AUDIENCE: Final = "mqtt"
 LEEWAY: Final = 5  # seconds that the clocks of two nodes may differ
 _KID: Final = "gmqtt-console"
 _ALGORITHM: Final = "HS256"
-_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
 def encode(claims: dict[str, Any]) -> str:
