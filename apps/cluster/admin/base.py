@@ -1,0 +1,221 @@
+"""Lists of what may be very long: a page is read from where the one before ended, and nothing is counted.
+
+A subclass names its `keyset` (the one field its rows are ordered by, with "-" for descending; it must be
+unique) and its `rows` (the selector that limits them to what the operator may see).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Final
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
+from django.db import DataError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.views import ChangeList
+
+from apps.auth import actors
+from apps.auth.actors import Actor
+from apps.auth.errors import Gone
+from apps.cluster.fabric import FabricError
+
+PAGE: Final = 50
+MOST_EXPORTED: Final = 100_000  # rows; filter for the rest
+AFTER: Final = "after"
+RISKY: Final = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet would begin a formula
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    return actors.of_user(request.user, str(request.META.get("REMOTE_ADDR") or ""))
+
+
+class Pages(Paginator):  # type: ignore[type-arg]
+    template_name = "cluster/pages.html"
+
+
+class KeysetList(ChangeList):  # type: ignore[misc]
+    """One page of rows behind the key in `?after=`."""
+
+    next_url = ""
+    first_url = ""
+
+    def get_filters_params(self, params: Any = None) -> Any:
+        found = super().get_filters_params(params)
+        found.pop(AFTER, None)
+        return found
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
+        return [self.model_admin.keyset]
+
+    def get_results(self, request: HttpRequest) -> None:
+        key: str = self.model_admin.keyset
+        name = key.removeprefix("-")
+        rows = self.queryset
+        after = request.GET.get(AFTER)
+        if after is not None:
+            try:
+                rows = rows.filter(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": after})
+            except (TypeError, ValueError):
+                raise IncorrectLookupParameters from None
+            self.first_url = self.get_query_string(remove=[AFTER])
+        found = list(rows[: PAGE + 1])
+        self.result_list = found[:PAGE]
+        if len(found) > PAGE:
+            self.next_url = self.get_query_string({AFTER: getattr(found[PAGE - 1], name)})
+        self.result_count = len(self.result_list)
+        self.full_result_count = None
+        self.show_admin_actions = True
+        self.show_full_result_count = False
+        self.can_show_all = self.multi_page = False
+        self.paginator = Pages(self.result_list, PAGE)
+
+
+class SeenAdmin(ModelAdmin):  # type: ignore[misc]
+    """Rows that the cluster writes: they are looked at, not edited."""
+
+    keyset: ClassVar[str] = "-id"
+    rows: ClassVar[Callable[[Actor], QuerySet[Any]]]
+    permission: ClassVar[str]  # to view
+    exported: ClassVar[tuple[str, ...]] = ()
+    lookups: ClassVar[tuple[str, ...]] = ()  # all that the query of the list may filter by
+    sortable_by = ()
+    list_per_page = PAGE
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions_list: ClassVar[tuple[str, ...]] = ("export",)
+    detail_template: ClassVar[str] = ""
+    verbs: ClassVar[dict[str, str]] = {}  # what a form on the row's page may ask for -> permission
+    list_filter_sheet = True
+
+    # Rights ------------------------------------------------------------------------------------------
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return actor_of(request).may_somewhere(self.permission)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        if obj is None:
+            return self.has_module_permission(request)
+        return self.get_queryset(request).filter(pk=obj.pk).exists()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return type(self).rows(actor_of(request))
+
+    # The list ----------------------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        return lookup in self.lookups
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        if "\0" in search_term:  # is in no row, and PostgreSQL takes none to compare with
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_changelist_instance(request)
+        except (OverflowError, ValueError, DataError):
+            raise IncorrectLookupParameters from None
+
+    # CSV ---------------------------------------------------------------------------------------------
+
+    @action(description=_("Export as CSV"), url_path="export", icon="download")
+    def export(self, request: HttpRequest) -> HttpResponse:
+        """The rows of the list as it is filtered, at most MOST_EXPORTED of them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        rows = self.get_changelist_instance(request).queryset[:MOST_EXPORTED]
+        name = f"{self.opts.model_name}.csv"
+        return StreamingHttpResponse(
+            _lines(rows, self.exported),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    # One row -----------------------------------------------------------------------------------------
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the row's page shows; {"error": ...} where a node does not answer."""
+        return {}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The row's page; a POST names the verb of one of its forms."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None or not self.has_view_permission(request, row):
+            messages.warning(request, _("It is gone, or you may not see it."))
+            return self.back()
+        if request.method == "POST":
+            name = request.POST.get("verb", "")
+            if name not in self.verbs:
+                raise PermissionDenied
+            return getattr(self, name)(request, row) or HttpResponseRedirect(request.path)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "row": row,
+            "title": str(row),
+            "may": {name: actor_of(request).may_somewhere(needed) for name, needed in self.verbs.items()},
+            **self.detail(request, row),
+        }
+        return TemplateResponse(request, self.detail_template, context)
+
+    def told(self, request: HttpRequest, do: Callable[[], Any], done: Any) -> bool:
+        """Do something, and tell how it went on the next page."""
+        try:
+            do()
+        except (FabricError, Gone, ValidationError) as error:
+            messages.error(request, ", ".join(error.messages) if hasattr(error, "messages") else str(error))
+            return False
+        except PermissionDenied:
+            messages.error(request, _("You may not do this."))
+            return False
+        messages.success(request, done)
+        return True
+
+    def back(self) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse(f"admin:cluster_{self.opts.model_name}_changelist"))
+
+
+class _Echo:
+    """What `csv` writes into: it gives the line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _lines(rows: QuerySet[Any], fields: tuple[str, ...]) -> Iterator[str]:
+    writer = csv.writer(_Echo())
+    yield writer.writerow(fields)
+    for row in rows.values_list(*fields).iterator(chunk_size=2000):
+        yield writer.writerow([safe(value) for value in row])
+
+
+def safe(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    if isinstance(value, str) and value.startswith(RISKY):
+        return f"'{value}"
+    return value

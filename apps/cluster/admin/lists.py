@@ -1,0 +1,71 @@
+"""Subscriptions and the drop ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action
+
+from apps.auth import rbac
+from apps.cluster import selectors
+from apps.cluster.admin.base import SeenAdmin, actor_of
+from apps.cluster.models import Drop, SubscriptionInfo
+from apps.gateway.mqtt import topics
+from apps.gateway.mqtt.errors import MqttError
+
+MOST_SHOWN = 200  # recipients of a topic
+
+
+@admin.register(SubscriptionInfo)
+class SubscriptionAdmin(SeenAdmin):
+    rows = selectors.subscriptions
+    permission = rbac.VIEW_SUBSCRIPTION
+    keyset = "id"
+    list_display = ("filter", "share", "client_link", "node", "qos", "no_local", "retain_as_published")
+    list_display_links = None
+    list_filter = ("qos", "node")
+    lookups = ("qos", "qos__exact", "node", "node__exact", "client_id", "filter", "share")
+    search_fields = ("=client_id", "=filter", "=share")
+    search_help_text = _("Client id, filter or share name, in full")
+    exported = ("client_id", "node", "filter", "share", "qos", "no_local", "retain_as_published", "identifier")
+    actions_list = ("recipients", "export")
+
+    @admin.display(description=_("client"))
+    def client_link(self, row: SubscriptionInfo) -> str:
+        url = f"{reverse('admin:cluster_sessioninfo_changelist')}?client_id={row.client_id}"
+        return format_html('<a href="{}">{}</a>', url, row.client_id)
+
+    @action(description=_("Who would receive this topic?"), url_path="recipients", icon="alt_route")
+    def recipients(self, request: HttpRequest) -> HttpResponse:
+        topic = request.GET.get("topic", "")
+        context: dict[str, Any] = {"topic": topic, "title": _("Who would receive this topic?")}
+        if topic:
+            try:
+                topics.check_name(topic)
+                found = selectors.recipients(actor_of(request), topic).order_by("id")
+                rows = list(found[: MOST_SHOWN + 1])
+                context |= {"rows": rows[:MOST_SHOWN], "more": len(rows) > MOST_SHOWN}
+            except (MqttError, ValidationError) as error:
+                context["error"] = str(error)
+        page = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, "cluster/recipients.html", page)
+
+
+@admin.register(Drop)
+class DropAdmin(SeenAdmin):
+    rows = selectors.drops
+    permission = rbac.VIEW_DROP
+    list_display = ("last", "reason", "direction", "topic", "client_id", "node", "count")
+    list_display_links = None
+    list_filter = ("reason", "direction", "node")
+    lookups = ("reason", "reason__exact", "direction__exact", "node", "node__exact", "client_id", "topic")
+    search_fields = ("=client_id", "=topic", "=reason")
+    search_help_text = _("Client id, topic or reason, in full")
+    exported = ("bucket", "node", "reason", "direction", "client_id", "topic", "count", "first", "last")

@@ -1,0 +1,82 @@
+"""The nodes: what they say of themselves, draining, the bridge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from apps.auth import rbac
+from apps.auth.actors import Actor
+from apps.cluster import selectors, services
+from apps.cluster.admin.base import SeenAdmin, actor_of
+from apps.cluster.fabric import FabricError
+from apps.cluster.models import ClusterNode
+
+
+def _nodes(actor: Actor) -> QuerySet[ClusterNode]:
+    return selectors.nodes() if actor.may(rbac.VIEW_NODE) else selectors.nodes().none()
+
+
+@admin.register(ClusterNode)
+class NodeAdmin(SeenAdmin):
+    rows = _nodes
+    permission = rbac.VIEW_NODE
+    keyset = "name"
+    list_display = ("name", "state", "version", "connections", "sessions", "host", "bridge_state", "seen_at")
+    list_filter = ("state",)
+    lookups = ("state__exact",)
+    search_fields = ("name",)
+    exported = ("name", "state", "version", "host", "started_at", "seen_at")
+    detail_template = "cluster/node.html"
+    verbs = {
+        "drain": rbac.DRAIN_NODE,
+        "cancel_drain": rbac.DRAIN_NODE,
+        "pause_bridge": rbac.CONTROL_BRIDGE,
+        "resume_bridge": rbac.CONTROL_BRIDGE,
+        "forget": rbac.DELETE_NODE,
+    }
+
+    @admin.display(description=_("connections"))
+    def connections(self, node: ClusterNode) -> Any:
+        return node.stats.get("connections", "–")
+
+    @admin.display(description=_("sessions"))
+    def sessions(self, node: ClusterNode) -> Any:
+        return node.stats.get("sessions", "–")
+
+    @admin.display(description=_("bridge"))
+    def bridge_state(self, node: ClusterNode) -> str:
+        lag = node.bridge.get("lag")
+        return f"{node.bridge.get('state', '–')}" + (f" ({lag})" if lag is not None else "")
+
+    def detail(self, request: HttpRequest, row: ClusterNode) -> dict[str, Any]:
+        try:
+            return {"draining": services.drain_progress(actor_of(request), row)}
+        except (FabricError, PermissionDenied) as error:
+            return {"error": str(error)}
+
+    def drain(self, request: HttpRequest, node: ClusterNode) -> None:
+        actor = actor_of(request)
+        self.told(request, lambda: services.drain(actor, node), _("The node is being drained."))
+
+    def cancel_drain(self, request: HttpRequest, node: ClusterNode) -> None:
+        actor = actor_of(request)
+        self.told(request, lambda: services.cancel_drain(actor, node), _("The node takes clients again."))
+
+    def pause_bridge(self, request: HttpRequest, node: ClusterNode) -> None:
+        actor = actor_of(request)
+        self.told(request, lambda: services.pause_bridge(actor, node.name), _("The bridge is paused."))
+
+    def resume_bridge(self, request: HttpRequest, node: ClusterNode) -> None:
+        actor = actor_of(request)
+        self.told(request, lambda: services.resume_bridge(actor, node.name), _("The bridge goes on."))
+
+    def forget(self, request: HttpRequest, node: ClusterNode) -> HttpResponse | None:
+        actor = actor_of(request)
+        done = self.told(request, lambda: services.forget_node(actor, node), _("The node is forgotten."))
+        return self.back() if done else None
