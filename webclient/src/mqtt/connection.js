@@ -84,7 +84,7 @@ export class Connection {
   }
 
   unsubscribe(filter) {
-    if (this.connected) this.#link.unsubscribe(filter);
+    this.#link.unsubscribe(filter);
   }
 
   // ---------------------------------------------------------------- links
@@ -147,8 +147,15 @@ export class Connection {
 
   #renew() {
     const link = this.#link;
-    this.#turn += 1;
-    link.end(false, () => this.#open({ tries: 0, resumed: true }));
+    const turn = ++this.#turn;
+    this.state.value = { kind: "connecting", tries: 0 };
+    const goOn = () => {
+      if (turn !== this.#turn) return;
+      link.end(true);
+      this.#open({ tries: 0, resumed: true });
+    };
+    link.end(false, goOn); // which waits for acknowledgements, and those may never come
+    setTimeout(goOn, ENDING);
   }
 
   #ended({ problem, final }, tries, resumed) {
