@@ -14,8 +14,9 @@ const OPERATOR_SESSION = 60; // seconds for which the node keeps the session whi
 const ENDING = 2_000; // milliseconds for the last packets of a connection that is closed by hand
 
 /**
- * `state`: { kind, problem?, final?, tries?, at?, connack? }, where kind is idle, connecting, connected,
- * waiting (for the next try, `at` milliseconds), or ended.
+ * `state`: { kind, problem?, cause?, tries?, at?, properties?, sessionPresent? }, where kind is idle, connecting,
+ * connected (`properties` are CONNACK's), waiting (for the next try, `at` milliseconds), or ended. `problem` is of
+ * the last try, `cause` what ended the connection before it.
  */
 export class Connection {
   #link = null;
@@ -90,10 +91,10 @@ export class Connection {
   // ---------------------------------------------------------------- links
 
   /** `resumed`: this connection has been up before, so its session is gone on with. */
-  async #open({ tries, resumed, problem }) {
+  async #open({ tries, resumed, problem, cause }) {
     const turn = ++this.#turn;
     const settings = this.settings.value;
-    this.state.value = { kind: "connecting", tries, problem };
+    this.state.value = { kind: "connecting", tries, problem, cause };
     let { clientId, username, password } = settings;
     let used = settings;
     let expiresAt = 0;
@@ -160,17 +161,18 @@ export class Connection {
 
   #ended({ problem, final }, tries, resumed) {
     clearTimeout(this.#renewal);
+    const cause = this.connected ? problem : this.state.value.cause;
     this.#drop(true);
     this.subscriptions.closed();
     // An operator's token that ended is no refusal: the next try brings a new one.
     const expired = this.settings.value.operator && resumed && tries === 0 && problem.code === 0x87;
     if ((final && !expired) || !this.settings.value.reconnect) {
-      this.state.value = { kind: "ended", problem, final };
+      this.state.value = { kind: "ended", problem, cause };
       return;
     }
     const wait = backoff(tries + 1);
-    this.state.value = { kind: "waiting", problem, tries: tries + 1, at: Date.now() + wait };
-    this.#timer = setTimeout(() => this.#open({ tries: tries + 1, resumed, problem }), wait);
+    this.state.value = { kind: "waiting", problem, cause, tries: tries + 1, at: Date.now() + wait };
+    this.#timer = setTimeout(() => this.#open({ tries: tries + 1, resumed, problem, cause }), wait);
   }
 
   #stop() {
