@@ -10,6 +10,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
-    path("api/", include("apps.auth.api.urls")),
+    path("api/v1/cluster/", include("apps.cluster.api.urls")),
+    path("api/", include("apps.auth.api.urls")),  # the rest of /api/, down to its 404
     path("client/", include("apps.console.client.urls")),
 ]

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from guardian.shortcuts import get_objects_for_user
 
 from apps.auth import rbac
-from apps.auth.models import ClientGroup, ServiceAccount
+from apps.auth.models import Client, ClientGroup, ServiceAccount
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Actor:
             with_superuser=False,
         )
         return mine
+
+    def clients(self, permission: str) -> QuerySet[Client]:
+        """The clients in the groups to which the actor's right is limited."""
+        members = Client.groups.through.objects.filter(clientgroup__in=self.groups(permission))
+        return Client.objects.filter(pk__in=members.values("client_id"))
 
     def may_somewhere(self, permission: str) -> bool:
         return self.may(permission) or self.groups(permission).exists()

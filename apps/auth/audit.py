@@ -99,6 +99,19 @@ def note(row: Model, what: str) -> None:
     LogEntry.objects.log_create(row, action=LogEntry.Action.ACCESS, changes={what: [None, True]})
 
 
+def did(row: Model, what: str, **details: Any) -> None:
+    """An entry for something done that changes no row of ours; `row` is what it was done to, saved or not."""
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(row),
+        object_pk=str(row.pk or ""),
+        object_id=row.pk,
+        object_repr=str(row),
+        action=LogEntry.Action.ACCESS,
+        changes={what: [None, details or True]},
+        additional_data=getattr(row, "get_additional_data", dict)(),
+    )
+
+
 def _sign(sender: type[Model], instance: LogEntry, **kwargs: Any) -> None:
     _signed(instance)
 

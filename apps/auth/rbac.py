@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 APP: Final = "mqtt_auth"
+CLUSTER: Final = "cluster"
 
 
-def _of(model: str, verbs: str = "view add change delete") -> tuple[str, ...]:
-    return tuple(f"{APP}.{verb}_{model}" for verb in verbs.split())
+def _of(model: str, verbs: str = "view add change delete", app: str = APP) -> tuple[str, ...]:
+    return tuple(f"{app}.{verb}_{model}" for verb in verbs.split())
 
 
 VIEW_CLIENT, REGISTER, CHANGE_CLIENT, UNREGISTER = _of("client")
@@ -30,6 +31,26 @@ VIEW_ROLE, ADD_ROLE, CHANGE_ROLE, DELETE_ROLE = _of("role")
 (VIEW_REFUSAL,) = _of("refusal", "view")
 VIEW_AUDIT: Final = "auditlog.view_logentry"
 
+VIEW_NODE, DELETE_NODE = _of("clusternode", "view delete", CLUSTER)
+DRAIN_NODE, CONTROL_BRIDGE, TRACE = (f"{CLUSTER}.{p}" for p in ("drain_node", "control_bridge", "trace"))
+VIEW_SESSION, END_SESSION = _of("sessioninfo", "view delete", CLUSTER)
+KICK_SESSION, SUBSCRIBE_FOR = f"{CLUSTER}.kick_session", f"{CLUSTER}.subscribe_for"
+VIEW_QUEUE, PURGE_QUEUE = _of("queue", "view purge", CLUSTER)
+VIEW_RETAINED, DELETE_RETAINED = _of("retained", "view delete", CLUSTER)
+VIEW_PAYLOAD, PUBLISH_MESSAGE = f"{CLUSTER}.view_payload", f"{CLUSTER}.publish_message"
+(VIEW_SUBSCRIPTION,) = _of("subscriptioninfo", "view", CLUSTER)
+(VIEW_DROP,) = _of("drop", "view", CLUSTER)
+VIEW_EXPORT, ADD_EXPORT, CHANGE_EXPORT, DELETE_EXPORT = _of("exportrule", app=CLUSTER)
+
+# What messages say is for fewer people than what is going on.
+_CONTENTS: Final = frozenset({VIEW_QUEUE, VIEW_PAYLOAD})
+_CLUSTER: Final = frozenset(
+    {VIEW_NODE, DELETE_NODE, DRAIN_NODE, CONTROL_BRIDGE, TRACE, VIEW_SESSION, END_SESSION, KICK_SESSION}
+    | {SUBSCRIBE_FOR, PURGE_QUEUE, VIEW_RETAINED, DELETE_RETAINED, PUBLISH_MESSAGE}
+    | {VIEW_SUBSCRIPTION, VIEW_DROP, VIEW_EXPORT, ADD_EXPORT, CHANGE_EXPORT, DELETE_EXPORT}
+    | _CONTENTS
+)
+
 PERMISSIONS: Final = frozenset(
     {
         EXPORT_CLIENTS,
@@ -42,6 +63,7 @@ PERMISSIONS: Final = frozenset(
         VIEW_REFUSAL,
         VIEW_AUDIT,
     }
+    | _CLUSTER
 ).union(
     *(
         _of(model)
@@ -53,7 +75,7 @@ PERMISSIONS: Final = frozenset(
 ROLES: Final = {
     "gateway": frozenset({DECIDE_CONNECT, DECIDE_PUBLISH, DECIDE_SUBSCRIBE}),
     "registrar": frozenset({REGISTER, UNREGISTER}),
-    "viewer": frozenset(p for p in PERMISSIONS if p.partition(".")[2].startswith("view_")),
+    "viewer": frozenset(p for p in PERMISSIONS if p.partition(".")[2].startswith("view_")) - _CONTENTS,
     "admin": PERMISSIONS,
 }
 
@@ -64,6 +86,14 @@ _MANAGES = ("manage_members",)
 _RULES = ("manage_rules",)
 IN_A_GROUP: Final = {
     VIEW_CLIENT: _SEES,
+    VIEW_SESSION: _SEES,
+    VIEW_SUBSCRIPTION: _SEES,
+    VIEW_DROP: _SEES,
+    KICK_SESSION: _MANAGES,
+    END_SESSION: _MANAGES,
+    SUBSCRIBE_FOR: _MANAGES,
+    VIEW_QUEUE: _MANAGES,
+    PURGE_QUEUE: _MANAGES,
     EXPORT_CLIENTS: _SEES,
     VIEW_CREDENTIAL: _SEES,
     VIEW_GROUP: (*_SEES, *_RULES),
@@ -125,6 +155,28 @@ ENDPOINTS: Final[dict[str, dict[str, str]]] = {
     "auth-connect": {"POST": DECIDE_CONNECT},
     "auth-publish": {"POST": DECIDE_PUBLISH},
     "auth-subscribe": {"POST": DECIDE_SUBSCRIBE},
+    "cluster-status": {"GET": VIEW_NODE},
+    "cluster-nodes": {"GET": VIEW_NODE},
+    "cluster-node": {"GET": VIEW_NODE, "DELETE": DELETE_NODE},
+    "cluster-clients": {"GET": VIEW_SESSION},
+    "cluster-sessions": {"GET": VIEW_SESSION},
+    "cluster-session": {"GET": VIEW_SESSION, "DELETE": END_SESSION},
+    "cluster-session-kick": {"POST": KICK_SESSION},
+    "cluster-session-subscribe": {"POST": SUBSCRIBE_FOR},
+    "cluster-session-unsubscribe": {"POST": SUBSCRIBE_FOR},
+    "cluster-session-queue": {"GET": VIEW_QUEUE},
+    "cluster-session-purge": {"POST": PURGE_QUEUE},
+    "cluster-session-replay": {"POST": PURGE_QUEUE},
+    "cluster-topics": {"GET": VIEW_SUBSCRIPTION},
+    "cluster-subscriptions": {"GET": VIEW_SUBSCRIPTION},
+    "cluster-recipients": {"GET": VIEW_SUBSCRIPTION},
+    "cluster-retained": {"GET": VIEW_RETAINED},
+    "cluster-retained-message": {"GET": VIEW_RETAINED, "DELETE": DELETE_RETAINED},
+    "cluster-drops": {"GET": VIEW_DROP},
+    "cluster-publish": {"POST": PUBLISH_MESSAGE},
+    "cluster-bridges": {"GET": VIEW_NODE},
+    "cluster-bridge-pause": {"POST": CONTROL_BRIDGE},
+    "cluster-bridge-resume": {"POST": CONTROL_BRIDGE},
     "schema": {"GET": OPEN},
     "docs": {"GET": OPEN},
 }

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
+from django.db.models import Func, Q
 
 
 class KeyField(models.CharField):
@@ -18,6 +18,15 @@ class KeyField(models.CharField):
         if connection.vendor == "postgresql":
             parameters["collation"] = "C"
         return parameters
+
+
+class AsKey(Func):
+    """A column of another table, to be compared with a KeyField."""
+
+    template = "%(expressions)s"
+
+    def as_postgresql(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        return super().as_sql(compiler, connection, template='%(expressions)s COLLATE "C"', **context)
 
 
 def starts_with(column: str, prefix: str) -> Q:

@@ -17,6 +17,7 @@ from apps.auth.models import Refusal
 
 _TYPES = (
     *("client", "credential", "clientgroup", "aclrule", "ban", "role", "serviceaccount"),
+    *("clusternode", "sessioninfo", "exportrule"),
     *("user", "group", "userobjectpermission", "groupobjectpermission"),
 )
 _ACTIONS = {

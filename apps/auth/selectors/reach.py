@@ -6,15 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from apps.auth import acl, rbac
 from apps.auth.actors import Actor
 from apps.auth.facts import ConnectFacts, RuleFacts
+from apps.auth.models import Client
 from apps.auth.providers.bulk import AT_ONCE, facts_of
 from apps.auth.selectors.visible import clients
 
 MOST_RULES: Final = 256  # as many as a token may carry
+MOST_CLIENTS: Final = 1000  # that are looked at: their topics would not fit anyway, unless they share them
 MOST_BYTES: Final = 24_576  # of their filters: a token is the password of a CONNECT, at most 65,535 bytes
 
 Claim = dict[str, Any]  # as providers.jwt.claims.rules_of reads it
@@ -40,21 +43,23 @@ def reach(actor: Actor) -> Reach:
             _put(rules, _claim("allow", "subscribe", filter))
     if actor.may(rbac.PUBLISH_MESSAGES):
         _put(rules, _claim("allow", "publish", "#"))
-    size = 0
-    left_out: set[str] = set()
+    size = left_out = 0
     for permission in (rbac.READ_MESSAGES, rbac.PUBLISH_MESSAGES):
         if actor.may(permission):
             continue
-        for client_id, facts in _members(actor, permission):
+        members = clients(actor, permission)
+        without = max(members.count() - MOST_CLIENTS, 0)
+        for client_id, facts in _facts(members.order_by("id")[:MOST_CLIENTS]):
             found = [claim for claim in _of_client(client_id, facts, permission) if _key(claim) not in rules]
             length = sum(len(claim["filter"].encode()) for claim in found)
             if len(rules) + len(found) > MOST_RULES or size + length > MOST_BYTES:
-                left_out.add(client_id)
+                without += 1
                 continue
             size += length
             for claim in found:
                 _put(rules, claim)
-    return Reach(tuple(rules.values()), len(left_out))
+        left_out = max(left_out, without)
+    return Reach(tuple(rules.values()), left_out)
 
 
 def web_client_url(client_id: str) -> str:
@@ -66,8 +71,8 @@ def web_client_url(client_id: str) -> str:
     return f"{reverse('web-client')}?{urlencode({'connect': 'operator', 'topics': topics})}"
 
 
-def _members(actor: Actor, permission: str) -> Iterator[tuple[str, ConnectFacts]]:
-    ids = list(clients(actor, permission).order_by("id").values_list("client_id", flat=True))
+def _facts(rows: QuerySet[Client]) -> Iterator[tuple[str, ConnectFacts]]:
+    ids = list(rows.values_list("client_id", flat=True))
     for start in range(0, len(ids), AT_ONCE):
         some = ids[start : start + AT_ONCE]
         facts = facts_of(some)

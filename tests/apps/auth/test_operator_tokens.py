@@ -192,6 +192,7 @@ def test_what_does_not_fit_is_told(
     pumps: ClientGroup, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reaching, "MOST_RULES", 5)
+    monkeypatch.setattr(reaching, "MOST_CLIENTS", 7)
     for _ in range(8):
         ClientFactory(groups=[pumps])
     RuleFactory(group=pumps, action="publish", filter="x/${clientid}")

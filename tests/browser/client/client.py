@@ -14,7 +14,8 @@ class WebClient:
         self.node = node
         self.state = page.locator("section.state")
         self.status = self.state.get_by_role("status")
-        self.problem = self.state.get_by_role("alert")
+        self.problem = self.state.get_by_role("alert").last
+        self.cause = self.state.get_by_role("alert").first  # of what the newest problem came after
         self.connect_button = self.state.get_by_role("button", name="Connect")
         self.settings = page.locator("#connection")
         self.subscriptions = page.locator("#subscriptions")

@@ -95,7 +95,7 @@ async def test_it_comes_back_after_the_node_restarts(page: Page, start: Start) -
     await client.subscribe("back/#")
     port, node.quiet = node.ws, False
     node.stop()
-    await expect(client.problem).to_contain_text("The server is shutting down. (0x8B)")
+    await expect(client.cause).to_contain_text("The server is shutting down. (0x8B)")
     await expect(client.status).to_contain_text("Reconnecting, try")
     again = start(LISTENERS__HTTP=f"127.0.0.1:{port}")
     assert again.ws == port

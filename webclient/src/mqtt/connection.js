@@ -14,8 +14,9 @@ const OPERATOR_SESSION = 60; // seconds for which the node keeps the session whi
 const ENDING = 2_000; // milliseconds for the last packets of a connection that is closed by hand
 
 /**
- * `state`: { kind, problem?, final?, tries?, at?, connack? }, where kind is idle, connecting, connected,
- * waiting (for the next try, `at` milliseconds), or ended.
+ * `state`: { kind, problem?, cause?, tries?, at?, properties?, sessionPresent? }, where kind is idle, connecting,
+ * connected (`properties` are CONNACK's), waiting (for the next try, `at` milliseconds), or ended. `problem` is of
+ * the last try, `cause` what ended the connection before it.
  */
 export class Connection {
   #link = null;
@@ -84,16 +85,16 @@ export class Connection {
   }
 
   unsubscribe(filter) {
-    if (this.connected) this.#link.unsubscribe(filter);
+    this.#link.unsubscribe(filter);
   }
 
   // ---------------------------------------------------------------- links
 
   /** `resumed`: this connection has been up before, so its session is gone on with. */
-  async #open({ tries, resumed, problem }) {
+  async #open({ tries, resumed, problem, cause }) {
     const turn = ++this.#turn;
     const settings = this.settings.value;
-    this.state.value = { kind: "connecting", tries, problem };
+    this.state.value = { kind: "connecting", tries, problem, cause };
     let { clientId, username, password } = settings;
     let used = settings;
     let expiresAt = 0;
@@ -147,23 +148,31 @@ export class Connection {
 
   #renew() {
     const link = this.#link;
-    this.#turn += 1;
-    link.end(false, () => this.#open({ tries: 0, resumed: true }));
+    const turn = ++this.#turn;
+    this.state.value = { kind: "connecting", tries: 0 };
+    const goOn = () => {
+      if (turn !== this.#turn) return;
+      link.end(true);
+      this.#open({ tries: 0, resumed: true });
+    };
+    link.end(false, goOn); // which waits for acknowledgements, and those may never come
+    setTimeout(goOn, ENDING);
   }
 
   #ended({ problem, final }, tries, resumed) {
     clearTimeout(this.#renewal);
+    const cause = this.connected ? problem : this.state.value.cause;
     this.#drop(true);
     this.subscriptions.closed();
     // An operator's token that ended is no refusal: the next try brings a new one.
     const expired = this.settings.value.operator && resumed && tries === 0 && problem.code === 0x87;
     if ((final && !expired) || !this.settings.value.reconnect) {
-      this.state.value = { kind: "ended", problem, final };
+      this.state.value = { kind: "ended", problem, cause };
       return;
     }
     const wait = backoff(tries + 1);
-    this.state.value = { kind: "waiting", problem, tries: tries + 1, at: Date.now() + wait };
-    this.#timer = setTimeout(() => this.#open({ tries: tries + 1, resumed, problem }), wait);
+    this.state.value = { kind: "waiting", problem, cause, tries: tries + 1, at: Date.now() + wait };
+    this.#timer = setTimeout(() => this.#open({ tries: tries + 1, resumed, problem, cause }), wait);
   }
 
   #stop() {

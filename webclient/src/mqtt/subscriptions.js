@@ -11,6 +11,7 @@ export class Subscriptions {
   #connection;
   #known = new Map(); // topic -> subscriptions that match it
   #counts = new Map(); // id -> messages
+  #dropped = new Set(); // filters that the server's session may still have
   #last = 0;
 
   constructor(connection) {
@@ -31,7 +32,8 @@ export class Subscriptions {
   remove(id) {
     const found = this.list.value.find((each) => each.id === id);
     if (!found) return;
-    this.#connection.unsubscribe(found.filter);
+    if (this.#connection.connected) this.#connection.unsubscribe(found.filter);
+    else this.#dropped.add(found.filter);
     this.#counts.delete(id);
     this.#set(this.list.value.filter((each) => each.id !== id));
   }
@@ -46,6 +48,11 @@ export class Subscriptions {
 
   /** The connection is there. Where the server kept the session it has what was granted already. */
   opened(sessionPresent) {
+    const wanted = new Set(this.list.value.map((each) => each.filter));
+    for (const filter of this.#dropped) {
+      if (sessionPresent && !wanted.has(filter)) this.#connection.unsubscribe(filter);
+    }
+    this.#dropped.clear();
     for (const each of this.list.value) {
       if (!(sessionPresent && each.granted !== null)) this.#send(each.id);
       else this.#change(each.id, { state: "granted" });

@@ -8,6 +8,8 @@ export function StateBar({ connection, page }) {
   const identity = connection.identity.value;
   const settings = connection.settings.value;
   const problem = connection.isOn ? null : settingsProblem(settings, location.href);
+  const told = problem ? [problem] : [state.cause, state.problem];
+  const problems = told.filter((each, at) => each && told.indexOf(each) === at);
   return (
     <section class="state" aria-label={t("connection")}>
       <p role="status">
@@ -33,11 +35,11 @@ export function StateBar({ connection, page }) {
           </button>
         )}
       </div>
-      {(problem ?? state.problem) && (
-        <p class="problem" role="alert">
-          {explain(problem ?? state.problem)}
+      {problems.map((each) => (
+        <p class="problem" role="alert" key={each.key}>
+          {explain(each)}
         </p>
-      )}
+      ))}
       {identity?.leftOut > 0 && <p class="note">{t("operator.leftOut", { count: identity.leftOut })}</p>}
     </section>
   );

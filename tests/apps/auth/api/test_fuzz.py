@@ -36,7 +36,8 @@ THREADED = {"/api/v1/auth/connect/", "/api/v1/auth/publish/", "/api/v1/auth/subs
 
 schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))
 schema.app = get_wsgi_application()
-OPERATIONS = [found.ok() for found in schema.get_all_operations()]
+EVERY = [found.ok() for found in schema.get_all_operations()]
+OPERATIONS = [one for one in EVERY if not one.path.startswith("/api/v1/cluster/")]  # those have nodes behind
 
 
 @pytest.fixture(autouse=True)

@@ -210,6 +210,7 @@ def test_no_address_is_missing() -> None:
         spoken(path): pattern
         for path, pattern in routes(get_resolver().url_patterns)
         if path.startswith("api/") and pattern.name != "no-route"
+        if not str(pattern.name).startswith("cluster-")  # tests/apps/cluster/api has those
     }
     assert in_api, "the API is not mounted"
     served = {
@@ -221,9 +222,10 @@ def test_no_address_is_missing() -> None:
     }
     assert served == set(TABLE)
     names = {str(pattern.name) for pattern in in_api.values()}
-    assert names == set(rbac.ENDPOINTS)
+    endpoints = {name for name in rbac.ENDPOINTS if not name.startswith("cluster-")}
+    assert names == endpoints
     allowed = {(str(in_api[path].name), method) for path, method in TABLE}
-    assert allowed == {(name, method) for name, methods in rbac.ENDPOINTS.items() for method in methods}
+    assert allowed == {(name, method) for name in endpoints for method in rbac.ENDPOINTS[name]}
 
 
 def test_every_permission_is_one_of_djangos(db: None) -> None:

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from apps.auth import rbac
 from tests.apps.auth.api.test_permissions import TABLE
+from tests.apps.cluster.api.test_permissions import TABLE as CLUSTER
 
 pytestmark = pytest.mark.django_db
 
@@ -29,9 +30,10 @@ def test_the_schema_is_valid_and_names_every_operation(schema: dict[str, object]
     assert isinstance(paths, dict)
     described = {(path, method.upper()) for path, methods in paths.items() for method in methods}
     wanted = set()
-    for path, method in TABLE:
+    cluster = [(f"cluster/{path}", method) for path, method in CLUSTER]
+    for path, method in [*TABLE, *cluster]:
         if path not in ("schema/", "docs/"):
-            spoken = "/api/v1/" + path.replace("<int:pk>", "{id}")
+            spoken = "/api/v1/" + path.replace("<int:pk>", "{id}").replace("<str:node>", "{node}")
             wanted.add((spoken if spoken.endswith("/") else spoken + "/", method))
     assert described == wanted
     for methods in paths.values():

@@ -1,0 +1,173 @@
+"""What operators and services do to the cluster: who may, who did, and which node does it.
+
+Each verb raises PermissionDenied, or FabricError where the node does not answer or says no.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+
+from apps.auth import audit, rbac
+from apps.auth.actors import Actor
+from apps.auth.errors import Gone
+from apps.cluster import bridges, selectors
+from apps.cluster.fabric import FabricError, NodeAway, fabric
+from apps.cluster.models import ClusterNode, SessionInfo
+
+
+def _require(actor: Actor, permission: str, session: SessionInfo) -> None:
+    if not selectors.sessions(actor, permission).filter(pk=session.pk).exists():
+        if SessionInfo.objects.filter(pk=session.pk).exists():
+            raise PermissionDenied(f"{actor.name} lacks {permission}")
+        raise Gone("This session has ended.")
+
+
+def _do(
+    actor: Actor, permission: str, session: SessionInfo, method: str, what: str, **arguments: Any
+) -> dict[str, Any]:
+    """Ask the session's node, and note that it was done."""
+    _require(actor, permission, session)
+    answer = fabric.ask(session.node, method, client_id=session.client_id, **arguments)
+    said = {name: value for name, value in arguments.items() if value not in ("", None)}
+    with audit.by(actor):
+        audit.did(session, what, **said)
+    return answer
+
+
+def kick(actor: Actor, session: SessionInfo, text: str = "") -> dict[str, Any]:
+    """End the connection; a session that outlives it stays."""
+    return _do(actor, rbac.KICK_SESSION, session, "kick", "kicked", text=text)
+
+
+def kick_all(actor: Actor, sessions: Iterable[SessionInfo], text: str = "") -> dict[str, str]:
+    """Client id -> why it was not kicked, of those that were not."""
+    failed = {}
+    for session in sessions:
+        try:
+            kick(actor, session, text)
+        except (FabricError, Gone) as error:
+            failed[session.client_id] = str(error)
+    return failed
+
+
+def end_session(actor: Actor, session: SessionInfo) -> None:
+    """End the connection and forget subscriptions and queue."""
+    _do(actor, rbac.END_SESSION, session, "end_session", "ended")
+
+
+def subscribe(actor: Actor, session: SessionInfo, filter: str, qos: int, **options: Any) -> dict[str, Any]:
+    """`options` as those of a SUBSCRIBE: no_local, retain_as_published, retain_handling."""
+    return _do(
+        actor, rbac.SUBSCRIBE_FOR, session, "subscribe", "subscribed", filter=filter, qos=qos, **options
+    )
+
+
+def unsubscribe(actor: Actor, session: SessionInfo, filter: str) -> dict[str, Any]:
+    return _do(actor, rbac.SUBSCRIBE_FOR, session, "unsubscribe", "unsubscribed", filter=filter)
+
+
+def look_into_queue(
+    actor: Actor, session: SessionInfo, limit: int = 100, payloads: bool = False
+) -> dict[str, Any]:
+    """Payloads only for those who may see them. Looking is noted too: what it shows is somebody's."""
+    shown = payloads and actor.may(rbac.VIEW_PAYLOAD)
+    return _do(actor, rbac.VIEW_QUEUE, session, "queue", "looked into", limit=limit, payloads=shown)
+
+
+def purge_queue(actor: Actor, session: SessionInfo) -> dict[str, Any]:
+    return _do(actor, rbac.PURGE_QUEUE, session, "purge", "purged")
+
+
+def replay_queue(actor: Actor, session: SessionInfo, to: SessionInfo, limit: int) -> dict[str, Any]:
+    """Copies of what waits for one client to another. For both the permission is needed."""
+    _require(actor, rbac.PURGE_QUEUE, to)
+    return _do(actor, rbac.PURGE_QUEUE, session, "replay", "replayed", to=to.client_id, limit=limit)
+
+
+def publish(
+    actor: Actor,
+    topic: str,
+    payload: bytes,
+    qos: int = 0,
+    retain: bool = False,
+    properties: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """`properties`: content_type, response_topic, correlation_data (base64), user_properties (pairs),
+    payload_is_text, message_expiry (seconds). Answers `subscribed`: is anybody."""
+    actor.require(rbac.PUBLISH_MESSAGE)
+    answer = ask_any(
+        "publish",
+        topic=topic,
+        payload=base64.b64encode(payload).decode(),
+        qos=qos,
+        retain=retain,
+        properties=properties or {},
+    )
+    with audit.by(actor):
+        audit.did(_nobody(topic), "published", topic=topic, size=len(payload), qos=qos, retain=retain)
+    return answer
+
+
+def ask_any(method: str, **arguments: Any) -> dict[str, Any]:
+    """Ask a node what every node knows or can do."""
+    node = selectors.some_node()
+    if not node:
+        raise NodeAway("No node is up.")
+    return fabric.ask(node, method, **arguments)
+
+
+def retained(actor: Actor, filter: str, after: str, limit: int, payloads: bool) -> dict[str, Any]:
+    actor.require(rbac.VIEW_RETAINED)
+    shown = payloads and actor.may(rbac.VIEW_PAYLOAD)
+    return ask_any("retained", filter=filter, after=after, limit=limit, payloads=shown)
+
+
+def retained_message(actor: Actor, topic: str) -> dict[str, Any]:
+    actor.require(rbac.VIEW_RETAINED)
+    return ask_any("retained_message", topic=topic, payload=actor.may(rbac.VIEW_PAYLOAD))
+
+
+def delete_retained(actor: Actor, topic: str) -> None:
+    """On every node, as a client would do it: by an empty retained message."""
+    actor.require(rbac.DELETE_RETAINED)
+    ask_any("retained_message", topic=topic)
+    ask_any("publish", topic=topic, payload="", qos=1, retain=True)
+    with audit.by(actor):
+        audit.did(_nobody(topic), "deleted retained", topic=topic)
+
+
+def forget_node(actor: Actor, node: ClusterNode) -> None:
+    """Take a node that is gone for good out of the list."""
+    actor.require(rbac.DELETE_NODE)
+    with audit.by(actor), transaction.atomic():
+        if not ClusterNode.objects.filter(pk=node.pk, state=ClusterNode.State.DOWN).delete()[0]:
+            raise FabricError("Only a node that is down can be forgotten.", "node_is_up")
+        audit.did(ClusterNode(name=node.name), "forgot")
+
+
+def pause_bridge(actor: Actor, node: str) -> dict[str, Any]:
+    """NoBridge."""
+    return _bridge(actor, node, "paused bridge")
+
+
+def resume_bridge(actor: Actor, node: str) -> dict[str, Any]:
+    return _bridge(actor, node, "resumed bridge")
+
+
+def _bridge(actor: Actor, node: str, what: str) -> dict[str, Any]:
+    actor.require(rbac.CONTROL_BRIDGE)
+    control = bridges.control()
+    answer = control.pause(node) if what.startswith("paused") else control.resume(node)
+    with audit.by(actor):
+        audit.did(ClusterNode(name=node), what)
+    return answer
+
+
+def _nobody(name: str) -> SessionInfo:
+    """What an audit entry is about, when it is about a topic."""
+    return SessionInfo(client_id=name[:256])

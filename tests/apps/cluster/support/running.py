@@ -1,0 +1,58 @@
+"""A node that runs on a loop of its own in a thread, as it does beside the views that ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from apps.cluster.fabric import fabric
+from apps.cluster.names import client_key
+from apps.gateway.answers import NodeAnswers
+from apps.gateway.operations import NodeOperations
+from tests.apps.gateway.support.world import World
+
+T = TypeVar("T")
+
+
+class RunningNode:
+    def __init__(self, loop: asyncio.AbstractEventLoop, world: World) -> None:
+        self._loop = loop
+        self.world = world
+
+    def do(self, call: Callable[[], T]) -> T:
+        """On the node's loop, and what it causes there."""
+
+        async def run() -> T:
+            done = call()
+            self.world.turn()
+            return done
+
+        return self.wait(run())
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
+
+
+@contextmanager
+def running(world: World) -> Iterator[RunningNode]:
+    """The fabric of this process serves the world's node, called "test"."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    node = RunningNode(loop, world)
+    answers = NodeAnswers(world.node, NodeOperations(world.node, world.clock), client_key)
+
+    async def serve() -> None:
+        fabric.serve("test", answers.handlers())
+
+    node.wait(serve())
+    try:
+        yield node
+    finally:
+        node.wait(fabric.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
