@@ -90,6 +90,12 @@ def _token(raw: str) -> str:
     return raw
 
 
+def _reference(raw: str) -> str:
+    if len(raw) > 255 or not raw.isprintable():
+        raise ValueError
+    return raw
+
+
 def _url_path(raw: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", raw):
         raise ValueError
@@ -108,6 +114,10 @@ class NodeConf:
     data_dir: Path = text("var", _directory, "the path of a directory")
     shutdown_timeout: int = integer(10, 0, 3600)
     sys_interval: int = integer(10, 0, 86400)
+    drain_rate: int = integer(100, 1, 100_000)
+    server_reference: str = text(
+        "", _reference, '"" or up to 255 characters such as "other.example.com:1883"'
+    )
 
 
 @dataclass(frozen=True, slots=True)

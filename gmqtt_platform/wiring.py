@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +27,7 @@ from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
 from apps.gateway.operations import NodeOperations
 from apps.gateway.runtime import Runtime
+from apps.gateway.steering import NodeSteering
 from apps.gateway.tracing import Tracer
 from gmqtt_platform import __version__
 from gmqtt_platform.conf import Conf
@@ -43,7 +45,7 @@ class Parts:
     runtime: Runtime
     live: Live
     inbox: Inbox
-    answers: NodeAnswers
+    handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
     sampling: Sampler
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -53,7 +55,7 @@ class Parts:
         self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
         await self.live.start()
         await self.inbox.start()
-        fabric.serve(self.runtime.node.name, self.answers.handlers())
+        fabric.serve(self.runtime.node.name, self.handlers)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -117,8 +119,10 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     health.readiness["node"] = lambda: readiness(node)
     sources.stats = operations.stats
     answers = NodeAnswers(node, operations, client_key)
+    steering = NodeSteering(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
+    handlers = {**answers.handlers(), **steering.handlers()}
     sampling = Sampler(conf.node.name, operations.stats)
-    return Parts(Runtime(node, runner, chain), live, inbox, answers, sampling)
+    return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling)
 
 
 def readiness(node: Node) -> str:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
-# Group -> (title, icon, admin model as "app_model").
+# Group -> (title, icon, admin model as "app_model", or the name of a page and the permission it needs).
 PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     (
         _("Live"),
@@ -17,6 +17,14 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
             (_("Clients online"), "sensors", "cluster_sessioninfo"),
             (_("Subscriptions"), "rss_feed", "cluster_subscriptioninfo"),
             (_("Dropped messages"), "delete_sweep", "cluster_drop"),
+            (_("Traces"), "troubleshoot", "cluster_traces cluster.trace"),
+        ),
+    ),
+    (
+        _("Messages"),
+        (
+            (_("Publish a message"), "send", "cluster_publish cluster.publish_message"),
+            (_("Retained messages"), "push_pin", "cluster_retained cluster.view_retained"),
         ),
     ),
     (
@@ -63,7 +71,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _link(model: str) -> str:
     try:
-        return reverse(f"admin:{model}_changelist")
+        page, _space, permission = model.partition(" ")
+        return reverse(f"admin:{page}" if permission else f"admin:{page}_changelist")
     except NoReverseMatch:  # a page that this installation does not have
         return ""
 
@@ -72,6 +81,9 @@ def _may(model: str) -> Callable[[HttpRequest], bool]:
     """As the page itself answers: rights on single objects open it, too."""
 
     def may(request: HttpRequest) -> bool:
+        permission = model.partition(" ")[2]
+        if permission:
+            return bool(request.user.has_perm(permission))
         from django.contrib import admin
 
         for registered, page in admin.site._registry.items():

@@ -34,7 +34,16 @@ class SubscriptionAdmin(SeenAdmin):
     lookups = ("qos", "qos__exact", "node", "node__exact", "client_id", "filter", "share")
     search_fields = ("=client_id", "=filter", "=share")
     search_help_text = _("Client id, filter or share name, in full")
-    exported = ("client_id", "node", "filter", "share", "qos", "no_local", "retain_as_published", "identifier")
+    exported = (
+        "client_id",
+        "node",
+        "filter",
+        "share",
+        "qos",
+        "no_local",
+        "retain_as_published",
+        "identifier",
+    )
     actions_list = ("recipients", "export")
 
     @admin.display(description=_("client"))

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.auth import rbac
 from apps.auth.actors import Actor
-from apps.cluster import selectors, services
+from apps.cluster import selectors, services, steering
 from apps.cluster.admin.base import SeenAdmin, actor_of
 from apps.cluster.fabric import FabricError
 from apps.cluster.models import ClusterNode
@@ -56,17 +56,17 @@ class NodeAdmin(SeenAdmin):
 
     def detail(self, request: HttpRequest, row: ClusterNode) -> dict[str, Any]:
         try:
-            return {"draining": services.drain_progress(actor_of(request), row)}
+            return {"draining": steering.drain_progress(actor_of(request), row)}
         except (FabricError, PermissionDenied) as error:
             return {"error": str(error)}
 
     def drain(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)
-        self.told(request, lambda: services.drain(actor, node), _("The node is being drained."))
+        self.told(request, lambda: steering.drain(actor, node), _("The node is being drained."))
 
     def cancel_drain(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)
-        self.told(request, lambda: services.cancel_drain(actor, node), _("The node takes clients again."))
+        self.told(request, lambda: steering.cancel_drain(actor, node), _("The node takes clients again."))
 
     def pause_bridge(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)

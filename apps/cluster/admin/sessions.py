@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from apps.auth import rbac
-from apps.cluster import selectors, services
+from apps.cluster import selectors, services, steering
+from apps.cluster.admin import messages as pages
 from apps.cluster.admin.base import SeenAdmin, actor_of
 from apps.cluster.fabric import FabricError
 from apps.cluster.models import SessionInfo
@@ -90,6 +91,9 @@ class SessionAdmin(SeenAdmin):
         "purge": rbac.PURGE_QUEUE,
     }
 
+    def get_urls(self) -> list[Any]:
+        return [*pages.urls(), *super().get_urls()]
+
     @admin.display(description=_("version"))
     def version(self, session: SessionInfo) -> str:
         return VERSIONS.get(session.level, "–")
@@ -119,7 +123,7 @@ class SessionAdmin(SeenAdmin):
             "version": VERSIONS.get(row.level, "–"),
         }
         try:
-            live = services.look_at(actor, row)
+            live = steering.look_at(actor, row)
             for name in TIMES:
                 if live.get(name):
                     live[name] = datetime.fromtimestamp(live[name], UTC)
@@ -163,4 +167,8 @@ class SessionAdmin(SeenAdmin):
         if not self.told(request, ask, _("This was noted in the audit log.")):
             return None
         context = {**self.admin_site.each_context(request), "opts": self.opts, "row": session}
-        return TemplateResponse(request, "cluster/queue.html", {**context, **found, "title": str(session)})
+        return TemplateResponse(
+            request,
+            "cluster/queue.html",
+            {**context, **found, "messages_found": found["messages"], "title": str(session)},
+        )
