@@ -94,7 +94,7 @@ def stop_trace(actor: Actor, trace_id: str, forget: bool = False) -> None:
 
 
 def read_trace(actor: Actor, trace_id: str, after: dict[str, int] | None = None) -> dict[str, Any]:
-    """The entries of all nodes by time: {"entries", "next": {node: how many were read}, "missing": {node: why}}.
+    """The entries of all nodes by time; `next`: node -> how many were read; `missing`: node -> why.
 
     A trace with payloads is read by those only who may see them.
     """

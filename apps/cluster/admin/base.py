@@ -28,6 +28,7 @@ from unfold.views import ChangeList
 from apps.auth import actors
 from apps.auth.actors import Actor
 from apps.auth.errors import Gone
+from apps.cluster import selectors
 from apps.cluster.fabric import FabricError
 
 PAGE: Final = 50
@@ -79,6 +80,46 @@ class KeysetList(ChangeList):  # type: ignore[misc]
         self.show_full_result_count = False
         self.can_show_all = self.multi_page = False
         self.paginator = Pages(self.result_list, PAGE)
+
+
+class _Filter(admin.SimpleListFilter):
+    """By one column, with values that are known without looking through the table."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(**{str(self.parameter_name): value})
+
+
+class NodeFilter(_Filter):
+    title = _("node")
+    parameter_name = "node"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in selectors.nodes().values_list("name", flat=True)]
+
+
+class TransportFilter(_Filter):
+    title = _("transport")
+    parameter_name = "transport"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in ("tcp", "tls", "ws", "wss")]
+
+
+class VersionFilter(_Filter):
+    title = _("MQTT version")
+    parameter_name = "level"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("3", "3.1"), ("4", "3.1.1"), ("5", "5.0")]
+
+
+class QosFilter(_Filter):
+    title = "QoS"
+    parameter_name = "qos"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(qos), str(qos)) for qos in range(3)]
 
 
 class SeenAdmin(ModelAdmin):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from unfold.decorators import action
 
 from apps.auth import rbac
 from apps.cluster import selectors
-from apps.cluster.admin.base import SeenAdmin, actor_of
+from apps.cluster.admin.base import NodeFilter, QosFilter, SeenAdmin, actor_of
 from apps.cluster.models import Drop, SubscriptionInfo
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
@@ -30,8 +30,8 @@ class SubscriptionAdmin(SeenAdmin):
     keyset = "id"
     list_display = ("filter", "share", "client_link", "node", "qos", "no_local", "retain_as_published")
     list_display_links = None
-    list_filter = ("qos", "node")
-    lookups = ("qos", "qos__exact", "node", "node__exact", "client_id", "filter", "share")
+    list_filter = (QosFilter, NodeFilter)
+    lookups = ("client_id", "filter", "share")
     search_fields = ("=client_id", "=filter", "=share")
     search_help_text = _("Client id, filter or share name, in full")
     exported = (
@@ -73,8 +73,8 @@ class DropAdmin(SeenAdmin):
     permission = rbac.VIEW_DROP
     list_display = ("last", "reason", "direction", "topic", "client_id", "node", "count")
     list_display_links = None
-    list_filter = ("reason", "direction", "node")
-    lookups = ("reason", "reason__exact", "direction__exact", "node", "node__exact", "client_id", "topic")
+    list_filter = ("direction", NodeFilter)
+    lookups = ("reason", "direction__exact", "client_id", "topic")
     search_fields = ("=client_id", "=topic", "=reason")
     search_help_text = _("Client id, topic or reason, in full")
     exported = ("bucket", "node", "reason", "direction", "client_id", "topic", "count", "first", "last")

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from apps.auth import rbac
 from apps.cluster import selectors, services, steering
 from apps.cluster.admin import messages as pages
-from apps.cluster.admin.base import SeenAdmin, actor_of
+from apps.cluster.admin.base import NodeFilter, SeenAdmin, TransportFilter, VersionFilter, actor_of
 from apps.cluster.fabric import FabricError
 from apps.cluster.models import SessionInfo
 
@@ -46,19 +46,8 @@ class SessionAdmin(SeenAdmin):
         "queued",
         "expires_at",
     )
-    list_filter = ("online", "node", "transport", "level")
-    lookups = (
-        "online__exact",
-        "node",
-        "node__exact",
-        "transport",
-        "transport__exact",
-        "level",
-        "level__exact",
-        "client_id",
-        "username",
-        "address",
-    )
+    list_filter = ("online", NodeFilter, TransportFilter, VersionFilter)
+    lookups = ("online__exact", "client_id", "username", "address")
     search_fields = ("client_id__startswith", "=username", "=address")
     search_help_text = _("Beginning of a client id, user name or address in full")
     exported = (

@@ -12,6 +12,8 @@ from apps.cluster.fabric import fabric
 from apps.cluster.names import client_key
 from apps.gateway.answers import NodeAnswers
 from apps.gateway.operations import NodeOperations
+from apps.gateway.steering import NodeSteering
+from apps.gateway.tracing import Tracer
 from tests.apps.gateway.support.world import World
 
 T = TypeVar("T")
@@ -45,8 +47,12 @@ def running(world: World) -> Iterator[RunningNode]:
     node = RunningNode(loop, world)
     answers = NodeAnswers(world.node, NodeOperations(world.node, world.clock), client_key)
 
+    tracer = Tracer(world.node, world.clock, lambda client_id, action, topic: "")
+    world.node.tracer = tracer
+    steering = NodeSteering(world.node, tracer, world.clock, 1000, "")
+
     async def serve() -> None:
-        fabric.serve("test", answers.handlers())
+        fabric.serve("test", {**answers.handlers(), **steering.handlers()})
 
     node.wait(serve())
     try:
