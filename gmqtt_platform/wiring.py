@@ -101,6 +101,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         """Columns of the node's own row in the directory."""
         return {
             "life": life,
+            "state": "draining" if node.drain is not None else "up",
             "version": __version__,
             "host": socket.gethostname(),
             "listeners": [str(address) for address in (*conf.listeners.tcp, *conf.listeners.tls)],

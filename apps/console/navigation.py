@@ -58,7 +58,12 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     first = {"title": _("Dashboard"), "icon": "monitoring", "link": reverse("admin:index")}
-    groups: list[dict[str, Any]] = [{"title": "", "items": [first]}]
+    web_client = {
+        "title": _("Web client"),
+        "icon": "terminal",
+        "link": f"{reverse('web-client')}?connect=operator",  # as himself, at once
+    }
+    groups: list[dict[str, Any]] = [{"title": "", "items": [first, web_client]}]
     for title, pages in PAGES:
         items = [
             {"title": name, "icon": icon, "link": link, "permission": _may(model)}

@@ -63,6 +63,7 @@ class NodeOperations:
         found: dict[str, Any] = {name: getattr(node.stats, name) for name in COUNTERS}
         found["refused"] = {str(reason): count for reason, count in node.stats.refused.items()}
         found["drops"] = dict(node.stats.drops)
+        found["draining"] = node.drain is not None
         found["sessions"] = len(node.sessions)
         found["subscriptions"] = node.router.trie.count
         found["shared_subscriptions"] = node.router.trie.shared_count

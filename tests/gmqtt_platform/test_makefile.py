@@ -19,8 +19,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(checkout: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environ["PATH"] = path or environ["PATH"]
     command = ["make", "--directory", str(checkout), *arguments]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
@@ -79,3 +80,52 @@ def test_without_a_c_compiler_nothing_is_compiled(checkout: Path) -> None:
     done = make(checkout, "build", "CC=no-such-compiler")
     assert done.returncode == 0
     assert "plain Python" in done.stdout
+
+
+@pytest.fixture
+def with_a_client(checkout: Path) -> Path:
+    """A copy with a web client whose npm and node only write down that they were called."""
+    for name in ("package.json", "package-lock.json", "build.mjs", "src/main.js"):
+        (checkout / "webclient" / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / "webclient" / name).touch()
+    executable(checkout / "bin" / "npm", f"echo npm $* >> {checkout}/log; mkdir -p node_modules")
+    executable(
+        checkout / "bin" / "node",
+        f"echo node $* >> {checkout}/log; mkdir -p ../build/webclient; touch ../build/webclient/app.js",
+    )
+    return checkout
+
+
+def test_the_web_client_is_bundled_once_and_again_when_it_changes(with_a_client: Path) -> None:
+    def commands() -> list[str]:
+        (with_a_client / "log").write_text("")
+        done = make(with_a_client, "webclient", path=f"{with_a_client}/bin:{os.environ['PATH']}")
+        assert (done.returncode, done.stderr) == (0, "")
+        return (with_a_client / "log").read_text().splitlines()
+
+    assert commands() == ["npm ci --silent", "node build.mjs ../build/webclient"]
+    assert commands() == []
+    for name, expected in (("src/main.js", 1), ("package-lock.json", 2)):
+        (with_a_client / "webclient" / name).touch()
+        assert len(commands()) == expected
+        assert commands() == []
+
+
+@pytest.mark.parametrize("missing", ["node", "npm"])
+def test_without_node_there_is_no_web_client_and_no_failure(with_a_client: Path, missing: str) -> None:
+    (with_a_client / "bin" / missing).unlink()
+    for tool in ("sh", "find", "make", "mkdir"):
+        path = shutil.which(tool)
+        assert path is not None
+        (with_a_client / "bin" / tool).symlink_to(path)
+    done = make(with_a_client, "webclient", path=f"{with_a_client}/bin")
+    assert done.returncode == 0
+    assert "No Node.js with npm" in done.stdout
+    assert not (with_a_client / "build").exists()
+
+
+def test_a_failed_bundle_does_not_keep_the_node_from_starting(with_a_client: Path) -> None:
+    executable(with_a_client / "bin" / "npm", "exit 1")
+    done = make(with_a_client, "webclient", path=f"{with_a_client}/bin:{os.environ['PATH']}")
+    assert done.returncode == 0
+    assert "could not be built" in done.stdout

@@ -133,6 +133,7 @@ def test_it_says_where_everything_is_and_nothing_else(start: Start) -> None:
         "MQTT",
         "MQTT over WebSocket",
         "Admin",
+        "Web client",
         "Health",
         "Core",
     ]

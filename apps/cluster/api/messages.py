@@ -10,6 +10,7 @@ import django_filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
+from rest_framework.fields import empty
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -25,6 +26,9 @@ from apps.gateway.mqtt.errors import MqttError
 class Base64(serializers.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_blank=True, trim_whitespace=False, **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return b"" if data == "" else super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Any:
         text = super().to_internal_value(data)

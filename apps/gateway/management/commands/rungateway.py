@@ -73,6 +73,7 @@ class Command(BaseCommand):
             s, where = ("s" if web.cert is not None else ""), _bound(web.socket)
             self.stdout.write(f"MQTT over WebSocket  ws{s}://{where}{conf.listeners.websocket_path}")
             self.stdout.write(f"Admin                http{s}://{where}/admin/")
+            self.stdout.write(f"Web client           http{s}://{where}/client/")
             self.stdout.write(f"Health               http{s}://{where}/healthz")
         self.stdout.write(f"Core                 {compiled.describe()}")
         self.stdout.flush()

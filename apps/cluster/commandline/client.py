@@ -1,0 +1,103 @@
+"""The REST API as a command needs it."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, Final
+
+TIMEOUT: Final = 15  # seconds
+
+
+class NoNode(Exception):
+    """Nobody answers at the address."""
+
+
+class Refused(Exception):
+    """The API's answer was an error."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(detail)
+
+
+class Api:
+    def __init__(self, url: str, token: str, context: ssl.SSLContext | None = None) -> None:
+        """`url` of a node, without a path."""
+        self._url = url.rstrip("/")
+        self._token = token
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
+        if context is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._call("GET", self._address(path, query))
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._call("POST", self._address(path, {}), body if body is not None else {})
+
+    def delete(self, path: str, **query: Any) -> None:
+        self._call("DELETE", self._address(path, query))
+
+    def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
+        """At most `limit` rows of a list; 0: all."""
+        address = self._address(path, {"page_size": min(limit, 100) if limit else 100, **query})
+        count = 0
+        while True:
+            page = self._call("GET", address)
+            for row in page["results"]:
+                yield row
+                count += 1
+                if count == limit:
+                    return
+            if not page.get("next"):
+                return
+            cursor = urllib.parse.urlsplit(page["next"]).query  # its host may be another name of the node
+            address = f"{self._address(path, {})}?{cursor}"
+
+    def _address(self, path: str, query: dict[str, Any]) -> str:
+        given = {name: _text(value) for name, value in query.items() if value not in (None, "")}
+        return f"{self._url}/api/v1/{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
+
+    def _call(self, method: str, address: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(address, data, method=method)
+        request.add_header("Authorization", f"Bearer {self._token}")
+        request.add_header("Accept", "application/json")
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with self._opener.open(request, timeout=TIMEOUT) as response:
+                answer = response.read()
+            return json.loads(answer) if answer else None
+        except urllib.error.HTTPError as error:
+            raise _refused(error) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise NoNode(f"No node answers at {self._url}: {reason}") from None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The token is for this address alone."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refused(error: urllib.error.HTTPError) -> Refused:
+    try:
+        problem = json.loads(error.read())
+        details = [f"{each['field']}: {each['detail']}" for each in problem.get("errors", ())]
+        return Refused(error.code, problem["code"], "; ".join(details) or problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return Refused(error.code, "http_error", f"The answer is {error.code} {error.reason}.")
