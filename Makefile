@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run build webclient messages proto test lint format types bench clean
+.PHONY: help run build webclient messages screenshots proto test lint format types bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -23,6 +23,7 @@ help:
 	@echo "make build    compile the core, where there is a C compiler"
 	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
 	@echo "make proto    generate the auth service's code from auth.proto"
+	@echo "make screenshots  take the README's pictures in Chromium"
 	@echo "make messages compile the translations of the console"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
@@ -55,6 +56,9 @@ build/webclient/app.js: $(WEBCLIENT) webclient/node_modules/.installed
 webclient/node_modules/.installed: webclient/package-lock.json
 	@cd webclient && npm ci --silent
 	@touch $@
+
+screenshots: $(VENV)/.dev build webclient
+	$(PY) tools/screenshots.py
 
 messages: $(VENV)/.dev
 	$(PY) -c "import polib, glob; [polib.pofile(f).save_as_mofile(f[:-2] + 'mo') for f in glob.glob('apps/*/locale/*/LC_MESSAGES/*.po')]"

@@ -39,22 +39,25 @@ class LogObserver:
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "client %r connected from %s:%d (%s)", client_id, peer.address, peer.port, peer.transport
-            )
+            where = (client_id, peer.address, peer.port, peer.transport)
+            logger.debug("client %r connected from %s:%d (%s)", *where, extra={"client_id": client_id})
 
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("client %r disconnected: %s", client_id, text or reasons.name(reason))
+            extra = {"client_id": client_id, "reason_code": reason}
+            logger.debug("client %r disconnected: %s", client_id, text or reasons.name(reason), extra=extra)
 
     def changed(self, client_id: str) -> None:
         return
 
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
-        logger.info("client %r from %s refused: %s", request.client_id, request.peer.address, text)
+        client_id, address = request.client_id, request.peer.address
+        extra = {"client_id": client_id, "address": address, "reason_code": reason}
+        logger.info("client %r from %s refused: %s", client_id, address, text, extra=extra)
 
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None:
-        logger.info("client %r may not %s %r", client_id, action, topic)
+        extra = {"client_id": client_id, "action": action, "topic": topic}
+        logger.info("client %r may not %s %r", client_id, action, topic, extra=extra)
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         return

@@ -30,7 +30,7 @@ class NodeAdmin(SeenAdmin):
     list_display = ("name", "state", "version", "connections", "sessions", "host", "bridge_state", "seen_at")
     list_filter = ("state",)
     lookups = ("state__exact",)
-    search_fields = ("name",)
+    search_fields = ("name__startswith",)
     exported = ("name", "state", "version", "host", "started_at", "seen_at")
     detail_template = "cluster/node.html"
     verbs = {
