@@ -54,7 +54,7 @@ build/webclient/app.js: $(WEBCLIENT) webclient/node_modules/.installed
 	@touch $@
 
 webclient/node_modules/.installed: webclient/package-lock.json
-	@cd webclient && npm ci --silent
+	@cd webclient && npm ci --loglevel=error --no-progress
 	@touch $@
 
 screenshots: $(VENV)/.dev build webclient

@@ -21,7 +21,7 @@ class TwoFactorMiddleware:
         user = request.user
         if not user.is_authenticated or twofactor.satisfied(user) or self._is_open(request.path_info):
             return self.get_response(request)
-        if not request.path_info.startswith(reverse("admin:index")):
+        if not self._is_page(request.path_info):
             return JsonResponse(
                 {"status": 403, "code": "second_factor", "detail": "The second factor is missing."},
                 status=403,
@@ -29,6 +29,9 @@ class TwoFactorMiddleware:
         if twofactor.enrolled(user):
             return redirect_to_login(request.path_info, reverse("admin:login"))
         return HttpResponseRedirect(reverse("admin:two_factor"))
+
+    def _is_page(self, path: str) -> bool:
+        return path.startswith(reverse("admin:index")) or path == reverse("web-client")
 
     def _is_open(self, path: str) -> bool:
         return path in (reverse("admin:two_factor"), reverse("admin:login"), reverse("admin:logout"))

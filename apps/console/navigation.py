@@ -62,6 +62,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         "title": _("Web client"),
         "icon": "terminal",
         "link": f"{reverse('web-client')}?connect=operator",  # as himself, at once
+        "active": False,  # it has no sidebar; the theme would compare /client/ with parts of other paths
     }
     groups: list[dict[str, Any]] = [{"title": "", "items": [first, web_client]}]
     for title, pages in PAGES:

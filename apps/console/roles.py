@@ -8,6 +8,8 @@ from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
 _SEE: Final = "view_"
+_CLIENTS: Final = ("view_client", "view_clientgroup", "view_refusal", "view_ban", "kick_client")
+_WEB_CLIENT: Final = ("read_messages", "publish_messages")
 _CLUSTER_STEERS: Final = (
     "kick_session",
     "subscribe_for",
@@ -27,7 +29,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
         ("console", (_SEE,)),
     ),
     "operator": (
-        ("mqtt_auth", ("view_client", "view_clientgroup", "view_refusal", "view_ban", "kick_client")),
+        ("mqtt_auth", (*_CLIENTS, *_WEB_CLIENT)),
         ("cluster", (_SEE, *_CLUSTER_STEERS, "add_exportrule", "change_exportrule", "delete_exportrule")),
         ("console", (_SEE,)),
     ),

@@ -103,7 +103,7 @@ def test_the_web_client_is_bundled_once_and_again_when_it_changes(with_a_client:
         assert (done.returncode, done.stderr) == (0, "")
         return (with_a_client / "log").read_text().splitlines()
 
-    assert commands() == ["npm ci --silent", "node build.mjs ../build/webclient"]
+    assert commands() == ["npm ci --loglevel=error --no-progress", "node build.mjs ../build/webclient"]
     assert commands() == []
     for name, expected in (("src/main.js", 1), ("package-lock.json", 2)):
         (with_a_client / "webclient" / name).touch()

@@ -3,7 +3,10 @@ import { start } from "./app.js";
 import { startTicker } from "./mqtt/ticker.js";
 import { readPage } from "./page.js";
 import { App } from "./views/App.jsx";
-import "./style.css";
+import "./styles/base.css";
+import "./styles/layout.css";
+import "./styles/messages.css";
+import "./styles/phone.css";
 
 const root = document.getElementById("client");
 const page = readPage(root.dataset, location);

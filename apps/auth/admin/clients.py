@@ -116,7 +116,10 @@ class ClientAdmin(DoorAdmin):
     @admin.display(description="messages")
     def web_client(self, client: Client) -> str:
         """Subscribed to what the client may publish and subscribe to."""
-        return format_html('<a href="{}">Open in web client</a>', web_client_url(client.client_id))
+        return format_html(
+            '<a class="text-primary-600 underline" href="{}">Open in web client</a>',
+            web_client_url(client.client_id),
+        )
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()

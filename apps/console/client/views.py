@@ -16,7 +16,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import get_language
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from apps.auth.services import operators
 
@@ -40,7 +40,7 @@ POLICY = "; ".join(
 MOST_BODY = 4096  # bytes
 
 
-@require_GET
+@require_safe
 @never_cache
 def page(request: HttpRequest) -> HttpResponse:
     """For operators; for visitors where anybody may connect to MQTT anyway."""

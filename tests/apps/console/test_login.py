@@ -90,6 +90,8 @@ def test_a_session_without_its_second_factor_may_nothing(user: User) -> None:
     assert old.get("/admin/two-factor/").status_code == 302
     answer = old.get("/api/v1/clients/")
     assert answer.status_code == 403 and answer.json()["code"] == "second_factor"
+    assert old.get("/client/").status_code == 302
+    assert old.post("/client/token/").status_code == 403
 
 
 def test_where_it_is_required_it_is_set_up_first(user: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { matches } from "./topics.js";
 
-export const COLOURS = 8; // of style.css, .colour-1 to .colour-8
+export const COLOURS = 8; // of styles/layout.css, .colour-1 to .colour-8
 const REMEMBERED = 5_000; // topics
 
 /** One: { id, filter, qos, noLocal, retainAsPublished, retainHandling, colour, paused, state, granted, problem }. */

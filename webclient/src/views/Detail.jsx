@@ -19,8 +19,12 @@ export function Detail({ connection, row, onReuse }) {
   const formats = Object.fromEntries(["auto", ...FORMATS].map((each) => [each, t(`format.${each}`)]));
 
   const copy = async () => {
-    await navigator.clipboard.writeText(decode(shownAs, row.payload));
-    setCopied(true);
+    try {
+      await navigator.clipboard.writeText(decode(shownAs, row.payload));
+      setCopied(true);
+    } catch {
+      setCopied(false); // the browser did not allow it
+    }
   };
   const reuse = () => {
     const written = textOf(row.payload);
@@ -65,9 +69,11 @@ export function Detail({ connection, row, onReuse }) {
       )}
       <div class="row">
         <Select label={t("publish.format")} value={format} options={formats} onInput={setFormat} />
-        <button type="button" class="quiet" onClick={copy}>
-          {t(copied ? "detail.copied" : "detail.copy")}
-        </button>
+        {navigator.clipboard && ( // not there on a page that came over plain HTTP from another machine
+          <button type="button" class="quiet" onClick={copy}>
+            {t(copied ? "detail.copied" : "detail.copy")}
+          </button>
+        )}
         <button type="button" class="quiet" onClick={() => save("payload", row.payload, "application/octet-stream")}>
           {t("detail.save")}
         </button>

@@ -2,7 +2,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, t } from "../i18n/index.js";
 import { preview, visible } from "../messages/payload.js";
 
-const ROW = 30; // pixels, as in style.css
+const ROW = 30; // pixels, as in styles/messages.css
 const BEYOND = 5; // rows drawn above and below what is seen
 
 /** Only the rows that are seen are in the document, however many the list holds. */
