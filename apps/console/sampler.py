@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -70,8 +71,10 @@ class Sampler:
 
     async def run(self) -> None:
         """Until cancelled."""
+        due = math.floor(time.time()) + 1.0
         while True:
-            await asyncio.sleep(1.0 - time.time() % 1.0)
+            await asyncio.sleep(max(due - time.time(), 0.0))
+            due = max(due + 1.0, math.floor(time.time()))  # a timer may come early, a loop be late
             try:
                 self.sample(time.time())
             except Exception:
