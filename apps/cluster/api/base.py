@@ -31,6 +31,7 @@ _STATUS: Final = {
     "invalid_properties": 400,
     "same_client": 400,
     "too_large": 413,
+    "bad_trace": 400,
     "not_authorized": 409,
     "node_is_up": 409,
     "quota_exceeded": 507,

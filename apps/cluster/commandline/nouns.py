@@ -30,12 +30,12 @@ MESSAGE: Final = ("topic", "qos", "retain", "size", "publisher", "expires_in", "
 LIST_FILTERS: Final = ("node", "prefix", "username", "address", "transport")
 
 
-def _noun(nouns: Verbs, name: str, help: str) -> Verbs:
+def noun(nouns: Verbs, name: str, help: str) -> Verbs:
     parser = nouns.add_parser(name, help=help)
     return parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
 
-def _verb(verbs: Verbs, name: str, help: str, run: Run) -> argparse.ArgumentParser:
+def verb(verbs: Verbs, name: str, help: str, run: Run) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help)
     parser.set_defaults(run=run)
     return parser
@@ -63,10 +63,10 @@ def _session(api: Api, client_id: str) -> dict[str, Any]:
 
 
 def clients(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "clients", "clients that are connected")
-    _listing(_verb(verbs, "list", "who is connected", list_clients), *LIST_FILTERS)
-    _verb(verbs, "show", "one client, with live counters", show_session).add_argument("client_id")
-    kick = _verb(verbs, "kick", "disconnect clients; they may come back", kick_clients)
+    verbs = noun(nouns, "clients", "clients that are connected")
+    _listing(verb(verbs, "list", "who is connected", list_clients), *LIST_FILTERS)
+    verb(verbs, "show", "one client, with live counters", show_session).add_argument("client_id")
+    kick = verb(verbs, "kick", "disconnect clients; they may come back", kick_clients)
     kick.add_argument("client_id", nargs="+")
     kick.add_argument("--text", default="", help="told to MQTT 5.0 clients")
 
@@ -92,19 +92,19 @@ def kick_clients(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def sessions(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "sessions", "sessions, online and offline")
-    listing = _listing(_verb(verbs, "list", "all sessions", list_sessions), *LIST_FILTERS)
+    verbs = noun(nouns, "sessions", "sessions, online and offline")
+    listing = _listing(verb(verbs, "list", "all sessions", list_sessions), *LIST_FILTERS)
     listing.add_argument("--online", action=argparse.BooleanOptionalAction, default=None)
     listing.add_argument("--queued", action=argparse.BooleanOptionalAction, default=None)
-    _verb(verbs, "show", "one session, with live counters", show_session).add_argument("client_id")
-    end = _verb(verbs, "end", "end a session with its subscriptions and queue", end_session)
+    verb(verbs, "show", "one session, with live counters", show_session).add_argument("client_id")
+    end = verb(verbs, "end", "end a session with its subscriptions and queue", end_session)
     end.add_argument("client_id")
-    queue = _verb(verbs, "queue", "the first messages that wait for a client", show_queue)
+    queue = verb(verbs, "queue", "the first messages that wait for a client", show_queue)
     queue.add_argument("client_id")
     queue.add_argument("--payload", action="store_true")
     queue.add_argument("--limit", type=int, default=100)
-    _verb(verbs, "purge", "empty a queue", purge_queue).add_argument("client_id")
-    replay = _verb(verbs, "replay", "give another client copies of what waits", replay_queue)
+    verb(verbs, "purge", "empty a queue", purge_queue).add_argument("client_id")
+    replay = verb(verbs, "replay", "give another client copies of what waits", replay_queue)
     replay.add_argument("client_id")
     replay.add_argument("--to", required=True, metavar="CLIENT_ID")
     replay.add_argument("--limit", type=int, default=1000)
@@ -141,8 +141,8 @@ def replay_queue(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def topics(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "topics", "topic filters that are subscribed to")
-    _listing(_verb(verbs, "list", "with their subscribers by node", list_topics), "prefix", "node")
+    verbs = noun(nouns, "topics", "topic filters that are subscribed to")
+    _listing(verb(verbs, "list", "with their subscribers by node", list_topics), "prefix", "node")
 
 
 def list_topics(api: Api, out: Output, options: argparse.Namespace) -> None:
@@ -151,10 +151,10 @@ def list_topics(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def subscriptions(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "subscriptions", "who is subscribed to what")
+    verbs = noun(nouns, "subscriptions", "who is subscribed to what")
     filters = ("client_id", "filter", "prefix", "share", "node")
-    _listing(_verb(verbs, "list", "all subscriptions", list_subscriptions), *filters)
-    recipients = _verb(verbs, "recipients", "who would receive a topic", list_recipients)
+    _listing(verb(verbs, "list", "all subscriptions", list_subscriptions), *filters)
+    recipients = verb(verbs, "recipients", "who would receive a topic", list_recipients)
     _listing(recipients).add_argument("topic")
 
 
@@ -169,11 +169,11 @@ def list_recipients(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def subscribe(nouns: Verbs) -> None:
-    parser = _verb(nouns, "subscribe", "subscribe a client", subscribe_client)
+    parser = verb(nouns, "subscribe", "subscribe a client", subscribe_client)
     parser.add_argument("client_id")
     parser.add_argument("filter")
     parser.add_argument("--qos", type=int, choices=(0, 1, 2), default=0)
-    parser = _verb(nouns, "unsubscribe", "unsubscribe a client", unsubscribe_client)
+    parser = verb(nouns, "unsubscribe", "unsubscribe a client", unsubscribe_client)
     parser.add_argument("client_id")
     parser.add_argument("filter")
 
@@ -194,7 +194,7 @@ def unsubscribe_client(api: Api, out: Output, options: argparse.Namespace) -> No
 
 
 def publish(nouns: Verbs) -> None:
-    parser = _verb(nouns, "publish", "publish a message", publish_message)
+    parser = verb(nouns, "publish", "publish a message", publish_message)
     parser.add_argument("topic")
     payload = parser.add_mutually_exclusive_group(required=True)
     payload.add_argument("--message", help="the payload as text")
@@ -234,12 +234,12 @@ def publish_message(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def retained(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "retained", "retained messages")
-    listing = _listing(_verb(verbs, "list", "by topic filter", list_retained))
+    verbs = noun(nouns, "retained", "retained messages")
+    listing = _listing(verb(verbs, "list", "by topic filter", list_retained))
     listing.add_argument("filter", nargs="?", default="#")
     listing.add_argument("--payload", action="store_true", help="the beginning of each payload, base64")
-    _verb(verbs, "show", "one, with its payload in base64", show_retained).add_argument("topic")
-    _verb(verbs, "delete", "delete one, on every node", delete_retained).add_argument("topic")
+    verb(verbs, "show", "one, with its payload in base64", show_retained).add_argument("topic")
+    verb(verbs, "delete", "delete one, on every node", delete_retained).add_argument("topic")
 
 
 def list_retained(api: Api, out: Output, options: argparse.Namespace) -> None:
@@ -257,9 +257,9 @@ def delete_retained(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def drops(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "drops", "messages that were dropped")
+    verbs = noun(nouns, "drops", "messages that were dropped")
     filters = ("reason", "direction", "client_id", "topic", "node")
-    _listing(_verb(verbs, "list", "counted by kind and hour", list_drops), *filters)
+    _listing(verb(verbs, "list", "counted by kind and hour", list_drops), *filters)
 
 
 def list_drops(api: Api, out: Output, options: argparse.Namespace) -> None:
@@ -272,14 +272,14 @@ def list_drops(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def ban(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "ban", "who may not connect")
-    _listing(_verb(verbs, "list", "all bans", list_bans), "kind", "value")
-    add = _verb(verbs, "add", "ban, and disconnect who fits", add_ban)
+    verbs = noun(nouns, "ban", "who may not connect")
+    _listing(verb(verbs, "list", "all bans", list_bans), "kind", "value")
+    add = verb(verbs, "add", "ban, and disconnect who fits", add_ban)
     add.add_argument("kind", choices=("client_id", "username", "address", "pattern"))
     add.add_argument("value")
     add.add_argument("--until", help="a time such as 2026-12-31T12:00:00Z; left out: for good")
     add.add_argument("--reason", default="")
-    _verb(verbs, "lift", "take a ban back", lift_ban).add_argument("id", type=int)
+    verb(verbs, "lift", "take a ban back", lift_ban).add_argument("id", type=int)
 
 
 def list_bans(api: Api, out: Output, options: argparse.Namespace) -> None:
@@ -302,10 +302,10 @@ def lift_ban(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def nodes(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "nodes", "the nodes of the cluster")
-    _listing(_verb(verbs, "list", "all nodes", list_nodes), "state")
-    _verb(verbs, "show", "one node, with its counters", show_node).add_argument("name")
-    _verb(verbs, "forget", "take a node that is down out of the list", forget_node).add_argument("name")
+    verbs = noun(nouns, "nodes", "the nodes of the cluster")
+    _listing(verb(verbs, "list", "all nodes", list_nodes), "state")
+    verb(verbs, "show", "one node, with its counters", show_node).add_argument("name")
+    verb(verbs, "forget", "take a node that is down out of the list", forget_node).add_argument("name")
 
 
 def list_nodes(api: Api, out: Output, options: argparse.Namespace) -> None:
@@ -315,7 +315,7 @@ def list_nodes(api: Api, out: Output, options: argparse.Namespace) -> None:
     out.table(shown, ("name", "state", "live", "version", *figures, "seen_at"))
 
 
-def _node(api: Api, name: str) -> dict[str, Any]:
+def node_of(api: Api, name: str) -> dict[str, Any]:
     found = api.get("cluster/nodes/", name=name)["results"]
     if not found:
         raise Refused(404, "not_found", f"There is no node {name!r}.")
@@ -323,20 +323,20 @@ def _node(api: Api, name: str) -> dict[str, Any]:
 
 
 def show_node(api: Api, out: Output, options: argparse.Namespace) -> None:
-    node = _node(api, options.name)
+    node = node_of(api, options.name)
     out.item(node | node.pop("stats"))
 
 
 def forget_node(api: Api, out: Output, options: argparse.Namespace) -> None:
-    api.delete(f"cluster/nodes/{_node(api, options.name)['id']}/")
+    api.delete(f"cluster/nodes/{node_of(api, options.name)['id']}/")
     out.done(f"Forgot node {options.name}.")
 
 
 def bridge(nouns: Verbs) -> None:
-    verbs = _noun(nouns, "bridge", "the bridges to Kafka")
-    _verb(verbs, "status", "state and lag of each", bridge_status)
-    _verb(verbs, "pause", "stop reading for a node", pause_bridge).add_argument("node")
-    _verb(verbs, "resume", "read on", resume_bridge).add_argument("node")
+    verbs = noun(nouns, "bridge", "the bridges to Kafka")
+    verb(verbs, "status", "state and lag of each", bridge_status)
+    verb(verbs, "pause", "stop reading for a node", pause_bridge).add_argument("node")
+    verb(verbs, "resume", "read on", resume_bridge).add_argument("node")
 
 
 def bridge_status(api: Api, out: Output, options: argparse.Namespace) -> None:
@@ -352,7 +352,7 @@ def resume_bridge(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 def status(nouns: Verbs) -> None:
-    _verb(nouns, "status", "the cluster at a glance", show_status)
+    verb(nouns, "status", "the cluster at a glance", show_status)
 
 
 def show_status(api: Api, out: Output, options: argparse.Namespace) -> None:

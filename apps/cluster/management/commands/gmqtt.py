@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.cluster.commandline import steering
 from apps.cluster.commandline.client import Api, NoNode, Refused
 from apps.cluster.commandline.nouns import NOUNS
 from apps.cluster.commandline.output import Output, visible
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         nouns = parser.add_subparsers(
             dest="noun", required=True, metavar="NOUN", parser_class=argparse.ArgumentParser
         )
-        for add in NOUNS:
+        for add in (*NOUNS, steering.drain, steering.trace):
             add(nouns)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -52,6 +52,14 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("retained/message/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
     ("drops/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
     ("publish/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/drain/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
+    ("nodes/<int:pk>/drain/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/drain/", "DELETE"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("traces/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("traces/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
+    ("traces/<slug:trace>/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("traces/<slug:trace>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
+    ("traces/<slug:trace>/stop/", "POST"): (NO, 403, 403, 403, 204, 204, 403, 403),
     ("bridges/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
     ("bridges/<str:node>/pause/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("bridges/<str:node>/resume/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
@@ -62,6 +70,7 @@ BODIES: dict[str, Any] = {
     "sessions/<int:pk>/unsubscribe/": {"filter": "a"},
     "sessions/<int:pk>/queue/replay/": {"to": "pump-2"},
     "publish/": {"topic": "a", "payload": "x"},
+    "traces/": {"kind": "client", "value": "c"},
 }
 QUERIES = {"recipients/": "?topic=a", "retained/message/": "?topic=kept"}
 
