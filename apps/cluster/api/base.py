@@ -69,7 +69,7 @@ class Paged(Strict):
 
     def validate_cursor(self, value: str) -> str:
         try:
-            return base64.urlsafe_b64decode(value).decode()
+            return base64.b64decode(value, b"-_", validate=True).decode()
         except (binascii.Error, ValueError):
             raise ValidationError("This cursor is not of this list.", "invalid_cursor") from None
 

@@ -1,4 +1,4 @@
-"""The query of a CONNECT, the constraints and registration once more, on a real PostgreSQL."""
+"""What asks the database in ways of its own once more, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ TESTS = (
     "tests/apps/auth/admin/test_two_operators.py",
     "tests/apps/auth/api/test_lists.py",
     "tests/apps/auth/api/test_register.py",
+    "tests/apps/cluster/test_constraints.py",
+    "tests/apps/cluster/test_drops.py",
+    "tests/apps/cluster/test_inbox.py",
+    "tests/apps/cluster/api/test_lists.py",
+    "tests/apps/cluster/api/test_object_permissions.py",
 )
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
@@ -69,7 +74,7 @@ def test_postgresql_answers_as_sqlite_does(server: str) -> None:
     # This process's settings are not that one's: it has to come to them by its own conftest.
     environ = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     environ["TEST_DATABASE_URL"] = server
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert "database: django.db.backends.postgresql" in done.stdout, done.stdout
     assert " passed" in done.stdout
