@@ -55,7 +55,7 @@ class DrainView(ClusterView):
         rate = given.validated_data.get("rate", 0)
         return Response(DrainOut(steering.drain(self.actor, self.one(pk), rate)).data)
 
-    @extend_schema(summary="Call a drain off", responses=DrainOut)
+    @extend_schema(summary="Call a drain off", responses={200: DrainOut})
     def delete(self, request: Request, pk: int) -> Response:
         return Response(DrainOut(steering.cancel_drain(self.actor, self.one(pk))).data)
 

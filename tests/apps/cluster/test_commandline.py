@@ -229,3 +229,25 @@ def other_certificate(folder: Path) -> Path:
     files = ["-keyout", str(folder / "other.key"), "-out", str(folder / "other.pem")]
     subprocess.run([*command, *files], check=True, capture_output=True, env=os.environ)
     return folder / "other.pem"
+
+
+def test_drain_and_trace(node: Node, run: Run) -> None:
+    trace_id = run("trace", "start", "client", "traced", "--seconds", "60", "--detach")["id"]
+    with connected(node, "traced") as client:
+        client.publish("a/b", b"1", 1).wait_for_publish(10)
+    until(lambda: "PUBLISH" in run("trace", "show", trace_id, table=True))
+    assert [each["id"] for each in run("trace", "list")] == [trace_id]
+    run("trace", "forget", trace_id)
+    assert run("trace", "list") == []
+    name = run("nodes", "list")[0]["name"]
+    assert run("drain", "start", name, "--rate", "50")["draining"]
+    refused = paho.Client(paho.CallbackAPIVersion.VERSION2, "late", protocol=paho.MQTTv5)
+    codes: list[int] = []
+    refused.on_connect = lambda *arguments: codes.append(arguments[3].value)
+    refused.connect("127.0.0.1", node.tcp)
+    refused.loop_start()
+    until(lambda: bool(codes))
+    refused.loop_stop()
+    assert codes[0] == 0x9C
+    run("drain", "cancel", name)
+    assert not run("drain", "status", name)["draining"]

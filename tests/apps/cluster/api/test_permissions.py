@@ -19,6 +19,7 @@ from apps.auth import rbac
 from apps.auth.models import ClientGroup
 from apps.cluster import bridges
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
+from apps.gateway.tracing import Trace
 from tests.apps.auth.api.conftest import Caller, operator
 from tests.apps.auth.api.test_permissions import CALLERS, NO, routes
 from tests.apps.auth.factories import ClientFactory
@@ -112,17 +113,26 @@ def test_the_table(
 ) -> None:
     monkeypatch.setattr(bridges, "_control", Bridge())
     pk = NodeFactory(name="gone", state="down").pk
+    steered = NodeFactory(name="test").pk
+    if "/drain/" in path:
+        pk = steered
     for client_id in ("pump-1", "pump-2"):
         ClientFactory(client_id=client_id, groups=[pumps])
         session = SessionFactory(client_id=client_id)
     if path.startswith("sessions/"):
         pk = session.pk - 1
-    url = V1 + path.replace("<int:pk>", str(pk)).replace("<str:node>", "test") + QUERIES.get(path, "")
+    url = (
+        V1
+        + path.replace("<int:pk>", str(pk)).replace("<str:node>", "test").replace("<slug:trace>", "recorded")
+        + QUERIES.get(path, "")
+    )
     answers = []
     for name in CALLERS:
         client = caller(name)
 
         def prepare() -> None:
+            node.world.node.drain = None
+            node.world.node.tracer.start(Trace("recorded", "client", "c", node.world.now + 60))
             lasting = {SESSION_EXPIRY_INTERVAL: 100}
             for client_id in ("pump-1", "pump-2"):
                 node.world.join(client_id, properties=lasting)
