@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 TIMEOUT: Final = 15  # seconds
+TOO_MANY: Final = 429  # requests in a second: this one was not heard
 
 
 class NoNode(Exception):
@@ -27,8 +29,8 @@ class Refused(Exception):
 
 
 class Api:
-    def __init__(self, url: str, token: str, context: ssl.SSLContext | None = None) -> None:
-        """`url` of a node, without a path."""
+    def __init__(self, url: str, token: Callable[[], str], context: ssl.SSLContext | None = None) -> None:
+        """`url` of a node, without a path; `token` makes one for each request, as they do not last."""
         self._url = url.rstrip("/")
         self._token = token
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
@@ -45,9 +47,9 @@ class Api:
     def delete(self, path: str, **query: Any) -> None:
         self._call("DELETE", self._address(path, query))
 
-    def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
-        """At most `limit` rows of a list; 0: all."""
-        address = self._address(path, {"page_size": min(limit, 100) if limit else 100, **query})
+    def pages(self, path: str, limit: int, largest: int = 1000, **query: Any) -> Iterator[dict[str, Any]]:
+        """At most `limit` rows of a list, 0: all, in pages of `largest` rows."""
+        address = self._address(path, {"page_size": min(limit, largest) if limit else largest, **query})
         count = 0
         while True:
             page = self._call("GET", address)
@@ -65,10 +67,10 @@ class Api:
         given = {name: _text(value) for name, value in query.items() if value not in (None, "")}
         return f"{self._url}/api/v1/{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
 
-    def _call(self, method: str, address: str, body: Any = None) -> Any:
+    def _call(self, method: str, address: str, body: Any = None, tries: int = 10) -> Any:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(address, data, method=method)
-        request.add_header("Authorization", f"Bearer {self._token}")
+        request.add_header("Authorization", f"Bearer {self._token()}")
         request.add_header("Accept", "application/json")
         if data is not None:
             request.add_header("Content-Type", "application/json")
@@ -77,6 +79,9 @@ class Api:
                 answer = response.read()
             return json.loads(answer) if answer else None
         except urllib.error.HTTPError as error:
+            if error.code == TOO_MANY and tries > 1:
+                time.sleep(min(int(error.headers.get("Retry-After") or 1), TIMEOUT))
+                return self._call(method, address, body, tries - 1)
             raise _refused(error) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)

@@ -244,7 +244,7 @@ def retained(nouns: Verbs) -> None:
 
 def list_retained(api: Api, out: Output, options: argparse.Namespace) -> None:
     given = _given(options, "filter", "payload")
-    out.table(api.pages("cluster/retained/", options.limit, **given), MESSAGE)
+    out.table(api.pages("cluster/retained/", options.limit, 100, **given), MESSAGE)
 
 
 def show_retained(api: Api, out: Output, options: argparse.Namespace) -> None:

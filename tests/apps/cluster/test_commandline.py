@@ -18,6 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from paho.mqtt.properties import Properties
 
+from apps.cluster.commandline.client import Api
 from gmqtt_platform.conf import ROOT
 from tests.wire.conftest import certificates, template, tls_settings
 from tests.wire.nodes import Node, environment, until
@@ -145,6 +146,18 @@ def test_retained(run: Run) -> None:
     assert len(run("retained", "list", "r/#", "--limit", "0")) == 119
     with pytest.raises(CommandError, match="not_found"):
         run("retained", "delete", "r/001")
+
+
+def test_a_long_list_waits_for_the_throttle(node: Node, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Api.pages
+
+    def tiny(self: Api, path: str, limit: int, largest: int = 1, **query: Any) -> Any:
+        return pages(self, path, limit, 1, **query)
+
+    for number in range(130):
+        run("publish", f"t/{number:03}", "--message", "x", "--retain")
+    monkeypatch.setattr(Api, "pages", tiny)
+    assert len(run("retained", "list", "t/+", "--limit", "0")) == 130
 
 
 def test_sessions_and_their_queues(node: Node, run: Run) -> None:

@@ -39,7 +39,7 @@ class Command(BaseCommand):
             url, context = found.url, found.context
         elif not url.startswith(("http://", "https://")):
             raise CommandError("--url begins with http:// or https://", returncode=2)
-        api = Api(url, local.token(), context)
+        api = Api(url, local.token, context)
         try:
             given.run(api, Output(self.stdout._out, given.json), given)
         except Refused as error:
