@@ -47,7 +47,7 @@ PROVIDERS = {
     "auth.client": confauth.CLIENT_PROVIDERS,
     "auth.acl": confauth.ACL_PROVIDERS,
     "broker.provider": confbroker.PROVIDERS,
-    "sessions.provider": ("mock",),
+    "sessions.provider": ("sqlite", "mock"),
     "topics.provider": ("mem",),
 }
 
@@ -167,7 +167,9 @@ class LimitsConf:
 
 @dataclass(frozen=True, slots=True)
 class SessionsConf:
-    provider: str = choice("mock", PROVIDERS["sessions.provider"])
+    provider: str = choice("sqlite", PROVIDERS["sessions.provider"])
+    fsync: str = choice("never", ("never", "commit"))
+    max_bytes: int = integer(10_737_418_240, 1_048_576, MANY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

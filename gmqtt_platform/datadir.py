@@ -28,6 +28,10 @@ def database_file(conf: Conf) -> Path:
     return conf.node.data_dir / "db.sqlite3"
 
 
+def sessions_file(conf: Conf) -> Path:
+    return conf.node.data_dir / "sessions.sqlite3"
+
+
 def _secret_key(path: Path) -> str:
     if not path.exists():
         handle, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import secrets
 import socket
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,9 +29,12 @@ from apps.gateway.observer import LogObserver, Observers
 from apps.gateway.operations import NodeOperations
 from apps.gateway.runtime import Runtime
 from apps.gateway.steering import NodeSteering
+from apps.gateway.stores.database import StoreError
+from apps.gateway.stores.sqlite import SqliteStore, Worker
 from apps.gateway.tracing import Tracer
-from gmqtt_platform import __version__
+from gmqtt_platform import __version__, datadir
 from gmqtt_platform.conf import Conf
+from gmqtt_platform.confvalues import shown
 
 
 def client_identifier() -> str:
@@ -47,6 +51,7 @@ class Parts:
     inbox: Inbox
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
     sampling: Sampler
+    store: SqliteStore | None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -65,6 +70,24 @@ class Parts:
         await self.live.stop()
         await self.inbox.stop()
         self.runtime.runner.stop()
+        if self.store is not None:
+            self.store.close()
+
+
+def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> SqliteStore | None:
+    """The node's sessions from the last time; None: they end with the process."""
+    if conf.sessions.provider != "sqlite" or conf.broker.provider != "mock":
+        return None
+    path = datadir.sessions_file(conf)
+    try:
+        fsync = conf.sessions.fsync == "commit"
+        store = SqliteStore(path, node, Worker(loop), fsync, conf.sessions.max_bytes)
+        store.restore(node.now)
+    except (StoreError, sqlite3.Error) as error:
+        allowed = "a session store of this program that no other node uses; to begin anew move the file away"
+        raise conf.error("sessions.provider", f"{shown(str(path))} ({error})", allowed) from None
+    health.checks["sessions"] = store.status
+    return store
 
 
 def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
@@ -123,7 +146,8 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     steering = NodeSteering(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
     handlers = {**answers.handlers(), **steering.handlers()}
     sampling = Sampler(conf.node.name, operations.stats)
-    return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling)
+    store = open_store(conf, node, loop)
+    return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store)
 
 
 def readiness(node: Node) -> str:

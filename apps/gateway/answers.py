@@ -86,8 +86,8 @@ class NodeAnswers:
                 "2": sum(each.qos == 2 for each in session.unacked.values()) + len(session.released),
             },
             "incoming_qos2": len(session.incoming),
-            "queued": len(session.queue) if session.queue is not None else 0,
-            "queued_bytes": session.queue_bytes,
+            "queued": session.backlog,
+            "queued_bytes": session.backlog_bytes,
             "held_bytes": session.held,
             "delayed_will": session.will is not None,
         }
@@ -266,14 +266,14 @@ class NodeAnswers:
         session = self._session(client_id)
         now = self._node.now
         found = []
-        queued = len(session.queue) if session.queue is not None else 0
+        queued = session.backlog
         for delivery in self._first(session, min(limit, MOST_LISTED)):
             shown = _shown(delivery.message, now, SHOWN if payloads else 0)
             shown["topic"] = shown["topic"][:LONG]
             shown |= {"qos": delivery.qos, "retain": delivery.retain}
             shown["age"] = round(max(now - delivery.queued_at, 0.0), 3) if delivery.queued_at else None
             found.append(shown)
-        return {"messages": found, "queued": queued, "queued_bytes": session.queue_bytes}
+        return {"messages": found, "queued": queued, "queued_bytes": session.backlog_bytes}
 
     def purge(self, client_id: str) -> dict[str, Any]:
         return {"purged": self._session(client_id).purge()}

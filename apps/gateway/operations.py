@@ -80,7 +80,7 @@ class NodeOperations:
         session = self._node.sessions.get(client_id)
         if session is None:
             return None
-        return len(session.queue) if session.queue is not None else 0, session.queue_bytes
+        return session.backlog, session.backlog_bytes
 
     def state(self, client_id: str) -> SessionState | None:
         session = self._node.sessions.get(client_id)
@@ -100,8 +100,8 @@ class NodeOperations:
             expires_at=session.expires_at,
             subscriptions=len(session.subscriptions),
             inflight=len(session.unacked) + len(session.released),
-            queued=len(session.queue) if session.queue is not None else 0,
-            queued_bytes=session.queue_bytes,
+            queued=session.backlog,
+            queued_bytes=session.backlog_bytes,
         )
 
     def subscribed(self, client_id: str) -> list[tuple[str, str, int, bool, bool, int]]:

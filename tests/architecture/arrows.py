@@ -57,6 +57,11 @@ RULES = (
         ("apps.gateway.net", "apps.gateway.broker", "apps.gateway.mqtt"),
         no_packages=("django", "channels", "rest_framework", "daphne", "twisted", "celery"),
     ),
+    Rule(
+        "apps.gateway.stores",
+        ("apps.gateway.stores", "apps.gateway.broker", "apps.gateway.mqtt"),
+        (),
+    ),
     # Commands are entry points: they start what the composition root has built.
     *(Rule(f"apps.{app}.management", (f"apps.{app}", "gmqtt_platform")) for app in APPS),
     Rule("apps.gateway", ("apps.gateway", *CONFIGURATION)),

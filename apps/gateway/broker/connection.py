@@ -310,12 +310,12 @@ class Connection(Outbound):
                         elif first == 0x40:
                             session.acknowledge(packet_id, 1)
                         elif first == 0x62 and packet_id in session.incoming:
-                            session.incoming.discard(packet_id)
+                            session.let_go(packet_id)
                             self.acknowledge(PUBCOMP, packet_id, 0)
                         elif first == 0x50 and session.release(packet_id):
                             self.acknowledge(PUBREL, packet_id, 0)
                         elif first == 0x70:
-                            session.released.pop(packet_id, None)
+                            session.complete(packet_id)
                         else:
                             ingress.acknowledged(self, session, first, data, start, end)
                     elif first == 0xC0 and end == start and self.state == CONNECTED:
@@ -368,6 +368,8 @@ class Connection(Outbound):
             if not route.empty:
                 message = Message(route.topic, payload, 2, False, b"", 0.0, self.client_id, route.raw_topic)
                 reason = self.node.router.dispatch(route, message)
+        else:
+            session.barrier()
         ingress.answer(self, PUBREC, packet_id, reason)
 
     def take_qos2(self, session: Session, packet_id: int) -> None:
@@ -377,7 +379,7 @@ class Connection(Outbound):
         """
         if self.level == MQTT_5 and len(session.incoming) >= self.limits.receive_maximum:
             raise MqttError(reasons.RECEIVE_MAXIMUM_EXCEEDED, "receive maximum exceeded")  # [MQTT-3.3.4-7]
-        session.incoming.add(packet_id)
+        session.take_in(packet_id)
 
     def _throttle(self, publishes: int, now: float) -> None:
         """Stop reading a client that is above its publish rate; the node's tick reads on."""

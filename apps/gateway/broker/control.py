@@ -47,7 +47,7 @@ def _on_disconnect(connection: Connection, packet: Packet, now: float) -> None:
             raise ProtocolError("session expiry on a session that had none")
         session.expiry_interval = min(wanted, connection.limits.session_expiry_max)
     if disconnect.reason == reasons.SUCCESS and connection.will is not None:  # [MQTT-3.14.4-3]
-        connection.node.release(connection.will.size)
+        connection.node.cancel_will(connection.client_id, connection.will)
         connection.will = None
     closing.finish(connection, disconnect.reason, "the client disconnected", now)
 

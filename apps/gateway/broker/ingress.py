@@ -64,6 +64,7 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     connection.node.stats.publish_bytes_in += len(packet.payload)
     qos = packet.qos
     if qos == 2 and packet.packet_id in session.incoming:
+        session.barrier()
         connection.acknowledge(PUBREC, packet.packet_id, reasons.SUCCESS)
         return True
     route = allowed.route
@@ -164,7 +165,7 @@ def answer(connection: Connection, head: bytes, packet_id: int, reason: int) -> 
 def forget_qos2(connection: Connection, head: bytes, packet_id: int) -> None:
     """A message that PUBREC (`head`) would have answered was not taken: its identifier is free again."""
     if head == PUBREC and connection.session is not None:
-        connection.session.incoming.discard(packet_id)
+        connection.session.let_go(packet_id)
 
 
 def acknowledged(
@@ -176,7 +177,7 @@ def acknowledged(
     if ack.type == pt.PUBACK:
         session.acknowledge(packet_id, 1)
     elif ack.type == pt.PUBCOMP:
-        session.released.pop(packet_id, None)
+        session.complete(packet_id)
     elif ack.type == pt.PUBREC:
         if ack.reason >= 0x80:  # the client will not have it: over and done with (section 4.3.3)
             session.acknowledge(packet_id, 2)
@@ -184,7 +185,8 @@ def acknowledged(
             _reply(connection, PUBREL, packet_id, session.release(packet_id))
     else:
         known = packet_id in session.incoming
-        session.incoming.discard(packet_id)
+        if known:
+            session.let_go(packet_id)
         _reply(connection, PUBCOMP, packet_id, known)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import closing, systopics
 from apps.gateway.broker.drain import Drain
+from apps.gateway.broker.durable import Durable
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.receipts import Receipt
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
 
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.outbound import Outbound
-    from apps.gateway.broker.ports import ConnectRequest, Observer, Outside, Registry, Tracer, Verdict
+    from apps.gateway.broker.ports import (
+        ConnectRequest,
+        Observer,
+        Outside,
+        Registry,
+        SessionStore,
+        Tracer,
+        Verdict,
+    )
 
 NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
 
@@ -53,6 +62,7 @@ class Node:
         self.observer = observer
         self.outside: Outside | None = None  # set before the node listens; None: it is alone
         self.registry: Registry | None = None  # as `outside`
+        self.store: SessionStore | None = None  # as `outside`; None: sessions are lost with the process
         self.tracer: Tracer | None = None
         self.drain: Drain | None = None  # the node is being emptied
         self.open_receipt: Receipt | None = None  # of this loop turn
@@ -123,9 +133,12 @@ class Node:
             self.end_session(session, now)
             session = None
         present = session is not None
+        store = self.store
         if session is None:
             session = Session(self, client_id, now)
             self.sessions[client_id] = session
+            if store is not None and expiry_interval:
+                session.durable = Durable(session, store, store.begin())
         session.connection = connection
         session.username = connection.username
         weight = connection.weight
@@ -134,8 +147,13 @@ class Node:
         session.expiry_interval = expiry_interval
         session.expires_at = 0.0
         if session.will is not None:  # a delayed will is off when the client is back [MQTT-3.1.3-9]
-            self.release(session.will.size)
+            self.cancel_will(client_id, session.will)
             session.will = None
+        if store is not None:
+            if session.durable is not None:
+                store.save(session)
+            if connection.will is not None:
+                store.will(client_id, connection.will, connection.will_delay, 0.0)
         connection.session = session
         self._present(session, True)
         connection.clean_start = clean_start
@@ -165,6 +183,8 @@ class Node:
             session.will = will
             session.will_at = now + connection.will_delay
             self.timers.at(session.will_at, session)
+            if self.store is not None:
+                self.store.will(session.client_id, will, connection.will_delay, session.will_at)
         elif will is not None:
             self.publish_will(will, now)
         if not session.expiry_interval:
@@ -176,6 +196,10 @@ class Node:
         for delivery in session.give_up_shared(False):
             if delivery.group is not None:
                 self.router.dispatch_shared(delivery.group, delivery.message)
+        durable = session.durable
+        if durable is not None:
+            durable.go_cold()
+            durable.store.save(session)
 
     def _present(self, session: Session, here: bool) -> None:
         outside = self.outside
@@ -288,11 +312,17 @@ class Node:
         """The receipt of this loop turn: hold it for what must be durable before it is acknowledged."""
         if self.open_receipt is None:
             self.open_receipt = Receipt()
-            self._rouse()
+            self.rouse()
         return self.open_receipt
 
-    def publish_will(self, will: Message, now: float) -> None:
+    def cancel_will(self, client_id: str, will: Message) -> None:
+        """A will is off, or it is published now."""
         self.release(will.size)
+        if self.store is not None:
+            self.store.will(client_id, None, 0, 0.0)
+
+    def publish_will(self, will: Message, now: float) -> None:
+        self.cancel_will(will.origin, will)
         if will.expires:  # until now a lifetime, not a time
             will.expires += now
         self.publish(will)
@@ -313,14 +343,14 @@ class Node:
 
     def keep(self, message: Message) -> bool:
         """Keep the topic's last message, which came from outside; False: no room, counted."""
-        if self.retained.keep(message):
+        if self._keep(message):
             return True
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
 
     def retain(self, message: Message) -> bool:
         """Keep the topic's last message, here and on every node; False: no room, counted."""
-        if self.retained.keep(message):
+        if self._keep(message):
             if self.outside is None:
                 return True
             receipt = self.receipt() if message.qos else None
@@ -328,6 +358,20 @@ class Node:
                 return True
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
+
+    def _keep(self, message: Message) -> bool:
+        store = self.store
+        if store is not None and message.qos and store.full:
+            return False
+        if not self.retained.keep(message):
+            return False
+        if store is not None and not message.topic.startswith("$SYS/"):
+            store.retain(message)
+        return True
+
+    @property
+    def store_full(self) -> bool:
+        return self.store is not None and self.store.full
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         """Every message that is dropped passes here."""
@@ -345,10 +389,11 @@ class Node:
     def touch(self, connection: Outbound) -> None:
         """The connection has its first output of this loop turn."""
         if not self._dirty:
-            self._rouse()
+            self.rouse()
         self._dirty.append(connection)
 
-    def _rouse(self) -> None:
+    def rouse(self) -> None:
+        """Have `flush` called at the end of this loop turn."""
         if not self._awake:
             self._awake = True
             self._wake()
@@ -362,12 +407,14 @@ class Node:
 
     def condemn(self, connection: Outbound) -> None:
         """Close the connection, with the reason in `doomed`, when no dispatch is under way."""
-        self._rouse()
+        self.rouse()
         self._condemned.append(connection)
 
     def flush(self) -> None:
         """One write for each connection that has output."""
         self._awake = False
+        if self.store is not None:
+            self.store.flush()
         self.close_receipt()
         dirty = self._dirty
         self._dirty = []

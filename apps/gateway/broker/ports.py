@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
-    from apps.gateway.broker.messages import Message
+    from apps.gateway.broker.durable import Durable
+    from apps.gateway.broker.messages import Delivery, Message
     from apps.gateway.broker.outbound import Outbound
     from apps.gateway.broker.receipts import Receipt
+    from apps.gateway.broker.session import Session, Subscription
 
 # What an Acl answers for a topic: the sum of what may be published there.
 QOS_0: Final = 1
@@ -181,6 +183,64 @@ class Choice:
 
     here: frozenset[str]  # groups of this node that serve it
     there: tuple[str, ...] = ()  # for the other nodes, in whatever form `Outside` reads again
+
+
+class SessionStore(Protocol):
+    """Keeps persistent sessions and retained messages when the process dies.
+
+    Its methods record and return; `flush` hands over what a loop turn recorded. Those that say so hold the
+    turn's receipt until it is stored. Places (`seq`) in a session's queue grow by one.
+    """
+
+    full: bool  # nothing more is taken now: what would have to be stored is refused
+
+    def begin(self) -> int:
+        """A key for a new session."""
+
+    def save(self, session: Session) -> None:
+        """A session's own data have changed."""
+
+    def end(self, key: int) -> None:
+        """Forget a session and all that belongs to it."""
+
+    def subscribe(self, key: int, subscription: Subscription) -> None:
+        """Holds the receipt."""
+
+    def unsubscribe(self, key: int, name: str) -> None:
+        """`name` is the filter as the client wrote it. Holds the receipt."""
+
+    def put(self, durable: Durable, seq: int, delivery: Delivery, packet_id: int) -> None:
+        """Keep a message, in flight where `packet_id` is not 0. Holds the receipt."""
+
+    def assign(self, key: int, seq: int, packet_id: int, state: int) -> None:
+        """A message is in flight now, or its state (`durable.SENT`, `RELEASED`) is new. Holds the receipt."""
+
+    def remove(self, key: int, seq: int) -> None:
+        """A message is done with."""
+
+    def incoming(self, durable: Durable, packet_id: int, known: bool) -> None:
+        """A QoS 2 identifier of the client's is known, or free again. Holds the receipt."""
+
+    def barrier(self) -> None:
+        """Hold the receipt until all that was recorded before is stored."""
+
+    def will(self, client_id: str, will: Message | None, delay: int, at: float) -> None:
+        """The will of a client that is connected (`at` 0.0) or will be published at `at`; None: none."""
+
+    def retain(self, message: Message) -> None:
+        """Keep as the topic's last message, or nothing where its payload is empty. Holds the receipt."""
+
+    def load(self, durable: Durable, page: int, after: int, count: int, size: int) -> None:
+        """Read the queue behind the place `after`, at most so many messages and bytes: `durable.loaded`."""
+
+    def trim(self, durable: Durable, count: int, size: int) -> None:
+        """Drop at least so many of the oldest messages and bytes of a queue: `durable.trimmed`."""
+
+    def purge(self, key: int, newest: int) -> None:
+        """Drop what is queued up to the place `newest`."""
+
+    def flush(self) -> None:
+        """The loop turn is over."""
 
 
 class Tracer(Protocol):

@@ -46,6 +46,7 @@ class Route:
     """Who gets one topic."""
 
     __slots__ = (
+        "durable",
         "empty",
         "generation",
         "groups",
@@ -63,6 +64,7 @@ class Route:
         self.plain: list[Target] = []  # every copy is the same but for its QoS
         self.special: list[Target] = []  # no local, or subscription identifiers
         self.groups: list[SharedGroup] = []
+        self.durable = False  # a store keeps the session of one of them
         self.outside = 0  # who else wants it: `ports.Outside.wants`, and TRACED
         self.empty = True  # nobody does
 
@@ -157,7 +159,10 @@ class Router:
                 route.plain.append(target)
             else:
                 route.special.append(target)
+            route.durable = route.durable or target.session.durable is not None
         route.groups = matches.groups
+        if route.groups and self._node.store is not None:
+            route.durable = True
         if self._node.outside is not None:
             route.outside = self._node.outside.wants(topic)
         if self._node.tracer is not None and self._node.tracer.wants(topic):
@@ -172,6 +177,8 @@ class Router:
 
         Answers success, "no matching subscribers", or the reason why it was not taken: then nobody has it.
         """
+        if route.durable and message.qos and self._node.store_full:
+            return reasons.QUOTA_EXCEEDED
         if route.outside:
             return self._dispatch_outside(route, message)
         if route.empty:

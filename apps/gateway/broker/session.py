@@ -14,6 +14,7 @@ from apps.gateway.mqtt.errors import ProtocolError
 
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.node import Node
     from apps.gateway.broker.shared import SharedGroup
 
@@ -69,6 +70,7 @@ class Session:
         "client_id",
         "connection",
         "created",
+        "durable",
         "expires_at",
         "expiry_interval",
         "held",
@@ -94,6 +96,7 @@ class Session:
         self.weight = 0  # bytes of both names, counted against the node's budget
         self.created = now
         self.connection: Connection | None = None
+        self.durable: Durable | None = None  # a store keeps the session
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
         self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
@@ -118,32 +121,38 @@ class Session:
             if connection is not None:
                 connection.send_qos0(delivery)
             return
+        if self.durable is not None:
+            self.durable.deliver(delivery)
+        elif connection is None or not self.may_send(delivery):
+            self.enqueue(delivery)
+        elif connection.fits(delivery):
+            connection.send_publish(delivery, self.take_identifier(delivery), False)
+
+    def may_send(self, delivery: Delivery) -> bool:
+        """Is there room for the message in the window and in the budgets, and nothing before it?"""
         node = self.node
         size = delivery.size
-        if (
-            connection is not None
-            and self.queue is None
-            and not connection.congested
-            and len(self.unacked) + len(self.released) < connection.window
+        return (
+            self.has_room()
             and self.held + size <= node.limits.max_queued_bytes
             and node.stats.held + size <= node.limits.node_bytes
-        ):
-            if connection.fits(delivery):
-                self._send(connection, delivery)
-            return
-        self.enqueue(delivery)
+        )
 
-    def _send(self, connection: Connection, delivery: Delivery) -> None:
+    def take_identifier(self, delivery: Delivery) -> int:
+        """Put the message in flight under the next free packet identifier."""
         packet_id = self.last_id
         while True:  # ends: the window is smaller than the number of identifiers
             packet_id = packet_id + 1 if packet_id < 65_535 else 1
             if packet_id not in self.unacked and packet_id not in self.released:
                 break
         self.last_id = packet_id
+        self.put_in_flight(packet_id, delivery)
+        return packet_id
+
+    def put_in_flight(self, packet_id: int, delivery: Delivery) -> None:
         self.unacked[packet_id] = delivery
         self.held += delivery.size
         self.node.stats.held += delivery.size
-        connection.send_publish(delivery, packet_id, False)
 
     def enqueue(self, delivery: Delivery) -> None:
         """Queue within the limits, or drop by the configured policy, counted."""
@@ -174,11 +183,45 @@ class Session:
             node.observer.changed(self.client_id)
         if not delivery.queued_at:
             delivery.queued_at = node.now
+        self.append(delivery)
+
+    def append(self, delivery: Delivery) -> None:
+        """Queue in memory what the limits allow."""
+        queue = self.queue
+        if queue is None:
+            queue = deque()
+            self.queue = queue
         queue.append(delivery)
+        size = delivery.size
         self.queue_bytes += size
-        node.stats.queued += 1
+        self.node.stats.queued += 1
         self.held += size
-        node.stats.held += size
+        self.node.stats.held += size
+
+    def drop_first(self, reason: str) -> None:
+        """Drop the oldest of what is queued in memory."""
+        queue = self.queue
+        if queue is not None:
+            self._forget(queue.popleft(), reason)
+            if not queue:
+                self.queue = None
+
+    def delete_at(self, place: int) -> None:
+        """Take one out of the queue in memory."""
+        queue = self.queue
+        if queue is not None:
+            self._unqueue(queue[place])
+            del queue[place]
+            if not queue:
+                self.queue = None
+
+    def empty_queue(self) -> None:
+        """Nothing of the queue is in memory any more."""
+        queue = self.queue
+        if queue is not None:
+            self.queue = None
+            for delivery in queue:
+                self._unqueue(delivery)
 
     def _can_hold(self, size: int) -> bool:
         """Would the message fit if nothing else were queued?"""
@@ -203,20 +246,46 @@ class Session:
         if self.repeats is not None and connection is not None:
             self._repeat(connection, self.repeats)
         queue = self.queue
-        if queue is None or connection is None:
+        durable = self.durable
+        if connection is None:
+            return
+        if queue is None:
+            if durable is not None:
+                durable.page()
             return
         while (
             queue and not connection.congested and len(self.unacked) + len(self.released) < connection.window
         ):
             delivery = queue.popleft()
+            seq = durable.order.popleft() if durable is not None else 0
             if delivery.message.expires and delivery.message.expires <= now:
                 self._forget(delivery, st.DROP_EXPIRED)  # [MQTT-3.3.2-5]
+                if durable is not None:
+                    durable.forget(seq)
                 continue
             self._unqueue(delivery)
-            if connection.fits(delivery):
-                self._send(connection, delivery)
+            if not connection.fits(delivery):
+                if durable is not None:
+                    durable.forget(seq)
+            elif durable is not None:
+                durable.send_queued(connection, delivery, seq)
+            else:
+                connection.send_publish(delivery, self.take_identifier(delivery), False)
         if not queue:
             self.queue = None
+        if durable is not None:
+            durable.page()
+
+    @property
+    def backlog(self) -> int:
+        """Messages that are queued, in memory or not."""
+        if self.durable is not None:
+            return self.durable.queued
+        return len(self.queue) if self.queue is not None else 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        return self.queue_bytes + (self.durable.cold_bytes if self.durable is not None else 0)
 
     def has_room(self) -> bool:
         """Would a message go out at once?"""
@@ -229,7 +298,17 @@ class Session:
         )
 
     def acknowledge(self, packet_id: int, qos: int) -> bool:
-        """PUBACK (`qos` 1) or PUBREC (2) came; `qos` 0: we give up. False: no such packet identifier."""
+        """PUBACK (`qos` 1) or a refusing PUBREC (2) came; `qos` 0: we give up.
+
+        False: no such packet identifier.
+        """
+        if not self._take_back(packet_id, qos):
+            return False
+        if self.durable is not None:
+            self.durable.remove(packet_id)
+        return True
+
+    def _take_back(self, packet_id: int, qos: int) -> bool:
         delivery = self.unacked.get(packet_id)
         if delivery is None:
             return False
@@ -242,20 +321,58 @@ class Session:
 
     def release(self, packet_id: int) -> bool:
         """PUBREC came: the message is the client's, only the identifier is still taken."""
-        if not self.acknowledge(packet_id, 2):
+        if not self._take_back(packet_id, 2):
             return packet_id in self.released
         self.released[packet_id] = None
+        if self.durable is not None:
+            self.durable.released(packet_id)
         return True
+
+    def complete(self, packet_id: int) -> None:
+        """PUBCOMP came: the identifier is free."""
+        if packet_id in self.released:
+            del self.released[packet_id]
+            if self.durable is not None:
+                self.durable.remove(packet_id)
+
+    def take_in(self, packet_id: int) -> None:
+        """A QoS 2 message came under this identifier: it is known until its PUBREL."""
+        self.incoming.add(packet_id)
+        if self.durable is not None:
+            self.durable.store.incoming(self.durable, packet_id, True)
+
+    def let_go(self, packet_id: int) -> None:
+        """The identifier of an incoming QoS 2 message is free again."""
+        self.incoming.discard(packet_id)
+        if self.durable is not None:
+            self.durable.store.incoming(self.durable, packet_id, False)
+
+    def barrier(self) -> None:
+        """What this loop turn acknowledges must wait for what is being stored already."""
+        if self.durable is not None:
+            self.durable.store.barrier()
 
     def resend(self, now: float) -> None:
         """After a reconnect: everything in flight again, in its order [MQTT-4.4.0-1]."""
         connection = self.connection
         if connection is None:
             return
+        durable = self.durable
+        if durable is not None and self.released:
+            durable.store.barrier()
         for packet_id in self.released:
             connection.acknowledge(PUBREL, packet_id, 0)
-        self.repeats = deque(self.unacked) if self.unacked else None
+        self.repeats = None
+        for packet_id in self.unacked:
+            if durable is None or packet_id not in durable.uncommitted:
+                self.repeat_later(packet_id)
         self.pump(now)
+
+    def repeat_later(self, packet_id: int) -> None:
+        """Send what is in flight again as soon as the window and the wire allow it."""
+        if self.repeats is None:
+            self.repeats = deque()
+        self.repeats.append(packet_id)
 
     def _repeat(self, connection: Connection, repeats: deque[int]) -> None:
         """Send again what the window allows: this connection's may be smaller [MQTT-3.3.4-9]."""
@@ -290,30 +407,42 @@ class Session:
                 given.append(delivery)
         if self.queue is not None:
             kept: deque[Delivery] = deque()
+            durable = self.durable
             for delivery in self.queue:
+                seq = durable.order.popleft() if durable is not None else 0
                 if _passes_on(delivery, ending, groups):
                     self._unqueue(delivery)
                     given.append(delivery)
+                    if durable is not None:
+                        durable.forget(seq)
                 else:
                     kept.append(delivery)
+                    if durable is not None:
+                        durable.order.append(seq)
             self.queue = kept or None
         return given
 
     def purge(self) -> int:
         """Drop what is queued, not what is in flight; answers how many messages that was."""
-        queue = self.queue
-        if queue is None:
-            return 0
-        self.queue = None
-        for delivery in queue:
-            self._forget(delivery, st.DROP_PURGED)
-        self.node.observer.changed(self.client_id)
-        return len(queue)
+        count = 0
+        durable = self.durable
+        while self.queue is not None:
+            if durable is not None:
+                durable.forget(durable.order.popleft())
+            self.drop_first(st.DROP_PURGED)
+            count += 1
+        if durable is not None:
+            count += durable.purge()
+        if count:
+            self.node.observer.changed(self.client_id)
+        return count
 
     def discard(self) -> None:
         """The session ends: what it still holds is dropped and counted."""
         queued = len(self.queue) if self.queue is not None else 0
         lost = len(self.unacked) + queued
+        if self.durable is not None:
+            lost += self.durable.end()
         if lost:
             self.node.dropped(self.client_id, st.DROP_SESSION, "", lost)
         self.node.stats.held -= self.held

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from apps.gateway.broker import ports
 from apps.gateway.broker.messages import Delivery, identifier_properties
 from apps.gateway.broker.pending import PendingSuback, PendingSubscribe
+from apps.gateway.broker.receipts import Waiter
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED
 from apps.gateway.mqtt import codec, packets, reasons, topics
@@ -115,6 +116,41 @@ def announced(connection: Connection, pending: PendingSuback, now: float) -> Non
 def _answer(
     connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]], now: float
 ) -> None:
+    session = connection.session
+    if session is not None and session.durable is not None:
+        DurableAnswer(connection, suback, fresh)
+    else:
+        _answer_now(connection, suback, fresh, now)
+
+
+class DurableAnswer(Waiter):
+    """A SUBACK or UNSUBACK that waits until the session's subscriptions are stored."""
+
+    def __init__(
+        self, connection: Connection, answer: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]]
+    ) -> None:
+        self._connection = connection
+        self._answer = answer
+        self._fresh = fresh
+        self._receipt = connection.node.receipt()
+        self._receipt.then(self)
+
+    def settled(self) -> None:
+        connection = self._connection
+        if connection.state == CLOSED:
+            return
+        reason = self._receipt.reason
+        try:
+            if reason:
+                raise MqttError(reason, "the subscriptions could not be stored")
+            _answer_now(connection, self._answer, self._fresh, connection.node.now)
+        except MqttError as error:
+            connection.fail(error)
+
+
+def _answer_now(
+    connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]], now: float
+) -> None:
     connection.answer(suback)
     session = connection.session
     for subscription, wanted, existed in fresh:
@@ -135,6 +171,8 @@ def put(session: Session, wanted: packets.Filter, qos: int, identifier: int) -> 
     if not existed and not node.hold(subscription.size):
         return None
     session.subscriptions[wanted.filter] = subscription
+    if session.durable is not None:
+        session.durable.store.subscribe(session.durable.key, subscription)
     node.router.subscribe(subscription)
     node.observer.changed(session.client_id)
     return subscription
@@ -145,6 +183,8 @@ def remove(session: Session, filter: str) -> bool:
     subscription = session.subscriptions.pop(filter, None)
     if subscription is None:
         return False
+    if session.durable is not None:
+        session.durable.store.unsubscribe(session.durable.key, filter)
     session.node.unsubscribe(subscription)
     session.node.observer.changed(session.client_id)
     return True
@@ -180,6 +220,8 @@ def change_acl(connection: Connection, acl: Acl) -> None:
             connection.node.denied(connection, "subscribe", key)
         elif granted != ports.UNKNOWN and granted < subscription.qos:
             subscription.qos = granted
+            if session.durable is not None:
+                session.durable.store.subscribe(session.durable.key, subscription)
             connection.node.router.subscribe(subscription)
             connection.node.observer.changed(session.client_id)
 
@@ -193,4 +235,6 @@ def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
         reasons.SUCCESS if remove(session, filter) else reasons.NO_SUBSCRIPTION_EXISTED
         for filter in unsubscribe.filters
     ]
-    connection.answer(codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level))
+    _answer(
+        connection, codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level), [], now
+    )

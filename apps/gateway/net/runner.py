@@ -33,6 +33,7 @@ class Runner:
 
     def start(self, node: Node) -> None:
         self._node = node
+        self._flush()  # what the node recorded before anybody drove it
         self._tick()
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ def gauges(node: Node, clients: list[Client]) -> dict[str, int]:
         held += session.held + session.weight
         held += sum(subscription.size for subscription in session.subscriptions.values())
         held += session.will.size if session.will is not None else 0
-        queued += len(session.queue) if session.queue is not None else 0
+        queued += session.backlog
     connections = [client.connection for client in clients]
     for connection in connections:
         held += (
@@ -55,6 +55,6 @@ def check(node: Node, clients: list[Client]) -> None:
             assert connection.session is session and connection.state == CONNECTED
             in_flight = len(session.unacked) + len(session.released) - len(session.repeats or ())
             assert in_flight <= max(connection.window, len(session.released))
-            idle = session.queue is None and session.repeats is None
+            idle = session.backlog == 0 and session.repeats is None
             assert idle or connection.congested or in_flight >= connection.window
     assert node.router.trie.count == subscriptions

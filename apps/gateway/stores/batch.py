@@ -1,0 +1,128 @@
+"""What is recorded between two transactions. Rows that come and go within it are never written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from apps.gateway.broker.durable import Durable
+from apps.gateway.broker.messages import Delivery, Message
+from apps.gateway.broker.receipts import Receipt
+
+PLACE_BITS: Final = 40  # a row of the queue is known by session key << PLACE_BITS | place
+SMALL: Final = 128  # bytes that a reference to a message counts
+
+
+class Put:
+    """A message for one session that is not written yet."""
+
+    __slots__ = ("delivery", "durable", "packet_id", "seq", "state")
+
+    def __init__(self, durable: Durable, seq: int, delivery: Delivery, packet_id: int) -> None:
+        self.durable = durable
+        self.seq = seq
+        self.delivery = delivery
+        self.packet_id = packet_id
+        self.state = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A page of a queue that is asked for."""
+
+    durable: Durable
+    page: int
+    after: int
+    count: int
+    size: int
+    newest: int
+
+
+@dataclass(slots=True)
+class Batch:
+    puts: dict[int, Put] = field(default_factory=dict)
+    assigns: dict[int, tuple[int, int]] = field(default_factory=dict)  # row -> packet id, state
+    removes: list[int] = field(default_factory=list)
+    saves: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # session key -> its row
+    ends: set[int] = field(default_factory=set)
+    subscriptions: dict[tuple[int, str], tuple[Any, ...] | None] = field(default_factory=dict)
+    incoming: dict[tuple[int, int], bool] = field(default_factory=dict)
+    senders: dict[int, Durable] = field(default_factory=dict)  # of `incoming`
+    wills: dict[str, tuple[Message, int, float] | None] = field(default_factory=dict)
+    retained: dict[str, Message | None] = field(default_factory=dict)
+    purges: list[tuple[int, int]] = field(default_factory=list)
+    trims: list[tuple[Durable, int, int]] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    size: int = 0  # bytes
+    barrier: bool = False  # fails with the batch before it
+    _last: Message | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (
+            self.puts
+            or self.assigns
+            or self.removes
+            or self.saves
+            or self.ends
+            or self.subscriptions
+            or self.incoming
+            or self.wills
+            or self.retained
+            or self.purges
+            or self.trims
+            or self.loads
+        )
+
+    def put(self, row: int, put: Put) -> None:
+        self.puts[row] = put
+        message = put.delivery.message
+        self.size += SMALL
+        if message is not self._last:
+            self._last = message
+            self.size += message.size
+
+    def assign(self, row: int, packet_id: int, state: int) -> None:
+        put = self.puts.get(row)
+        if put is None:
+            self.assigns[row] = (packet_id, state)
+        else:
+            put.packet_id = packet_id
+            put.state = state
+
+    def remove(self, row: int) -> None:
+        if self.puts.pop(row, None) is None:
+            self.assigns.pop(row, None)
+            self.removes.append(row)
+
+    def end(self, key: int) -> None:
+        self.saves.pop(key, None)
+        self.ends.add(key)
+
+    def refuse(self) -> list[Put]:
+        """It could not be written: take out what publishers are refused for; the rest is tried again."""
+        refused = list(self.puts.values())
+        self.puts = {}
+        for (key, packet_id), known in list(self.incoming.items()):
+            if known:
+                del self.incoming[key, packet_id]
+                self.senders[key].session.incoming.discard(packet_id)
+        self.receipts = []
+        self.loads = []
+        self.size = 0
+        return refused
+
+    def follow(self, earlier: Batch) -> None:
+        """Put what is left of an earlier batch before this one."""
+        self.assigns = earlier.assigns | self.assigns
+        self.removes = earlier.removes + self.removes
+        self.ends |= earlier.ends
+        self.saves = {key: row for key, row in (earlier.saves | self.saves).items() if key not in self.ends}
+        self.subscriptions = earlier.subscriptions | self.subscriptions
+        self.incoming = earlier.incoming | self.incoming
+        self.senders = earlier.senders | self.senders
+        self.wills = earlier.wills | self.wills
+        self.retained = earlier.retained | self.retained
+        self.purges = earlier.purges + self.purges
+        self.trims = earlier.trims + self.trims
