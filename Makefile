@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run build webclient messages screenshots proto test lint format types bench clean
+.PHONY: help run build webclient messages screenshots proto test lint format types faults bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
 	@echo "make types    mypy, strict, on the core"
+	@echo "make faults   kill a node 50 times under traffic (KILLS=..., SEED=...)"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
 	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
@@ -80,6 +81,9 @@ format: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(PY) -m mypy $(TYPED)
+
+faults: $(VENV)/.dev build
+	FAULT_STRICT=1 FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults/embedded
 
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)

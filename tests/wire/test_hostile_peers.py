@@ -322,13 +322,13 @@ def test_a_reset_in_the_middle_of_a_flood_is_noticed(shared: Start, transport: s
 )
 def test_resets_after_http_requests_leave_no_trace(start: Start, data: bytes) -> None:
     node = start()
-    files = node.files()
+    sockets = node.sockets()
     for _ in range(20):
         clients = [Raw(node.ws) for _ in range(20)]
         for client in clients:
             client.send(data)
             client.reset()
-    until(lambda: node.files() <= files + 2, 15)
+    until(lambda: node.sockets() <= sockets + 2, 15)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
