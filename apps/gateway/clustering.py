@@ -51,7 +51,8 @@ class ClusterView:
             return None
         connection = session.connection
         if connection is not None:
-            return (connection.will, connection.will_delay, 0.0) if connection.will is not None else None
+            delay = min(connection.will_delay, session.expiry_interval)
+            return (connection.will, delay, 0.0) if connection.will is not None else None
         return (session.will, 0, session.will_at) if session.will is not None else None
 
     def evict(self, client_id: str, resumed: bool) -> None:

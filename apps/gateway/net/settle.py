@@ -110,7 +110,10 @@ async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
     delay = 0
     if connect.will is not None:
         will = connecting.will_message(connect.will, connection.client_id)
-        delay = props.integer(connect.will.properties, props.WILL_DELAY_INTERVAL, 0)
+        delay = min(
+            props.integer(connect.will.properties, props.WILL_DELAY_INTERVAL, 0),
+            props.integer(connect.properties, props.SESSION_EXPIRY_INTERVAL, 0),
+        )
     reason = await registry.claim(connection.client_id, connect.clean_start, will, delay)
     return Verdict(reason) if reason else verdict
 

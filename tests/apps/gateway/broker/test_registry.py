@@ -39,7 +39,7 @@ def registry(world: World) -> Registry:
 def test_a_client_waits_for_the_registry(world: World, registry: Registry) -> None:
     client = world.dial()
     will = p.Will("w", b"bye", 1, False, {props.WILL_DELAY_INTERVAL: 5})
-    client.connect("c", clean=False, will=will)
+    client.connect("c", clean=False, will=will, properties={props.SESSION_EXPIRY_INTERVAL: 9})
     assert client.connack is None
     ((client_id, clean_start, asked, delay),) = registry.asked
     assert (client_id, clean_start, delay) == ("c", False, 5)

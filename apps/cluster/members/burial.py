@@ -1,0 +1,151 @@
+"""What a dead node leaves behind: wills to publish, client ids to free. One survivor sees to it.
+
+Who takes a node out of the table of nodes in Redis digs its grave, and gets a token; whoever works on a grave
+shows the token, so a digger that was taken for dead itself, and replaced, does nothing more. A will goes out
+of the grave when its message cannot be lost any more: where a digger dies in between, a second one publishes
+those of the last batch again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from apps.cluster.members import wills
+from apps.cluster.members.membership import Beat
+from apps.cluster.members.standing import Standing
+from apps.cluster.members.store import Away, Store, pack
+from apps.cluster.members.view import NodeView
+from apps.gateway.broker.messages import Message
+
+logger = logging.getLogger("gmqtt.cluster")
+
+LEFT: Final = "left"  # news: [kind, "<name> <life>"]
+AT_ONCE: Final = 200
+LOOK: Final = 0.5  # seconds between looks at wills that are not due yet
+
+
+class Burials:
+    def __init__(
+        self,
+        standing: Standing,
+        store: Store,
+        view: NodeView,
+        record: Callable[[str], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        """`record(name)` writes down that the node is dead. `clock`: UNIX seconds as Redis has them."""
+        self._standing = standing
+        self._store = store
+        self._view = view
+        self._record = record
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.count = 0  # nodes that this one has buried
+        self.wills = 0  # and wills that it has published for them
+
+    async def bury(self, name: str, beat: Beat) -> None:
+        """Take over from a node that is dead; another survivor may be quicker. Raises `Away`."""
+        await self._begin(name, beat.life, str(beat.count))
+
+    async def adopt(self, graves: dict[str, str], members: set[str]) -> None:
+        """Go on with the graves whose diggers are dead themselves. Raises `Away`."""
+        for grave, value in graves.items():
+            digger = " ".join(value.split(" ")[1:3])
+            if digger not in members:
+                name, life = grave.split(" ")
+                await self._begin(name, life, "")
+
+    async def _begin(self, name: str, life: str, count: str) -> None:
+        grave = f"{name} {life}"
+        me = self._standing.me
+        token = await self._store.run("bury", name, life, count, me, pack([LEFT, grave]))
+        if not token:
+            return
+        self.count += 1
+        logger.warning("node %s is dead: this node publishes its clients' wills and frees their names", name)
+        task = asyncio.create_task(self._dig(name, grave, token.decode()), name=f"grave of {name}")
+        self._tasks[grave] = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks = {grave: each for grave, each in self._tasks.items() if each is not task}
+
+    async def _dig(self, name: str, grave: str, token: str) -> None:
+        await self._note(name)
+        while True:
+            try:
+                if not await self._round(grave, token):
+                    return
+            except Away as error:
+                logger.debug("the grave of %s waits: %s", name, error)
+            except Exception:
+                logger.exception("what node %s left behind could not be cleared away; trying again", name)
+            await asyncio.sleep(LOOK)
+
+    async def _note(self, name: str) -> None:
+        if name == self._standing.name:  # a former life of this node, which keeps its own records
+            return
+        try:
+            await self._record(name)
+        except Exception:
+            logger.exception("it could not be recorded that node %s is dead", name)
+
+    async def _round(self, grave: str, token: str) -> bool:
+        """Publish what is due, free whom that leaves; False: the grave is closed, or somebody else's."""
+        died = await self._died(grave)
+        cursor = "0"
+        while True:
+            answer = await self._store.run("wills", grave, token, cursor, AT_ONCE)
+            if not answer:
+                return False
+            cursor = answer[0].decode()
+            done = await self._publish(answer[1], died)
+            if done:
+                await self._store.run("clear", grave, token, "0", 1, *done)
+            if cursor == "0":
+                break
+        while True:
+            answer = await self._store.run("clear", grave, token, cursor, AT_ONCE)
+            if not answer:
+                return False
+            cursor = answer[0].decode()
+            if cursor == "0":
+                return True
+
+    async def _died(self, grave: str) -> int:
+        found = (await self._store.table("graves")).get(grave.encode())
+        return int(found.rsplit(b" ", 1)[1]) if found else 0
+
+    async def _publish(self, found: list[bytes | int], died: int) -> list[bytes]:
+        """The client ids whose wills are published, or off because the client is back."""
+        now = self._clock()
+        done: list[bytes] = []
+        messages: list[Message] = []
+        for client_id, packed, is_back in zip(found[::3], found[1::3], found[2::3], strict=True):
+            assert isinstance(client_id, bytes) and isinstance(packed, bytes)
+            will = wills.unpack(packed)
+            if is_back and (will.delay or will.due):  # [MQTT-3.1.3-9]
+                done.append(client_id)
+            elif will.at(died) <= now:
+                done.append(client_id)
+                message = will.message
+                if message.expires:
+                    message.expires += self._view.now()
+                messages.append(message)
+        if not messages:
+            return done
+        reason = await self._view.publish(messages)
+        if reason:
+            logger.warning("%d wills of a dead node could not be published: trying again", len(messages))
+            return []
+        self.wills += len(messages)
+        return done
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

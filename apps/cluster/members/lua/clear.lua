@@ -1,0 +1,29 @@
+-- Clear away some of a dead node's client ids, save those whose wills are still to be published.
+-- KEYS: prefix. ARGV: grave ("<name> <life>"), token, cursor, how many, then client ids whose wills are done.
+-- Answers {next cursor}, or {} where the token is no longer the grave's.
+local p, grave = KEYS[1], ARGV[1]
+local known = redis.call('HGET', p .. ':graves', grave)
+if not known or known:match('^(%d+)') ~= ARGV[2] then
+  return {}
+end
+for i = 5, #ARGV do
+  redis.call('HDEL', p .. ':wills:' .. grave, ARGV[i])
+end
+local found = redis.call('HSCAN', p .. ':clients:' .. grave, ARGV[3], 'COUNT', ARGV[4])
+local pairs_ = found[2]
+for i = 1, #pairs_, 2 do
+  local client = pairs_[i]
+  if redis.call('HEXISTS', p .. ':wills:' .. grave, client) == 0 then
+    local key = p .. ':owner:' .. client
+    local owner = redis.call('GET', key)
+    if owner and owner:match('^%d+ (.*)$') == grave then
+      redis.call('DEL', key)
+    end
+    redis.call('HDEL', p .. ':clients:' .. grave, client)
+  end
+end
+if found[1] == '0' and redis.call('EXISTS', p .. ':clients:' .. grave, p .. ':wills:' .. grave) == 0 then
+  redis.call('UNLINK', p .. ':routes:' .. grave)
+  redis.call('HDEL', p .. ':graves', grave)
+end
+return {found[1]}

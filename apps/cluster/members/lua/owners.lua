@@ -1,0 +1,73 @@
+-- Claims, releases and changed wills of one node, in their order.
+-- KEYS: prefix. ARGV: name, life, then four for each: what, client id, and
+--   "claim", "1" where its session goes on else "0", "<delay> <due> <will>" or ""
+--   "release", epoch ("": any of this node's), ""
+--   "will", epoch, as above
+-- Answers for each: a claim's epoch, or who has the client id ("<epoch> <name> <life>"); 0 for the others.
+-- Answers "lost" where the node is no member.
+local p, name, life = KEYS[1], ARGV[1], ARGV[2]
+local me = name .. ' ' .. life
+
+local lives = {}
+local function alive(name, life)
+  if lives[name] == nil then
+    local known = redis.call('HGET', p .. ':nodes', name)
+    lives[name] = known and known:match('^(%S+)') or ''
+  end
+  return lives[name] == life
+end
+
+if not alive(name, life) then
+  return 'lost'
+end
+local clients, wills = p .. ':clients:' .. me, p .. ':wills:' .. me
+
+local function keep_will(client, will)
+  if will == '' then
+    redis.call('HDEL', wills, client)
+  else
+    redis.call('HSET', wills, client, will)
+  end
+end
+
+local answers = {}
+for i = 3, #ARGV, 4 do
+  local what, client, a, b = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local key = p .. ':owner:' .. client
+  local owner = redis.call('GET', key)
+  local answer = 0
+  if what == 'claim' then
+    local other, other_life
+    if owner then
+      other, other_life = owner:match('^%d+ (%S+) (%S+)$')
+    end
+    if owner and (other ~= name or other_life ~= life) and alive(other, other_life) then
+      answer = owner
+    else
+      if owner and (other ~= name or other_life ~= life) then
+        -- It died. A will that waits is off when the client goes on with its session [MQTT-3.1.3-9].
+        local dead = other .. ' ' .. other_life
+        local will = redis.call('HGET', p .. ':wills:' .. dead, client)
+        if will and a == '1' and not will:match('^0 0 ') then
+          redis.call('HDEL', p .. ':wills:' .. dead, client)
+        end
+        redis.call('HDEL', p .. ':clients:' .. dead, client)
+      end
+      answer = redis.call('INCR', p .. ':epoch')
+      local epoch = string.format('%.0f', answer)  -- 14 digits are all that Lua would write by itself
+      redis.call('SET', key, epoch .. ' ' .. me)
+      redis.call('HSET', clients, client, epoch)
+      keep_will(client, b)
+    end
+  elseif owner and (owner == a .. ' ' .. me or (a == '' and owner:match('^%d+ (.*)$') == me)) then
+    if what == 'release' then
+      redis.call('DEL', key)
+      redis.call('HDEL', clients, client)
+      redis.call('HDEL', wills, client)
+    else
+      keep_will(client, b)
+    end
+  end
+  answers[#answers + 1] = answer
+end
+return answers

@@ -1,0 +1,402 @@
+"""This node as a member of its cluster: joins, beats, listens, and leaves.
+
+A node joins with a life of its own making. While its heartbeats are heard it holds a lease; the others bury
+it when they have seen none for `dead_after`, which is later than the lease's end. So a node that fences
+itself has let go of its clients before anybody else gets them. One that serves on alone may have clients that
+others have, too, until it is back: then the others' are the ones that stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from apps.cluster.members import post
+from apps.cluster.members.announce import ROUTES, Announcer
+from apps.cluster.members.burial import LEFT, Burials
+from apps.cluster.members.figures import Figures
+from apps.cluster.members.membership import Beat, Membership
+from apps.cluster.members.owners import Owners
+from apps.cluster.members.post import Post
+from apps.cluster.members.retained import RETAINED, Retained
+from apps.cluster.members.routes import Routes
+from apps.cluster.members.standing import Standing, State
+from apps.cluster.members.store import Away, Store, pack, unpack
+from apps.cluster.members.view import NodeView
+from apps.gateway.broker.messages import Message
+from apps.gateway.mqtt import reasons
+
+logger = logging.getLogger("gmqtt.cluster")
+
+ECHO: Final = "echo"  # news of this node to itself
+LEASE: Final = 0.6  # of `dead_after`; the rest is for letting go of the clients
+PATIENCE: Final = 2.0  # seconds above `dead_after` that a CONNECT waits for a node that may be dead
+DEAF: Final = 4  # heartbeats without news until the connection for them is made again
+EXPIRE_EVERY: Final = 10  # heartbeats
+FENCE_AT_ONCE: Final = 200  # clients
+
+
+class NameTaken(Exception):
+    """Another process runs under this node's name."""
+
+
+class Member:
+    """`start` before the node listens; `stop` when its clients are gone."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        prefix: str,
+        heartbeat: float,
+        dead_after: float,
+        fence: bool,
+        view: NodeView,
+        describe: Callable[[], dict[str, Any]],
+        record_death: Callable[[str], Awaitable[None]],
+        fail: Callable[[NameTaken], None],
+        sys_interval: float,
+    ) -> None:
+        """`describe`: what the others are told, small and quick. `fail`: the node must end.
+
+        `sys_interval`: seconds between figures below $SYS, 0 = none.
+        """
+        self._name = name
+        self._heartbeat = heartbeat
+        self._dead_after = dead_after
+        self._view = view
+        self._describe = describe
+        self._fail = fail
+        self.store = Store(url, prefix, max(heartbeat, 1.0))
+        self.standing = Standing(name, fence, dead_after * LEASE, time.monotonic)
+        self._post = Post(name, self.store)
+        self._membership = Membership(name, dead_after, dead_after / 2)
+        self.routes = Routes(name)
+        self.retained = Retained(self.standing, self.store, view)
+        self.announcer = Announcer(self.standing, self.store, view, self._post, self.routes, self.retained)
+        self.owners = Owners(self.standing, self.store, view, self._post, dead_after + PATIENCE)
+        self.burials = Burials(self.standing, self.store, view, record_death, self._redis_now)
+        self._figures = Figures(view)
+        self._sys_interval = sys_interval
+        self._sys_next = 0.0
+        self._count = 0
+        self._cluster = ""  # its id
+        self._run_id = ""  # of the Redis process
+        self._clock_ahead = 0.0
+        self._heard_at = 0.0  # when the last news came
+        self._failures = 0  # heartbeats in a row
+        self._fenced_wills: list[Message] = []
+        self.nodes: dict[str, dict[str, Any]] = {}  # what each says of itself
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lease_end: asyncio.TimerHandle | None = None
+
+    def _redis_now(self) -> float:
+        return self._view.now() + self._clock_ahead
+
+    # Life -----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Join, if Redis answers. Raises `NameTaken`."""
+        first = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(part, name="cluster")
+            for part in (
+                self._live(first),
+                self.owners.run(),
+                self.announcer.run(),
+                self.announcer.follow(),
+                self.retained.run(),
+                self.retained.follow(),
+            )
+        ]
+        joined = asyncio.create_task(first.wait())
+        await asyncio.wait([joined, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        joined.cancel()
+        for task in self._tasks:
+            if task.done():
+                await self._cancel()
+                task.result()
+
+    async def stop(self) -> None:
+        if self.standing.state is State.MEMBER:
+            try:
+                await self.retained.drain(self._heartbeat)
+                await self.owners.release_all()
+                left = pack([LEFT, self.standing.me])
+                await self.store.run("leave", self._name, self.standing.life, left)
+            except Away as error:
+                logger.warning("this node could not say goodbye to the cluster: %s", error)
+        await self._cancel()
+        await self.burials.stop()
+        await self._post.stop()
+        await self.store.close()
+
+    async def _cancel(self) -> None:
+        if self._lease_end is not None:
+            self._lease_end.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _live(self, first: asyncio.Event) -> None:
+        """Join, beat, and join again, for ever. `first` is set as soon as that has worked, or cannot."""
+        listener: asyncio.Task[None] | None = None
+        try:
+            while True:
+                began = time.monotonic()
+                try:
+                    if self.standing.state is not State.MEMBER and not await self._is_still_member():
+                        await self._join()
+                    if listener is None or listener.done():
+                        listener = await self._listen()
+                    await self._beat()
+                    self._failures = 0
+                    if self.standing.state is not State.MEMBER:
+                        await self._enter()
+                    first.set()
+                except Away as error:
+                    self._without_redis(str(error))
+                    self._failures += 1
+                    if self.standing.is_over:
+                        await self._end_lease()
+                        first.set()
+                except NameTaken as taken:
+                    if not first.is_set():
+                        raise
+                    self._fail(taken)
+                    return
+                except Exception:
+                    logger.exception("a heartbeat failed")
+                if listener is not None and self._is_deaf():
+                    listener.cancel()
+                    listener = None
+                await asyncio.sleep(max(self._heartbeat - (time.monotonic() - began), 0.05))
+        finally:
+            if listener is not None:
+                listener.cancel()
+                await asyncio.gather(listener, return_exceptions=True)
+
+    def _is_deaf(self) -> bool:
+        """Each heartbeat is a piece of news to this node itself, too."""
+        return self._failures > 1 or time.monotonic() - self._heard_at > DEAF * self._heartbeat
+
+    def _without_redis(self, why: str) -> None:
+        if not self.standing.trouble:
+            logger.warning("Redis is away: %s", why)
+        self.standing.trouble = why
+
+    # Joining --------------------------------------------------------------------------------------
+
+    async def _is_still_member(self) -> bool:
+        """After a while without Redis: do the others think so, too?"""
+        if not self.standing.life:
+            return False
+        found = (await self.store.table("nodes")).get(self._name.encode())
+        cluster = await self.store.text("cluster")
+        return found is not None and _life(found) == self.standing.life and cluster == self._cluster
+
+    async def _join(self) -> None:
+        """Take the name in the cluster, from a former life, too, if that is dead. Raises `NameTaken`."""
+        was_member = bool(self.standing.life)
+        self.standing.become(State.JOINING)
+        self.standing.new_life()
+        end = time.monotonic() + self._dead_after + self._heartbeat
+        seen: bytes | None = None
+        while True:
+            said = json.dumps(self._say())
+            fresh_id = secrets.token_hex(8)
+            answer = await self.store.run("join", self._name, self.standing.life, said, fresh_id)
+            if answer[0] == b"ok":
+                break
+            if answer[0] == b"taken":
+                life, count, _ = answer[1].decode().split(" ", 2)
+                beat = f"{life} {count}".encode()
+                if seen is not None and beat != seen:
+                    raise NameTaken(self._name)
+                if seen is None:
+                    logger.info("waiting whether another process is node %s, too", self._name)
+                    end = time.monotonic() + self._dead_after
+                seen = beat
+                if time.monotonic() >= end:
+                    me = f"{self._name} {life}"
+                    await self.store.run("bury", self._name, life, count, me, pack([LEFT, me]))
+            elif time.monotonic() >= end + self._dead_after:
+                logger.warning("what node %s left behind is not cleared away yet", self._name)
+                raise Away("a former life of this node is still being buried")
+            await asyncio.sleep(min(self._heartbeat / 4, 0.25))
+        cluster = answer[1].decode()
+        self._buried = was_member and cluster == self._cluster
+        self._lost_data = was_member and cluster != self._cluster
+        self._cluster = cluster
+
+    _buried = False
+    _lost_data = False
+
+    async def _enter(self) -> None:
+        """Bring what this node has and what the cluster has together; then act for the cluster."""
+        if self._lost_data:
+            logger.warning("Redis has lost what the cluster kept there: this node writes its part again")
+            await self.retained.restore()
+        if self._fenced_wills and not self._buried:  # nobody else has published them
+            await self._view.publish(self._fenced_wills)
+        self._fenced_wills = []
+        lost = await self.owners.reclaim(self._buried)
+        if lost:
+            logger.warning("%d clients of this node have connected to others meanwhile", lost)
+        await self.announcer.announce_all()
+        self.announcer.doubt()
+        await self.announcer.read()
+        await self.retained.read()
+        self._buried = self._lost_data = False
+        self.standing.trouble = ""
+        self.standing.become(State.MEMBER)
+        logger.info("node %s is a member of the cluster, with %d others", self._name, len(self.nodes) - 1)
+
+    # Heartbeats -----------------------------------------------------------------------------------
+
+    def _say(self) -> dict[str, Any]:
+        return {**self._describe(), "routes": self.announcer.version}
+
+    async def _beat(self) -> None:
+        sent = time.monotonic()
+        self._count += 1
+        said = f"{self._count} {json.dumps(self._say())}"
+        echo = pack([ECHO, self._name])
+        answer = await self.store.run("beat", self._name, self.standing.life, said, echo)
+        member, cluster, seconds, micros, nodes, graves, sequence = answer
+        if not member or cluster.decode() != self._cluster:
+            self.standing.lost(self.standing.life)
+            raise Away("this node is not in the cluster any more")
+        self.standing.renew(sent)
+        self.standing.trouble = ""
+        self._watch_lease()
+        self._clock_ahead = int(seconds) + int(micros) / 1e6 - self._view.now()
+        self.owners.clock_ahead = self.retained.clock_ahead = self._clock_ahead
+        await self._look(_pairs(nodes), _pairs(graves))
+        self.retained.see(sequence)
+        if self._count % EXPIRE_EVERY == 0:
+            await self.store.run("expire", 1000)
+
+    async def _look(self, nodes: dict[str, str], graves: dict[str, str]) -> None:
+        """At the others."""
+        beats: dict[str, Beat] = {}
+        routes: dict[str, int] = {}
+        said: dict[str, dict[str, Any]] = {}
+        for name, value in nodes.items():
+            life, count, text = value.split(" ", 2)
+            beats[name] = Beat(life, int(count))
+            said[name] = json.loads(text)
+            if name != self._name:
+                routes[f"{name} {life}"] = said[name]["routes"]
+        self.nodes = said
+        self.announcer.see(routes)
+        if self._sys_interval and time.monotonic() >= self._sys_next:
+            self._sys_next = time.monotonic() + self._sys_interval
+            self._figures.show(said)
+        for name, beat in self._membership.look(time.monotonic(), beats).items():
+            await self.burials.bury(name, beat)
+        await self.burials.adopt(graves, {f"{name} {beat.life}" for name, beat in beats.items()})
+
+    # The lease ------------------------------------------------------------------------------------
+
+    def _watch_lease(self) -> None:
+        if self._lease_end is not None:
+            self._lease_end.cancel()
+        loop = asyncio.get_running_loop()
+        self._lease_end = loop.call_later(self._dead_after * LEASE, self._lease_ended)
+
+    def _lease_ended(self) -> None:
+        if self.standing.is_over and self.standing.state in (State.MEMBER, State.JOINING):
+            self._tasks.append(asyncio.get_running_loop().create_task(self._end_lease()))
+
+    async def _end_lease(self) -> None:
+        if self.standing.state not in (State.MEMBER, State.JOINING):
+            return
+        state = self.standing.end()
+        logger.error("no word from Redis for %.1f s: this node is %s", self._dead_after * LEASE, state)
+        if state is State.FENCED:
+            await self._fence()
+
+    async def _fence(self) -> None:
+        """Let go of every client. Their wills are the survivors' business, or this node's when it is back."""
+        text = "the node has lost its cluster"
+        for index, client_id in enumerate(self._view.client_ids()):
+            will = self._view.expel(client_id, reasons.SERVER_SHUTTING_DOWN, text)
+            if will is not None:
+                self._fenced_wills.append(will)
+            if index % FENCE_AT_ONCE == FENCE_AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    # Listening ------------------------------------------------------------------------------------
+
+    async def _listen(self) -> asyncio.Task[None]:
+        """Subscribe to the news. Whatever came before is read. Raises `Away`."""
+        run_id = await self.store.run_id()
+        if self._run_id and run_id != self._run_id and self.standing.state is State.MEMBER:
+            self.standing.become(State.JOINING)  # what the old one had not written to its disk is lost
+        self._run_id = run_id
+        pubsub = await self.store.listen("news", f"to:{self._name}")
+        self._heard_at = time.monotonic()
+        self.announcer.doubt()
+        self.retained.doubt()
+
+        async def follow() -> None:
+            try:
+                async for message in pubsub.listen():
+                    self._heard(unpack(message["data"]))
+            except (RedisError, OSError) as error:
+                logger.debug("the news have ended: %s", error)
+            except Exception:
+                logger.exception("news that could not be taken in")
+            finally:
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+        return asyncio.create_task(follow(), name="cluster news")
+
+    def _heard(self, news: list[Any]) -> None:
+        self._heard_at = time.monotonic()
+        kind, sender = news[0], news[1]
+        if kind == ROUTES:
+            self.announcer.heard(sender, *news[2:])
+        elif kind == RETAINED:
+            self.retained.heard(sender, *news[2:])
+        elif kind == LEFT:
+            self.announcer.left(sender)
+        elif kind == post.EVICT:
+            self.owners.asked(sender, news[2])
+        elif kind == post.GONE:
+            self.owners.gone(news[2])
+        elif kind == post.APPLIED:
+            for node, version in news[2]:
+                self.announcer.applied(node, version)
+
+    # Seen from outside ----------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        standing = self.standing
+        return {
+            "ok": standing.state is State.MEMBER and not standing.is_over,
+            "state": standing.state,
+            "trouble": standing.trouble,
+            "nodes": sorted(self.nodes),
+            "takeovers": self.owners.takeovers,
+            "late_subacks": self.announcer.late,
+            "buried": self.burials.count,
+            "wills_published": self.burials.wills,
+            "retained": self.retained.status(),
+        }
+
+
+def _life(value: bytes) -> str:
+    return value.split(b" ", 1)[0].decode()
+
+
+def _pairs(flat: list[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}

@@ -1,0 +1,140 @@
+"""Redis, as the nodes of a cluster use it: scripts that run as one step, and news by publish and subscribe.
+
+Keys begin with the cluster's prefix. One Redis (or one master of a Sentinel), not Redis Cluster: the scripts
+touch keys whose names they find in others.
+
+| key | type | what |
+|---|---|---|
+| `cluster` | string | a random id; another one means that Redis lost its data |
+| `epoch` | integer | the last fencing epoch that was given out |
+| `nodes` | hash | name -> "<life> <count of heartbeats> <JSON>" |
+| `graves` | hash | "<name> <life>" of a dead node -> "<token> <name and life of who buries it> <died when>" |
+| `owner:<client id>` | string | "<epoch> <name> <life>" of the node that has the client's session |
+| `clients:<name> <life>` | hash | a node's client ids -> epoch |
+| `wills:<name> <life>` | hash | client id -> "<delay> <due> <will>" |
+| `routes:<name> <life>` | hash | filter -> "<members online> <members>"; "" -> version |
+| `retained`, `retained:expiring` | hash, sorted set | by topic: the message; when it expires |
+| `retained:seq` | integer | number of the last change |
+| `news`, `to:<name>` | channels | MessagePack lists: what changed; what one node asks another |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+import redis.asyncio
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+SCRIPTS: Final = Path(__file__).parent / "lua"
+
+
+class Away(Exception):
+    """Redis does not answer, or not as it should. What was asked may have been done, or may yet be."""
+
+
+class Store:
+    def __init__(self, url: str, prefix: str, timeout: float) -> None:
+        """`timeout`: seconds that an answer may take."""
+        self.prefix = prefix
+        self._timeout = timeout
+        # No retries: what a script did is not to be done again by somebody who knows nothing of it.
+        self._redis = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self._listening = redis.asyncio.Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), protocol=2
+        )
+        self._scripts = {
+            path.stem: self._redis.register_script(path.read_text()) for path in SCRIPTS.glob("*.lua")
+        }
+
+    async def run(self, script: str, *arguments: str | bytes | int) -> Any:
+        """Raises `Away`."""
+        async with self._answering():
+            return await self._scripts[script](keys=[self.prefix], args=arguments)
+
+    async def table(self, key: str) -> dict[bytes, bytes]:
+        """A hash. Raises `Away`."""
+        async with self._answering():
+            found: dict[bytes, bytes] = await self._redis.hgetall(f"{self.prefix}:{key}")  # type: ignore[misc]
+            return found
+
+    async def scan(self, key: str, at_once: int) -> AsyncIterator[dict[bytes, bytes]]:
+        """A large hash in pieces; what changes meanwhile may come in either state, or twice."""
+        cursor = 0
+        while True:
+            async with self._answering():
+                cursor, piece = await self._redis.hscan(f"{self.prefix}:{key}", cursor, count=at_once)
+            yield piece
+            if not cursor:
+                return
+
+    async def number(self, key: str) -> int:
+        """0 where there is none. Raises `Away`."""
+        async with self._answering():
+            return int(await self._redis.get(f"{self.prefix}:{key}") or 0)
+
+    async def text(self, key: str) -> str:
+        """ "" where there is none. Raises `Away`."""
+        async with self._answering():
+            return (await self._redis.get(f"{self.prefix}:{key}") or b"").decode()
+
+    async def tell(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
+        """Publish (channel, message) pairs. Raises `Away`."""
+        async with self._answering(), self._redis.pipeline(transaction=False) as pipeline:
+            for channel, message in messages:
+                pipeline.publish(f"{self.prefix}:{channel}", pack(message))
+            await pipeline.execute()
+
+    async def run_id(self) -> str:
+        """Of the Redis process: another one after each of its starts. Raises `Away`."""
+        async with self._answering():
+            return str((await self._redis.info("server"))["run_id"])
+
+    async def listen(self, *channels: str) -> PubSub:
+        """Subscribed; `aclose` it. Raises `Away`."""
+        pubsub = self._listening.pubsub(ignore_subscribe_messages=True)
+        try:
+            async with self._answering():
+                await pubsub.subscribe(*(f"{self.prefix}:{channel}" for channel in channels))
+        except BaseException:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            raise
+        return pubsub
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Away(str(error) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._listening.aclose()
+
+
+def pack(message: list[Any]) -> bytes:
+    packed: bytes = msgpack.packb(message)
+    return packed
+
+
+def unpack(data: bytes) -> list[Any]:
+    """The message, and what a script has added behind it."""
+    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    unpacker.feed(data)
+    parts = list(unpacker)
+    return [*parts[0], *parts[1:]]
