@@ -92,6 +92,9 @@ class Member:
         self._clock_ahead = 0.0
         self._heard_at = 0.0  # when the last news came
         self._failures = 0  # heartbeats in a row
+        self._listener: asyncio.Task[None] | None = None
+        self._entering: asyncio.Task[None] | None = None
+        self._fencing: asyncio.Task[None] | None = None
         self._fenced_wills: list[Message] = []
         self.nodes: dict[str, dict[str, Any]] = {}  # what each says of itself
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,23 +150,15 @@ class Member:
 
     async def _live(self, first: asyncio.Event) -> None:
         """Join, beat, and join again, for ever. `first` is set as soon as that has worked, or cannot."""
-        listener: asyncio.Task[None] | None = None
         try:
             while True:
                 began = time.monotonic()
                 try:
-                    if self.standing.state is not State.MEMBER and not await self._is_still_member():
-                        await self._join()
-                    if listener is None or listener.done():
-                        listener = await self._listen()
-                    await self._beat()
+                    await self._turn(first)
                     self._failures = 0
-                    if self.standing.state is not State.MEMBER:
-                        await self._enter()
-                    first.set()
                 except Away as error:
-                    self._without_redis(str(error))
                     self._failures += 1
+                    self._without_redis(str(error))
                     if self.standing.is_over:
                         await self._end_lease()
                         first.set()
@@ -174,14 +169,26 @@ class Member:
                     return
                 except Exception:
                     logger.exception("a heartbeat failed")
-                if listener is not None and self._is_deaf():
-                    listener.cancel()
-                    listener = None
+                if self._is_deaf():
+                    await _end(self._listener)
+                    self._listener = None
                 await asyncio.sleep(max(self._heartbeat - (time.monotonic() - began), 0.05))
         finally:
-            if listener is not None:
-                listener.cancel()
-                await asyncio.gather(listener, return_exceptions=True)
+            await _end(self._entering)
+            await _end(self._listener)
+
+    async def _turn(self, first: asyncio.Event) -> None:
+        """One heartbeat and what it needs. Raises `Away`, `NameTaken`."""
+        if self.standing.state is not State.MEMBER and not await self._is_still_member():
+            await _end(self._entering)
+            await self._join()
+        if self._listener is None or self._listener.done():
+            self._listener = await self._listen()
+        await self._beat()
+        if self.standing.state is State.MEMBER:
+            first.set()
+        elif self._entering is None or self._entering.done():
+            self._entering = asyncio.create_task(self._enter(first), name="cluster entrance")
 
     def _is_deaf(self) -> bool:
         """Each heartbeat is a piece of news to this node itself, too."""
@@ -239,8 +246,25 @@ class Member:
     _buried = False
     _lost_data = False
 
-    async def _enter(self) -> None:
-        """Bring what this node has and what the cluster has together; then act for the cluster."""
+    async def _enter(self, first: asyncio.Event) -> None:
+        """Bring what this node has and what the cluster has together, then act for the cluster.
+
+        It may take longer than a heartbeat, so those go on meanwhile.
+        """
+        try:
+            await self._merge()
+        except Away as error:
+            logger.debug("not a member yet: %s", error)
+            return
+        except Exception:
+            logger.exception("this node could not enter the cluster; trying again")
+            return
+        self._buried = self._lost_data = False
+        self.standing.become(State.MEMBER)
+        first.set()
+        logger.info("node %s is a member of the cluster, with %d others", self._name, len(self.nodes) - 1)
+
+    async def _merge(self) -> None:
         if self._lost_data:
             logger.warning("Redis has lost what the cluster kept there: this node writes its part again")
             await self.retained.restore()
@@ -254,10 +278,6 @@ class Member:
         self.announcer.doubt()
         await self.announcer.read()
         await self.retained.read()
-        self._buried = self._lost_data = False
-        self.standing.trouble = ""
-        self.standing.become(State.MEMBER)
-        logger.info("node %s is a member of the cluster, with %d others", self._name, len(self.nodes) - 1)
 
     # Heartbeats -----------------------------------------------------------------------------------
 
@@ -314,11 +334,13 @@ class Member:
 
     def _lease_ended(self) -> None:
         if self.standing.is_over and self.standing.state in (State.MEMBER, State.JOINING):
-            self._tasks.append(asyncio.get_running_loop().create_task(self._end_lease()))
+            self._fencing = asyncio.get_running_loop().create_task(self._end_lease())
 
     async def _end_lease(self) -> None:
         if self.standing.state not in (State.MEMBER, State.JOINING):
             return
+        if self._entering is not None:
+            self._entering.cancel()
         state = self.standing.end()
         logger.error("no word from Redis for %.1f s: this node is %s", self._dead_after * LEASE, state)
         if state is State.FENCED:
@@ -392,6 +414,12 @@ class Member:
             "wills_published": self.burials.wills,
             "retained": self.retained.status(),
         }
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _life(value: bytes) -> str:

@@ -45,16 +45,14 @@ class Store:
         """`timeout`: seconds that an answer may take."""
         self.prefix = prefix
         self._timeout = timeout
-        # No retries: what a script did is not to be done again by somebody who knows nothing of it.
+        # No retries: what a script did is not to be done again by somebody who knows nothing of it. None of
+        # redis-py's timeouts: it would send by `asyncio.wait_for`, which loses cancellations in Python 3.11.
         self._redis = redis.asyncio.Redis.from_url(
             url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+            socket_timeout=None,
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
-        )
-        self._listening = redis.asyncio.Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), protocol=2
         )
         self._scripts = {
             path.stem: self._redis.register_script(path.read_text()) for path in SCRIPTS.glob("*.lua")
@@ -105,7 +103,7 @@ class Store:
 
     async def listen(self, *channels: str) -> PubSub:
         """Subscribed; `aclose` it. Raises `Away`."""
-        pubsub = self._listening.pubsub(ignore_subscribe_messages=True)
+        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
             async with self._answering():
                 await pubsub.subscribe(*(f"{self.prefix}:{channel}" for channel in channels))
@@ -124,7 +122,6 @@ class Store:
 
     async def close(self) -> None:
         await self._redis.aclose()
-        await self._listening.aclose()
 
 
 def pack(message: list[Any]) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from tests.apps.cluster.members.hosts import Bus, Host
+from tests.apps.cluster.members.proxy import Proxy
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -29,3 +30,11 @@ async def cluster(redis_url: str) -> AsyncIterator[Cluster]:
     yield start
     for host in bus.hosts:
         await host.stop()
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    """A way to Redis that can be cut."""
+    found = await Proxy(redis_url).start()
+    yield found
+    await found.stop()
