@@ -19,7 +19,6 @@ from apps.cluster.members.standing import Standing, State, pause
 from apps.cluster.members.store import Away, Store
 from apps.cluster.members.view import NodeView
 from apps.gateway.broker.messages import Message
-from apps.gateway.broker.ports import Peer
 from apps.gateway.mqtt import reasons
 
 logger = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class _Step:
 
 
 class Owners:
-    """`ports.Registry`, and some methods of `ports.Observer`."""
+    """`ports.Registry`."""
 
     def __init__(self, standing: Standing, store: Store, view: NodeView, post: Post, patience: float) -> None:
         """`patience`: seconds that a claim may take."""
@@ -108,22 +107,8 @@ class Owners:
         if self._freed.get(client_id) is freed:
             del self._freed[client_id]
 
-    def let_go(self, client_id: str) -> None:
-        self._note(client_id)
-
-    # ports.Observer -------------------------------------------------------------------------------
-
-    def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
-        return
-
-    def disconnected(self, client_id: str, reason: int, text: str) -> None:
-        self._note(client_id)
-
     def changed(self, client_id: str) -> None:
         self._note(client_id)
-
-    def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
-        return
 
     def _note(self, client_id: str) -> None:
         """Look at the session when the gateway has done with it."""

@@ -177,6 +177,8 @@ class Node:
         self.stats.connections -= 1
         self.stats.disconnects += 1
         self.observer.disconnected(session.client_id, reason, text)
+        if self.registry is not None:
+            self.registry.changed(session.client_id)
         will = connection.will
         connection.will = None
         if will is not None and connection.will_delay and session.expiry_interval:
@@ -220,6 +222,8 @@ class Node:
                 self.router.dispatch_shared(delivery.group, delivery.message)
         session.discard()
         self.observer.changed(session.client_id)
+        if self.registry is not None:
+            self.registry.changed(session.client_id)
         will = session.will
         if will is not None:  # at the session's end at the latest [MQTT-3.1.2-8]
             session.will = None
@@ -233,7 +237,8 @@ class Node:
         if will is not None and session.will_at <= now:
             session.will = None
             self.publish_will(will, now)
-            self.observer.changed(session.client_id)
+            if self.registry is not None:
+                self.registry.changed(session.client_id)
         if session.expires_at and session.expires_at <= now:
             self.stats.sessions_expired += 1
             self.end_session(session, now)

@@ -173,8 +173,8 @@ class Registry(Protocol):
         its expiry is a lifetime, `will_delay` is in seconds.
         """
 
-    def let_go(self, client_id: str) -> None:
-        """The client was not let in after all."""
+    def changed(self, client_id: str) -> None:
+        """Its connection or session ended, its delayed will was published, or it was not let in after all."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ async def _authenticate(
         and isinstance(answer, Verdict)
         and answer.accepted
     ):
-        registry.let_go(request.client_id)
+        registry.changed(request.client_id)
 
 
 async def _claim(connection: Connection, verdict: Verdict) -> Verdict:

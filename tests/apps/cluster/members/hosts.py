@@ -83,19 +83,6 @@ class Outside:
         return self._host.member.retained.retain(message, receipt)
 
 
-class Observer(Events):
-    def __init__(self, host: Host) -> None:
-        super().__init__()
-        self._host = host
-
-    def disconnected(self, client_id: str, reason: int, text: str) -> None:
-        super().disconnected(client_id, reason, text)
-        self._host.member.owners.disconnected(client_id, reason, text)
-
-    def changed(self, client_id: str) -> None:
-        self._host.member.owners.changed(client_id)
-
-
 class Host:
     def __init__(self, name: str, url: str, bus: Bus, fence: bool = False, skew: float = 0.0) -> None:
         """`skew`: seconds that this machine's clock is ahead."""
@@ -129,7 +116,6 @@ class Host:
             fail=self.failures.append,
             sys_interval=0.1,
         )
-        self.node.observer = Observer(self)
         self.node.outside = Outside(self, bus)
         self.node.registry = self.member.owners
         self.is_dead = False

@@ -18,15 +18,15 @@ class Registry:
     def __init__(self) -> None:
         self.reason = 0
         self.asked: list[tuple[str, bool, Message | None, int]] = []
-        self.left: list[str] = []
+        self.ended: list[str] = []
 
     async def claim(self, client_id: str, clean_start: bool, will: Message | None, will_delay: int) -> int:
         self.asked.append((client_id, clean_start, will, will_delay))
         await Question()
         return self.reason
 
-    def let_go(self, client_id: str) -> None:
-        self.left.append(client_id)
+    def changed(self, client_id: str) -> None:
+        self.ended.append(client_id)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_client_waits_for_the_registry(world: World, registry: Registry) -> No
     world.answer()
     client.read_connack()
     assert client.connack is not None and client.connack.reason == 0
-    assert registry.left == []
+    assert registry.ended == []
 
 
 def test_who_is_refused_hears_why(world: World, registry: Registry) -> None:
@@ -57,7 +57,7 @@ def test_who_is_refused_hears_why(world: World, registry: Registry) -> None:
     world.answer()
     client.read_connack()
     assert client.connack is not None and client.connack.reason == reasons.SERVER_UNAVAILABLE
-    assert registry.left == [] and world.node.sessions == {}
+    assert registry.ended == [] and world.node.sessions == {}
 
 
 def test_who_does_not_wait_is_let_go(world: World, registry: Registry) -> None:
@@ -65,7 +65,7 @@ def test_who_does_not_wait_is_let_go(world: World, registry: Registry) -> None:
     client.connect("c")
     client.drop()
     world.answer()
-    assert registry.left == ["c"] and world.node.sessions == {}
+    assert registry.ended == ["c"] and world.node.sessions == {}
 
 
 def test_who_is_claimed_and_then_has_no_place_is_let_go(make_world: Worlds) -> None:
@@ -77,7 +77,7 @@ def test_who_is_claimed_and_then_has_no_place_is_let_go(make_world: Worlds) -> N
     world.answer()
     second.read_connack()
     assert second.connack is not None and second.connack.reason == reasons.SERVER_BUSY
-    assert registry.left == ["b"]
+    assert registry.ended == ["b"]
 
 
 def test_who_may_not_connect_is_not_claimed(make_world: Worlds) -> None:
@@ -86,4 +86,19 @@ def test_who_may_not_connect_is_not_claimed(make_world: Worlds) -> None:
     client = world.dial()
     client.connect("c")
     assert client.connack is not None and client.connack.reason == reasons.NOT_AUTHORIZED
-    assert registry.asked == registry.left == []
+    assert registry.asked == registry.ended == []
+
+
+def test_the_registry_hears_of_ends(world: World, registry: Registry) -> None:
+    """Of the connection, of a will that was delayed, of the session."""
+    client = world.dial()
+    will = p.Will("w", b"bye", 0, False, {props.WILL_DELAY_INTERVAL: 5})
+    client.connect("c", clean=False, will=will, properties={props.SESSION_EXPIRY_INTERVAL: 60})
+    world.answer()
+    assert registry.ended == []
+    client.drop()
+    assert registry.ended == ["c"]
+    world.advance(10)
+    assert registry.ended == ["c"] * 2
+    world.advance(60)
+    assert registry.ended == ["c"] * 3
