@@ -11,10 +11,11 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run build webclient messages screenshots proto test lint format types faults bench clean
+.PHONY: help run cluster build webclient messages screenshots proto test lint format types faults bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
+	@echo "make cluster  Redis, Kafka, two nodes and a bridge in the foreground (ARGS=--help)"
 	@echo "make test     the whole suite, with the compiled core and without (PYTEST_ARGS=...)"
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
@@ -32,6 +33,9 @@ run: $(VENV)/.run build webclient
 	@$(PY) manage.py migrate --verbosity 0
 	@$(PY) manage.py ensure_operator
 	@exec $(PY) manage.py rungateway
+
+cluster: $(VENV)/.run build
+	@exec $(PY) -m tools.cluster $(ARGS)
 
 ifeq ($(COMPILER),)
 build:

@@ -395,6 +395,8 @@ def _check_tables(conf: Conf) -> None:
     for found in complaints:
         if found is not None:
             raise conf.error(*found)
+    if conf.broker.provider == "kafka" and not conf.cluster.enabled:
+        raise conf.error("cluster.enabled", "false", 'true, for broker.provider is "kafka"')
 
 
 def _check_limits(conf: Conf) -> None:

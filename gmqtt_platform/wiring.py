@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
+import os
 import secrets
+import signal
 import socket
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.auth.acl import Explanation
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
+from apps.cluster import bridges
 from apps.cluster.fabric import fabric
 from apps.cluster.inbox import Inbox
 from apps.cluster.names import client_key
@@ -36,6 +40,11 @@ from gmqtt_platform import __version__, datadir
 from gmqtt_platform.conf import Conf
 from gmqtt_platform.confvalues import shown
 
+if TYPE_CHECKING:
+    from gmqtt_platform.cluster import NodeCluster
+
+logger = logging.getLogger(__name__)
+
 
 def client_identifier() -> str:
     """An identifier for a client that brought none; nobody can guess another client's."""
@@ -52,12 +61,15 @@ class Parts:
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
     sampling: Sampler
     store: SqliteStore | None
+    cluster: NodeCluster | None  # None: the node is alone
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
         sampler.running = self.sampling
         self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
+        if self.cluster is not None:
+            await self.cluster.start()
         await self.live.start()
         await self.inbox.start()
         fabric.serve(self.runtime.node.name, self.handlers)
@@ -67,6 +79,8 @@ class Parts:
             task.cancel()
         sampler.running = None
         await fabric.stop()
+        if self.cluster is not None:
+            await self.cluster.stop()
         await self.live.stop()
         await self.inbox.stop()
         self.runtime.runner.stop()
@@ -120,6 +134,8 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     operations = NodeOperations(node, runner.now)
     life = secrets.token_hex(8)
 
+    cluster: NodeCluster | None = None
+
     def describe() -> dict[str, Any]:
         """Columns of the node's own row in the directory."""
         return {
@@ -129,9 +145,13 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             "host": socket.gethostname(),
             "listeners": [str(address) for address in (*conf.listeners.tcp, *conf.listeners.tls)],
             "stats": operations.stats(),
+            "bridge": cluster.bridge_status() if cluster is not None else {},
             "started_at": datetime.fromtimestamp(node.stats.started, UTC),
             "seen_at": datetime.now(UTC),
         }
+
+    def describe_shortly() -> dict[str, Any]:
+        return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
 
     inbox = Inbox(conf.node.name, operations, runner.now, describe)
     tracer = Tracer(node, runner.now, rule)
@@ -147,7 +167,23 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     handlers = {**answers.handlers(), **steering.handlers()}
     sampling = Sampler(conf.node.name, operations.stats)
     store = open_store(conf, node, loop)
-    return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store)
+    if conf.broker.provider == "kafka":
+        # Kafka's client and Celery are for clusters only.
+        from celery import Celery
+
+        from apps.cluster.kafka.control import CeleryBridges
+        from gmqtt_platform.cluster import NodeCluster
+
+        bridges.register(CeleryBridges(Celery("gmqtt", broker=conf.redis.url)))
+        cluster = NodeCluster(conf, node, life, loop, runner.now, describe_shortly, _end)
+        health.checks.update(cluster.checks())
+    return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store, cluster)
+
+
+def _end(taken: Exception) -> None:
+    """Another process has this node's name: two nodes under one name would take each other's clients."""
+    logger.critical("the node ends: %s", taken)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def readiness(node: Node) -> str:

@@ -53,6 +53,7 @@ appender.out.name=out
 appender.out.layout.type=PatternLayout
 appender.out.layout.pattern=%d{HH:mm:ss,SSS} %p %c{1} %m%n
 """
+CLUSTER = "Z210dHQta2Fma2EtZGV2MA"
 JVM = (
     "-Xms64m",
     "-Xmx384m",
@@ -104,14 +105,11 @@ class Kafka(Server):
         self._java = [program("java", "default-jre-headless"), *jvm, "-cp", classpath()]
         self._java += [f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}"]
         (directory / "log4j2.properties").write_text(LOGGING)
-        self._properties = directory / "server.properties"
-        if not self._properties.exists():
-            text = PROPERTIES.format(port=self.port, controller=free_port(), directory=directory)
-            self._properties.write_text(text)
-            self._tool(
-                "kafka.tools.StorageTool", "format", "-t", "Z210dHQta2Fma2EtZGV2MA", "-c", self._properties
-            )
-        self.command = [*self._java, "kafka.Kafka", str(self._properties)]
+        properties = directory / "server.properties"
+        properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), directory=directory))
+        if not (directory / "data" / "meta.properties").exists():
+            self._tool("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", properties)
+        self.command = [*self._java, "kafka.Kafka", str(properties)]
 
     @property
     def servers(self) -> str:

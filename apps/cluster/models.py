@@ -11,7 +11,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from apps.cluster import names
+from apps.cluster import exporting, names
 from apps.cluster.fields import KeyField
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
@@ -240,3 +240,7 @@ class ExportRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.filter} -> {self.kafka_topic}"
+
+    def clean(self) -> None:
+        """The template, and that nodes do not read what is meant for services (`exporting.check`)."""
+        exporting.check(self)

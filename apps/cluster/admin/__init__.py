@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from apps.cluster.admin import lists, nodes, sessions  # noqa: F401  # they register themselves
+from apps.cluster.admin import exports, lists, nodes, sessions  # noqa: F401  # they register themselves

@@ -42,6 +42,7 @@ class KafkaConf:
     def client(self, name: str, **more: Any) -> dict[str, Any]:
         """The configuration of one client of librdkafka."""
         return {
+            "socket.nagle.disable": True,  # else small requests wait for the answers to those before them
             **self.options,
             "bootstrap.servers": ",".join(self.servers),
             "client.id": name,

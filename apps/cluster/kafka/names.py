@@ -7,7 +7,6 @@ from typing import Final
 
 DEFAULT: Final = "default"
 DEAD_LETTER: Final = "deadletter"
-RESERVED: Final = (DEFAULT, DEAD_LETTER)  # names that no first level of an MQTT topic takes
 
 
 class TopicNames:

@@ -66,19 +66,19 @@ class KafkaReader:
         wanted = [TopicPartition(topic, number, time) for number in self.partitions(topic)]
         if not wanted:
             return {}
+        ends = {each.partition: self._end(topic, each.partition) for each in wanted}  # before the question
         positions: Positions = {}
         for each in _patiently(lambda: self._client.offsets_for_times(wanted, PATIENCE)):
-            offset = each.offset
             if each.error is not None:
                 raise Unreachable(each.error.str())
-            if offset < 0:  # nothing is as young
-                _, offset = _patiently(
-                    lambda each=each: self._client.get_watermark_offsets(
-                        TopicPartition(each.topic, each.partition), PATIENCE
-                    )
-                )
-            positions[each.topic, each.partition] = offset
+            nothing_as_young = each.offset < 0
+            positions[topic, each.partition] = ends[each.partition] if nothing_as_young else each.offset
         return positions
+
+    def _end(self, topic: str, partition: int) -> int:
+        place = TopicPartition(topic, partition)
+        _, end = _patiently(lambda: self._client.get_watermark_offsets(place, PATIENCE))
+        return int(end)
 
     def ends(self, positions: Positions) -> Positions:
         found: Positions = {}

@@ -83,6 +83,7 @@ class Serving(threading.Thread):
         self._next_look = time.monotonic() + LOOK
         self._trouble = ""
         self._lag = 0
+        self._places: list[dict[str, Any]] = []
         self.read = self.skipped = self.handed = self.dead = 0
 
     # The thread -----------------------------------------------------------------------------------
@@ -240,10 +241,12 @@ class Serving(threading.Thread):
 
     def _begin(self, reader: Reader, topic: str, since: int) -> Positions:
         there = reader.partitions(topic)
-        known = self._positions if any(each == topic for each, _ in self._positions) else self._known
-        if any((topic, number) in known for number in there):  # others came later: from their beginning
-            return {(topic, number): known.get((topic, number), 0) for number in there}
-        return reader.at(topic, since) if there else {}
+        mine = {number: at for (name, number), at in self._positions.items() if name == topic}
+        if mine:  # others came later: from their beginning
+            return {(topic, number): mine.get(number, 0) for number in there}
+        # The node knows only those from which it has had something.
+        found = reader.at(topic, since) if there else {}
+        return found | {place: at for place, at in self._known.items() if place in found}
 
     def _hand(self, records: list[Record]) -> None:
         self.read += len(records)
@@ -327,14 +330,24 @@ class Serving(threading.Thread):
         if self._handed:
             reader.commit(self._handed)
         ends = reader.ends(self._positions)
-        self._lag = sum(max(end - self._positions[each], 0) for each, end in ends.items())
+        self._places = [
+            {
+                "topic": each[0],
+                "partition": each[1],
+                "position": at,
+                "end": ends.get(each),
+                "lag": _lag(at, ends.get(each)),
+            }
+            for each, at in sorted(self._positions.items())
+        ]
+        self._lag = sum(place["lag"] or 0 for place in self._places)
         if not self._unsent:  # news that waits is none
             self._say(link.frame(link.STATUS, self.status()))
 
     def status(self) -> dict[str, Any]:
         return {
             "state": self.state,
-            "topics": sorted(self._wanted),
+            "topics": self._places,
             "lag": self._lag,
             "read": self.read,
             "handed": self.handed,
@@ -342,6 +355,10 @@ class Serving(threading.Thread):
             "dead": self.dead,
             "trouble": self._trouble,
         }
+
+
+def _lag(position: int, end: int | None) -> int | None:
+    return None if end is None else max(end - position, 0)
 
 
 def _partition(share: str) -> tuple[str, str, str]:

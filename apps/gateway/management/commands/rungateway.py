@@ -39,9 +39,9 @@ class Command(BaseCommand):
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
+            await parts.start()  # in a cluster nobody is let in before this node has joined
             for listener in mqtt:
                 await server.listen(listener)
-            await parts.start()
             _spare_the_collector()
             self._announce(conf, mqtt, http)
 

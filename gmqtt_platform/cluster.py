@@ -1,0 +1,161 @@
+"""The composition root of what makes a node one of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+
+from apps.cluster import directory, exporting
+from apps.cluster.database import DatabaseThread
+from apps.cluster.exports import Export, Exports
+from apps.cluster.kafka import client
+from apps.cluster.kafka.feed import Feed, Wanted
+from apps.cluster.kafka.producer import KafkaProducer
+from apps.cluster.members.member import Member, NameTaken
+from apps.cluster.outside import Stream
+from apps.gateway.broker.node import Node
+from apps.gateway.broker.stats import DROP_OUTSIDE
+from apps.gateway.clustering import ClusterView
+from gmqtt_platform.bridge import kafka_conf, topic_names
+from gmqtt_platform.conf import Conf
+
+logger = logging.getLogger(__name__)
+
+ALMOST_FULL: Final = 0.9  # of the node's byte budget; then its bridge waits
+GOODBYE: Final = 5.0  # seconds that what is on its way to Kafka has at the end
+AGAIN: Final = 2.0  # seconds until topics are tried to be made again
+
+
+class NodeCluster:
+    """A node's part in the cluster: `start` before clients connect, `stop` after they were told goodbye."""
+
+    def __init__(
+        self,
+        conf: Conf,
+        node: Node,
+        life: str,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], float],
+        describe: Callable[[], dict[str, Any]],
+        fail: Callable[[NameTaken], None],
+    ) -> None:
+        """`describe`: what the other nodes are told of this one. `fail`: the node has to end."""
+        self._node = node
+        self._loop = loop
+        self._kafka = kafka_conf(conf)
+        self._names = topic_names(self._kafka)
+        self._topics = {*self._names.live, self._names.dead_letter}
+        self._topics_made = False
+        self._database = DatabaseThread("exports")
+        self._tasks: list[asyncio.Task[None]] = []
+        cluster = conf.cluster
+        self.member = Member(
+            name=node.name,
+            url=conf.redis.url,
+            prefix=cluster.prefix,
+            heartbeat=float(cluster.heartbeat),
+            dead_after=float(cluster.dead_after),
+            fence=cluster.policy == "fence",
+            view=ClusterView(node, now),
+            describe=describe,
+            record_death=self._record_death,
+            fail=fail,
+            sys_interval=float(conf.node.sys_interval),
+        )
+        interest = self.member.announcer
+        self.feed = Feed(
+            conf.broker.kafka.bridge_socket,
+            node.name,
+            Wanted(self._names),
+            node.inject,
+            interest.shares,
+            lambda: node.stats.held > ALMOST_FULL * node.limits.node_bytes,
+        )
+        self.producer = KafkaProducer(
+            self._kafka, f"gmqtt-{node.name}", loop, lambda count: node.dropped("", DROP_OUTSIDE, "", count)
+        )
+        self.stream = Stream(
+            node.name,
+            life,
+            self._names,
+            self.producer,
+            interest,
+            self.member.retained,
+            self.feed,
+            Exports(),
+            self._username_of,
+            lambda: node.now,
+        )
+        node.outside = self.stream
+        node.registry = self.member.owners
+
+    async def _record_death(self, name: str) -> None:
+        """A node of that name is dead: its row and its clients' say so."""
+        await self._database.run(directory.stopped, name, datetime.now(UTC), False)
+
+    def _username_of(self, client_id: str) -> str | None:
+        session = self._node.sessions.get(client_id)
+        return session.username if session is not None else None
+
+    def _load_exports(self, rules: list[Export]) -> None:
+        exports = self.stream.exports
+        before = exports.topics
+        if exports.load(rules):
+            self.stream.forget_exports()
+            self._node.outside_changed(None)
+        if exports.topics - before:
+            self._topics_made = False
+
+    async def start(self) -> None:
+        """Raises `NameTaken`."""
+        await self.member.start()
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            self.feed.run,
+            self._make_topics,
+            lambda: exporting.follow(self._database, self._load_exports),
+        ]
+        self._tasks = [asyncio.create_task(job()) for job in jobs]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.member.stop()
+        await self.producer.close(GOODBYE)
+        self._database.close()
+
+    async def _make_topics(self) -> None:
+        while True:
+            if not self._topics_made:
+                self._topics_made = True
+                try:
+                    await self._make(self._topics | self.stream.exports.topics)
+                except KafkaException as error:
+                    logger.warning("Kafka's topics cannot be looked at: %s", error.args[0].str())
+                    self._topics_made = False
+            await asyncio.sleep(AGAIN)
+
+    async def _make(self, topics: set[str]) -> None:
+        failed = await asyncio.to_thread(client.create_topics, self._kafka, topics)
+        for topic, error in failed.items():
+            logger.error("Kafka's topic %s cannot be made: %s", topic, error)
+            self._topics_made = False
+
+    def bridge_status(self) -> dict[str, Any]:
+        """For the node's row in the directory."""
+        status = self.feed.status()
+        state = status.get("state", "down")
+        return {"state": state if state in ("paused", "down") else "running", "lag": status.get("lag")}
+
+    def checks(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """For /healthz."""
+        return {
+            "kafka": lambda: dict(self.producer.status()),
+            "bridge": self.feed.status,
+            "cluster": self.member.status,
+        }

@@ -1,0 +1,221 @@
+"""Two nodes, a bridge worker, Kafka and Redis: one broker to devices and to back-end services."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Queue
+from typing import Any
+
+import paho.mqtt.client as paho
+from confluent_kafka import Consumer, Producer
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tools.cluster import ROOT, Cluster, Process
+
+PATIENCE = 30.0
+
+
+@contextmanager
+def client(node: Process, level: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5) -> Iterator[Any]:
+    one = paho.Client(CallbackAPIVersion.VERSION2, f"c-{secrets.token_hex(4)}", protocol=level)
+    connected: Queue[Any] = Queue()
+    one.on_connect = lambda *args: connected.put(args[3])
+    one.connect("127.0.0.1", node.mqtt)
+    one.loop_start()
+    connected.get(timeout=PATIENCE)
+    yield one
+    one.disconnect()
+    one.loop_stop()
+
+
+@contextmanager
+def subscriber(node: Process, filter: str, qos: int = 1) -> Iterator[Queue[Any]]:
+    with client(node) as one:
+        messages: Queue[Any] = Queue()
+        done: Queue[Any] = Queue()
+        one.on_message = lambda *args: messages.put(args[2])
+        one.on_subscribe = lambda *args: done.put(args[3])
+        one.subscribe(filter, qos)
+        done.get(timeout=PATIENCE)
+        yield messages
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+    return found
+
+
+def prefix(cluster: Cluster) -> str:
+    return str(cluster._settings["BROKER__KAFKA__PREFIX"])
+
+
+def test_a_device_here_reaches_a_device_there(cluster: Cluster) -> None:
+    a, b = cluster.nodes
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ContentType = "text/plain"
+    properties.UserProperty = [("k", "1"), ("k", "2")]
+    with subscriber(b, "telemetry/+") as messages, client(a) as publisher:
+        for n in range(200):
+            info = publisher.publish("telemetry/1", b"%d" % n, 1, properties=properties)
+        info.wait_for_publish(PATIENCE)
+        found = [messages.get(timeout=PATIENCE) for _ in range(200)]
+    assert [message.payload for message in found] == [b"%d" % n for n in range(200)]
+    assert found[0].properties.ContentType == "text/plain"
+    assert found[0].properties.UserProperty == [("k", "1"), ("k", "2")]
+
+
+def test_a_service_reads_devices_and_reaches_them(cluster: Cluster) -> None:
+    a, b = cluster.nodes
+    topic = prefix(cluster) + "commands"
+    with subscriber(a, "commands/#") as here, subscriber(b, "commands/#") as there, client(a) as publisher:
+        publisher.publish("commands/1", b"from a device", 1).wait_for_publish(PATIENCE)
+        assert here.get(timeout=PATIENCE).payload == there.get(timeout=PATIENCE).payload == b"from a device"
+
+        quiet = {"bootstrap.servers": cluster.servers, "group.id": secrets.token_hex(4)}
+        consumer = Consumer(quiet | {"auto.offset.reset": "earliest"})
+        consumer.subscribe([topic])
+        record = until(lambda: consumer.poll(0.5), "no record")
+        consumer.close()
+        headers = dict(record.headers())
+        assert (record.key(), record.value()) == (b"commands/1", b"from a device")
+        assert headers["mqtt-topic"] == b"commands/1" and headers["node"] == b"node-a"
+        assert headers["client-id"].startswith(b"c-")
+
+        producer = Producer({"bootstrap.servers": cluster.servers, "partitioner": "murmur2_random"})
+        sent = [("mqtt-topic", b"commands/2"), ("qos", b"1"), ("user.from", b"erp")]
+        producer.produce(topic, b"from a service", b"commands/2", headers=sent)
+        assert producer.flush(PATIENCE) == 0
+        for messages in (here, there):
+            message = messages.get(timeout=PATIENCE)
+            assert (message.topic, message.payload, message.qos) == ("commands/2", b"from a service", 1)
+            assert message.properties.UserProperty == [("from", "erp")]
+
+
+def test_what_is_no_message_is_a_dead_letter_once(cluster: Cluster) -> None:
+    a, b = cluster.nodes
+    with subscriber(a, "#") as here, subscriber(b, "#") as there:
+        producer = Producer({"bootstrap.servers": cluster.servers})
+        producer.produce(prefix(cluster) + "default", b"value", b"key", headers=[("mqtt-topic", b"a/#")])
+        producer.produce(prefix(cluster) + "default", b"good", b"ok", headers=[("mqtt-topic", b"ok")])
+        assert producer.flush(PATIENCE) == 0
+        assert here.get(timeout=PATIENCE).payload == there.get(timeout=PATIENCE).payload == b"good"
+        quiet = {"bootstrap.servers": cluster.servers, "group.id": secrets.token_hex(4)}
+        consumer = Consumer(quiet | {"auto.offset.reset": "earliest"})
+        consumer.subscribe([prefix(cluster) + "deadletter"])
+        record = until(lambda: consumer.poll(0.5), "no dead letter")
+        assert record.value() == b"value" and dict(record.headers())["dead-reason"] == b"bad_topic"
+        assert consumer.poll(1.0) is None  # of the two readers one wrote it
+        consumer.close()
+
+
+def test_nobody_elsewhere_means_no_record(cluster: Cluster) -> None:
+    a, _ = cluster.nodes
+    topic = f"local-{secrets.token_hex(4)}"
+    with subscriber(a, topic) as messages, client(a) as publisher:
+        publisher.publish(topic, b"x", 1).wait_for_publish(PATIENCE)
+        assert messages.get(timeout=PATIENCE).payload == b"x"
+    consumer = Consumer(
+        {"bootstrap.servers": cluster.servers, "group.id": "g", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([prefix(cluster) + "default"])
+    keys = set()
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        record = consumer.poll(0.2)
+        if record is not None:
+            keys.add(record.key())
+    consumer.close()
+    assert topic.encode() not in keys
+
+
+def test_remote_control_of_the_bridge(cluster: Cluster) -> None:
+    def control(*words: str) -> dict[str, Any]:
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "gmqtt_platform",
+            "control",
+            "--json",
+            "bridge",
+            *words,
+        ]
+        done = subprocess.run(
+            command, cwd=ROOT, env=cluster.environ(0), capture_output=True, text=True, timeout=60
+        )
+        (found,) = json.loads(done.stdout)
+        (answer,) = found.values()
+        return dict(answer)
+
+    b = cluster.nodes[1]
+    assert set(control("status")["ok"]) == {"node-a", "node-b"}
+    with subscriber(b, "telemetry/#") as messages, client(cluster.nodes[0]) as publisher:
+        assert control("pause", "node-b") == {"ok": "paused: node-b"}
+        publisher.publish("telemetry/1", b"x", 1).wait_for_publish(PATIENCE)
+        assert control("status")["ok"]["node-b"]["state"] == "paused"
+        assert messages.empty()
+        assert control("resume") == {"ok": "paused: none"}
+        assert messages.get(timeout=PATIENCE).payload == b"x"
+    assert "error" in control("sing")
+
+
+def test_a_bridge_that_is_killed_loses_and_repeats_nothing(cluster: Cluster) -> None:
+    a, b = cluster.nodes
+    with subscriber(b, "telemetry/#") as messages, client(a) as publisher:
+        infos = []
+        for n in range(3000):
+            infos.append(publisher.publish("telemetry/k", b"%d" % n, 1))
+            if n == 1000:
+                cluster.bridge.kill()
+            if n == 2000:
+                cluster.bridge.start()
+        for info in infos:
+            info.wait_for_publish(PATIENCE)
+        found = [messages.get(timeout=PATIENCE).payload for _ in range(3000)]
+    assert found == [b"%d" % n for n in range(3000)]
+
+
+def test_an_export_rule_is_in_force_within_a_second(cluster: Cluster) -> None:
+    a, _ = cluster.nodes
+    topic, first = f"erp-{secrets.token_hex(4)}", secrets.token_hex(4)
+
+    def rule(statement: str) -> None:
+        source = (
+            f"from apps.cluster import exporting\nfrom apps.cluster.models import ExportRule\n{statement}"
+        )
+        command = [sys.executable, "manage.py", "shell", "-c", source]
+        subprocess.run(command, cwd=ROOT, env=cluster.environ(0), check=True, capture_output=True, timeout=60)
+
+    values = f"filter='{first}/+', kafka_topic='{topic}', key_template='${{2}}-${{clientid}}'"
+    rule(f"exporting.save(ExportRule({values}))")
+    consumer = Consumer(
+        {"bootstrap.servers": cluster.servers, "group.id": topic, "auto.offset.reset": "earliest"}
+        | {"topic.metadata.refresh.interval.ms": 500}
+    )
+    time.sleep(1)
+    with client(a) as publisher:
+        publisher.publish(f"{first}/pump", b"1", 1).wait_for_publish(PATIENCE)
+        consumer.subscribe([topic])
+        record = until(lambda: _message(consumer.poll(0.5)), "no record")
+        assert record.value() == b"1" and record.key().startswith(b"pump-c-")
+        rule(f"exporting.remove(ExportRule.objects.filter(kafka_topic='{topic}'))")
+        time.sleep(1)
+        publisher.publish(f"{first}/pump", b"2", 1).wait_for_publish(PATIENCE)
+        assert _message(consumer.poll(2.0)) is None
+    consumer.close()
+
+
+def _message(record: Any) -> Any:
+    return record if record is not None and record.error() is None else None
