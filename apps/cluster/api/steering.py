@@ -119,7 +119,12 @@ class TracesView(ClusterView):
 
 
 class TraceView(ClusterView):
-    @extend_schema(summary="The entries of a trace", parameters=[ReadIn], responses=EntriesOut)
+    @extend_schema(
+        operation_id="cluster_traces_read",
+        summary="The entries of a trace",
+        parameters=[ReadIn],
+        responses=EntriesOut,
+    )
     def get(self, request: Request, trace: str) -> Response:
         return Response(
             EntriesOut(steering.read_trace(self.actor, trace, self.asked(ReadIn).get("after"))).data

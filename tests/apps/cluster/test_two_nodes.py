@@ -23,7 +23,8 @@ __all__ = ["template"]
 @pytest.fixture
 def two(template: Path, tmp_path: Path, redis_url: str) -> Iterator[tuple[Node, Node]]:
     shutil.copytree(template, tmp_path / "data")
-    common = {"CLUSTER__ENABLED": "true", "REDIS__URL": redis_url}
+    # They share a directory for its database; a session store is one node's alone.
+    common = {"CLUSTER__ENABLED": "true", "REDIS__URL": redis_url, "SESSIONS__PROVIDER": "mock"}
     nodes = [Node(tmp_path / "data", NODE__NAME=name, **common) for name in ("here", "there")]
     yield nodes[0], nodes[1]
     for node in nodes:

@@ -33,7 +33,7 @@ def test_the_schema_is_valid_and_names_every_operation(schema: dict[str, object]
     cluster = [(f"cluster/{path}", method) for path, method in CLUSTER]
     for path, method in [*TABLE, *cluster]:
         if path not in ("schema/", "docs/"):
-            spoken = "/api/v1/" + path.replace("<int:pk>", "{id}").replace("<str:node>", "{node}")
+            spoken = "/api/v1/" + re.sub(r"<\w+:(\w+)>", r"{\1}", path).replace("{pk}", "{id}")
             wanted.add((spoken if spoken.endswith("/") else spoken + "/", method))
     assert described == wanted
     for methods in paths.values():
