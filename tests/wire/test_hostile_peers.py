@@ -191,10 +191,13 @@ def test_descriptors_that_run_out_do_not_close_the_doors(
             for _ in range(100):
                 with contextlib.suppress(OSError):
                     stack.enter_context(Raw(port))
-            time.sleep(0.3)
-            began = node.cpu()
-            time.sleep(0.5)
-            assert node.cpu() - began < 0.3  # it does not spin
+            spent = []  # by what it had to do first, and then by waiting
+            while len(spent) < 4 and (not spent or spent[-1] >= 0.3):
+                time.sleep(0.3)
+                began = node.cpu()
+                time.sleep(0.5)
+                spent.append(node.cpu() - began)
+            assert spent[-1] < 0.3  # it does not spin
     time.sleep(0.3)
     usable(node)
     for secure in (Raw(node.tls, certificates.context()), RawWebSocket(node.wss, certificates.context())):

@@ -18,7 +18,8 @@ for i = 1, #graves, 2 do
 end
 -- The epochs of one cluster only grow: through a restart of Redis by the append-only file, and where that was
 -- lost (or somebody emptied Redis) by the clock that they begin from.
-redis.call('SET', p .. ':epoch', redis.call('TIME')[1] .. '000000', 'NX')
+local time = redis.call('TIME')
+redis.call('SET', p .. ':epoch', string.format('%s%06d', time[1], time[2]), 'NX')
 redis.call('SET', p .. ':cluster', ARGV[4], 'NX')
 redis.call('HSET', p .. ':nodes', name, life .. ' 0 ' .. ARGV[3])
 return {'ok', redis.call('GET', p .. ':cluster')}

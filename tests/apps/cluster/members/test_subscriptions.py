@@ -52,7 +52,7 @@ async def test_who_leaves_in_order_is_forgotten_at_once(cluster: Cluster) -> Non
     await b.stop()
     await until(lambda: not a.node.outside.wants("t"), 1.0)
     assert a.member.burials.count == 0
-    keys = [key async for key in a.member.store._redis.scan_iter("t:*b*")]
+    keys = [key async for key in a.member.store._redis.scan_iter("t:*:b *")]
     assert keys == []
 
 
