@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import heapq
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any, Final
@@ -261,13 +262,13 @@ class NodeAnswers:
 
     # ------------------------------------------------------------ queues
 
-    def queue(self, client_id: str, limit: int = MOST_LISTED, payloads: bool = False) -> dict[str, Any]:
+    async def queue(self, client_id: str, limit: int = MOST_LISTED, payloads: bool = False) -> dict[str, Any]:
         """The first messages that wait for the client."""
         session = self._session(client_id)
         now = self._node.now
         found = []
         queued = session.backlog
-        for delivery in self._first(session, min(limit, MOST_LISTED)):
+        for delivery in await _first(session, min(limit, MOST_LISTED)):
             shown = _shown(delivery.message, now, SHOWN if payloads else 0)
             shown["topic"] = shown["topic"][:LONG]
             shown |= {"qos": delivery.qos, "retain": delivery.retain}
@@ -278,22 +279,32 @@ class NodeAnswers:
     def purge(self, client_id: str) -> dict[str, Any]:
         return {"purged": self._session(client_id).purge()}
 
-    def replay(self, client_id: str, to: str, limit: int = 1000) -> dict[str, Any]:
+    async def replay(self, client_id: str, to: str, limit: int = 1000) -> dict[str, Any]:
         """Give another session of this node copies of the first messages that wait."""
         source, target = self._session(client_id), self._session(to)
         if source is target:
             raise Refused("same_client", "A queue is replayed to another client.")
-        copied = 0
-        for delivery in self._first(source, limit):
+        waiting = await _first(source, limit)
+        if self._node.sessions.get(target.client_id) is not target:
+            raise Refused("not_here", "The client has no session on this node any more.")
+        for delivery in waiting:
             target.deliver(Delivery(delivery.message, delivery.qos, delivery.retain))
-            copied += 1
-        return {"replayed": copied}
+        return {"replayed": len(waiting)}
 
-    def _first(self, session: Session, limit: int) -> list[Delivery]:
-        queue = session.queue
-        if queue is None:
-            return []
-        return [delivery for delivery, _ in zip(queue, range(limit), strict=False)]
+
+async def _first(session: Session, limit: int) -> list[Delivery]:
+    """The first messages that wait for a session, in memory or not."""
+    durable = session.durable
+    if durable is None:
+        return list(itertools.islice(session.queue or (), limit))
+    found: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
+
+    def answered(rows: list[tuple[int, Delivery]]) -> None:
+        if not found.done():
+            found.set_result([delivery for _, delivery in rows])
+
+    durable.store.peek(durable.key, limit, answered)
+    return await found
 
 
 def _smallest(count: int, found: list[tuple[str, Message]]) -> list[tuple[str, Message]]:

@@ -255,9 +255,14 @@ class Durable(Waiter):
         """Drop the cold part; how many messages that was."""
         count = self.cold
         self._loading = 0
-        self.store.purge(self.key, self.last_seq)
-        self.shrunk({"": count} if count else {}, count, self.cold_bytes, st.DROP_PURGED)
+        self.store.purge(self, self.last_seq)
+        self.shrunk({}, count, self.cold_bytes, "")
         return count
+
+    def purged(self, topics: dict[str, int]) -> None:
+        """The store dropped so many messages of each topic."""
+        for topic, count in topics.items():
+            self.session.node.dropped(self.session.client_id, st.DROP_PURGED, topic, count)
 
     def lost(self, seq: int, delivery: Delivery) -> None:
         """A message could not be stored, and its publisher is told so."""

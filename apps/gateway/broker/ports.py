@@ -7,7 +7,7 @@ answers UNKNOWN does the connection stop reading until `ask_publish` or `ask_sub
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -236,8 +236,11 @@ class SessionStore(Protocol):
     def trim(self, durable: Durable, count: int, size: int) -> None:
         """Drop at least so many of the oldest messages and bytes of a queue: `durable.trimmed`."""
 
-    def purge(self, key: int, newest: int) -> None:
-        """Drop what is queued up to the place `newest`."""
+    def purge(self, durable: Durable, newest: int) -> None:
+        """Drop what is queued up to the place `newest`: `durable.purged`."""
+
+    def peek(self, key: int, count: int, answered: Callable[[list[tuple[int, Delivery]]], None]) -> None:
+        """Show the first messages that wait, as far as they are stored: places and messages, later."""
 
     def flush(self) -> None:
         """The loop turn is over."""

@@ -50,7 +50,7 @@ class Batch:
     senders: dict[int, Durable] = field(default_factory=dict)  # of `incoming`
     wills: dict[str, tuple[Message, int, float] | None] = field(default_factory=dict)
     retained: dict[str, Message | None] = field(default_factory=dict)
-    purges: list[tuple[int, int]] = field(default_factory=list)
+    purges: list[tuple[Durable, int]] = field(default_factory=list)
     trims: list[tuple[Durable, int, int]] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)

@@ -63,6 +63,7 @@ class Outcome:
     error: str = ""  # nothing of it was written
     loads: list[tuple[Load, list[tuple[int, Delivery]]]] = field(default_factory=list)
     trims: list[tuple[Durable, dict[str, int], int, int]] = field(default_factory=list)  # count, bytes
+    purges: list[tuple[Durable, dict[str, int]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,7 @@ class Database:
         if batch.removes:
             places = [(row >> PLACE_BITS, row & PLACES) for row in batch.removes]
             many("DELETE FROM queue WHERE session = ? AND seq = ?", places)
-        if batch.purges:
-            many("DELETE FROM queue WHERE session = ? AND packet_id = 0 AND seq <= ?", batch.purges)
+        outcome.purges = [(durable, self._purge(durable.key, newest)) for durable, newest in batch.purges]
         outcome.trims = [(durable, *self._trim(durable, *over)) for durable, *over in batch.trims]
         for table in ("queue", "subscriptions", "incoming") if ends else ():
             many(f"DELETE FROM {table} WHERE session = ?", ends)
@@ -232,6 +232,17 @@ class Database:
         values = (durable.key, last)
         self._db.execute("DELETE FROM queue WHERE session = ? AND packet_id = 0 AND seq <= ?", values)
         return dict(topics), taken, freed
+
+    def _purge(self, key: int, newest: int) -> dict[str, int]:
+        """How many messages went, by topic."""
+        which = "session = ? AND packet_id = 0 AND seq <= ?"
+        found = self._db.execute(
+            "SELECT coalesce(q.topic, m.topic), count(*) FROM queue q LEFT JOIN messages m ON m.id = q.message"
+            f" WHERE {which} GROUP BY 1",
+            (key, newest),
+        ).fetchall()
+        self._db.execute(f"DELETE FROM queue WHERE {which}", (key, newest))
+        return dict(found)
 
     # Reading ------------------------------------------------------------------------------------
 

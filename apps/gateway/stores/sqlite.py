@@ -174,8 +174,8 @@ class SqliteStore:
         self._batch.trims.append((durable, count, size))
         self._record()
 
-    def purge(self, key: int, newest: int) -> None:
-        self._batch.purges.append((key, newest))
+    def purge(self, durable: Durable, newest: int) -> None:
+        self._batch.purges.append((durable, newest))
         self._record()
 
     def peek(self, key: int, count: int, answered: Callable[[list[tuple[int, Delivery]]], None]) -> None:
@@ -226,6 +226,8 @@ class SqliteStore:
             receipt.done()
         for durable, topics, count, size in outcome.trims:
             durable.trimmed(topics, count, size)
+        for durable, topics in outcome.purges:
+            durable.purged(topics)
         for load, found in outcome.loads:
             load.durable.loaded(load.page, found, load.newest)
         self._next()

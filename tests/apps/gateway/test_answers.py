@@ -193,32 +193,32 @@ async def test_a_page_of_long_topics_fits_into_an_answer(world: World, answers: 
     assert answers.retained_message("é" * 2000)["size"] == 1
 
 
-def test_look_into_a_queue_and_purge_it(world: World, answers: NodeAnswers) -> None:
+async def test_look_into_a_queue_and_purge_it(world: World, answers: NodeAnswers) -> None:
     offline(world, "pump", "a")
     tap = world.join("tap")
     for number in range(3):
         tap.publish("a", b"%d" % number, 1)
         world.advance(10)
-    found = answers.queue("pump", 2, True)
+    found = await answers.queue("pump", 2, True)
     assert (found["queued"], len(found["messages"])) == (3, 2)
     assert [each["age"] for each in found["messages"]] == [30, 20]
     assert base64.b64decode(found["messages"][0]["payload"]) == b"0"
-    assert answers.queue("pump")["messages"][0]["payload"] is None
+    assert (await answers.queue("pump"))["messages"][0]["payload"] is None
     assert answers.purge("pump") == {"purged": 3}
     assert answers.purge("pump") == {"purged": 0}
     assert world.events.drops[-1] == ("pump", "purged", "a", 1)
-    assert answers.queue("pump")["messages"] == []
+    assert (await answers.queue("pump"))["messages"] == []
 
 
-def test_replay_a_queue_to_another_client(world: World, answers: NodeAnswers) -> None:
+async def test_replay_a_queue_to_another_client(world: World, answers: NodeAnswers) -> None:
     offline(world, "pump", "a")
     tap = world.join("tap")
     for number in range(3):
         tap.publish("a", b"%d" % number, 1)
     spare = world.join("spare")
-    assert answers.replay("pump", "spare", 2) == {"replayed": 2}
+    assert await answers.replay("pump", "spare", 2) == {"replayed": 2}
     world.turn()
     assert spare.payloads() == [b"0", b"1"]
-    assert answers.queue("pump")["queued"] == 3
+    assert (await answers.queue("pump"))["queued"] == 3
     with refused("same_client"):
-        answers.replay("pump", "pump")
+        await answers.replay("pump", "pump")
