@@ -237,8 +237,8 @@ class Database:
         """How many messages went, by topic."""
         which = "session = ? AND packet_id = 0 AND seq <= ?"
         found = self._db.execute(
-            "SELECT coalesce(q.topic, m.topic), count(*) FROM queue q LEFT JOIN messages m ON m.id = q.message"
-            f" WHERE {which} GROUP BY 1",
+            "SELECT coalesce(q.topic, m.topic), count(*) FROM queue q"
+            f" LEFT JOIN messages m ON m.id = q.message WHERE {which} GROUP BY 1",
             (key, newest),
         ).fetchall()
         self._db.execute(f"DELETE FROM queue WHERE {which}", (key, newest))
