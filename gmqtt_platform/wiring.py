@@ -24,6 +24,7 @@ from apps.cluster.fabric import fabric
 from apps.cluster.inbox import Inbox
 from apps.cluster.names import client_key
 from apps.console import health, sampler, sources
+from apps.console import selectors as console
 from apps.console.sampler import Sampler
 from apps.gateway.answers import NodeAnswers
 from apps.gateway.broker.limits import Limits
@@ -165,7 +166,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     answers = NodeAnswers(node, operations, client_key)
     steering = NodeSteering(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
     handlers = {**answers.handlers(), **steering.handlers()}
-    sampling = Sampler(conf.node.name, operations.stats)
+    sampling = Sampler(conf.node.name, operations.stats, console.nodes)
     store = open_store(conf, node, loop)
     if conf.broker.provider == "kafka":
         # Kafka's client and Celery are for clusters only.

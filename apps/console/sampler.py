@@ -23,6 +23,7 @@ from apps.console.models import Sample
 logger = logging.getLogger(__name__)
 
 RECENT: Final = 300  # seconds in memory
+NODES: Final = 2.0  # seconds between looks at the other nodes, while somebody sees them
 # Step in seconds -> how many are kept: an hour, a day, a week.
 STEPS: Final = {10: 360, 60: 1440, 600: 1008}
 GAUGES: Final = ("connections", "sessions", "subscriptions", "retained", "queued", "held")
@@ -59,7 +60,13 @@ class _Sum:
 class Sampler:
     """One per process. `viewers` are called with each sample, on the loop."""
 
-    def __init__(self, node: str, stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        node: str,
+        stats: Callable[[], dict[str, Any]],
+        nodes: Callable[[], list[dict[str, Any]]] = list,
+    ) -> None:
+        """`nodes` asks the database, in a thread."""
         self.node = node
         self.viewers: set[Viewer] = set()
         self.recent: deque[tuple[float, Values]] = deque(maxlen=RECENT)
@@ -68,6 +75,10 @@ class Sampler:
         self._before: tuple[float, dict[str, Any]] | None = None
         self._sums = {step: _Sum() for step in STEPS}
         self._saving: asyncio.Task[None] | None = None
+        self._nodes = nodes
+        self._known: list[dict[str, Any]] = []
+        self._looked = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -77,6 +88,7 @@ class Sampler:
             due = max(due + 1.0, math.floor(time.time()))  # a timer may come early, a loop be late
             try:
                 self.sample(time.time())
+                self._look_at_nodes(time.time())
             except Exception:
                 logger.exception("the node could not be sampled")
 
@@ -94,10 +106,22 @@ class Sampler:
             "drops": {reason: count for reason, count in stats["drops"].items() if count},
             "refused": dict(stats["refused"]),
             "started": stats["started"],
+            "nodes": self._known,
         }
         for viewer in list(self.viewers):
             viewer(self.latest)
         self._roll_up(now, values)
+
+    def _look_at_nodes(self, now: float) -> None:
+        if self.viewers and now - self._looked >= NODES and (self._looking is None or self._looking.done()):
+            self._looked = now
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            self._known = await asyncio.to_thread(in_database, self._nodes)
+        except DatabaseError as error:
+            logger.warning("the dashboard's nodes were not read: %s", error)
 
     def _roll_up(self, now: float, values: Values) -> None:
         rows = []
@@ -120,6 +144,15 @@ def rates(before: dict[str, Any], now: dict[str, Any], seconds: float) -> Values
         rise = sum(now[counter].values()) - sum(before[counter].values())
         values[name] = round(rise / seconds, 1)
     return values
+
+
+def in_database(ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Ask with a connection that is not kept: the thread is anybody's."""
+    close_old_connections()
+    try:
+        return ask()
+    finally:
+        close_old_connections()
 
 
 def save(rows: list[Sample]) -> None:

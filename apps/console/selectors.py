@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
+from apps.cluster import selectors
 from apps.console import sampler
 from apps.console.models import Sample
 
@@ -17,6 +18,29 @@ RANGES: Final[dict[str, tuple[timedelta, int | None]]] = {
     "24h": (timedelta(hours=24), 60),
     "7d": (timedelta(days=7), 600),
 }
+
+SHOWN: Final = 100  # nodes
+SILENT: Final = 10.0  # seconds after which a node that said nothing is not taken for up
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The nodes as they last said of themselves, for the dashboard's table."""
+    now = timezone.now()
+    found = []
+    for node in selectors.nodes()[:SHOWN]:
+        age = (now - node.seen_at).total_seconds()
+        state = "silent" if node.state != node.State.DOWN and age > SILENT else node.state
+        found.append(
+            {
+                "name": node.name,
+                "state": state,
+                "version": node.version,
+                "connections": node.stats.get("connections"),
+                "bridge": node.bridge.get("state"),
+                "lag": node.bridge.get("lag"),
+            }
+        )
+    return found
 
 
 def history(name: str) -> list[dict[str, Any]]:

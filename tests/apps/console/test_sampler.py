@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.console import sampler, selectors
 from apps.console.models import Sample
 from apps.console.sampler import Sampler
+from tests.apps.cluster.factories import NodeFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -89,3 +90,15 @@ def test_viewers_hear_each_sample(saved: list[Sample]) -> None:
     for second in range(3):
         made.sample(float(second))
     assert len(heard) == 2 and heard[0]["drops"] == {"expired": 3} and heard[0]["node"] == "n"
+
+
+def test_a_node_that_says_nothing_is_not_called_up() -> None:
+    now = timezone.now()
+    for name, state, age in (("a", "up", 1), ("b", "up", 60), ("c", "down", 60), ("d", "draining", 1)):
+        seen = now - timedelta(seconds=age)
+        bridge = {"state": "running", "lag": 3} if name == "a" else {}
+        NodeFactory(name=name, state=state, seen_at=seen, stats={"connections": 7}, bridge=bridge)
+    found = selectors.nodes()
+    assert [each["state"] for each in found] == ["up", "silent", "down", "draining"]
+    assert (found[0]["connections"], found[0]["bridge"], found[0]["lag"]) == (7, "running", 3)
+    assert found[1]["bridge"] is None

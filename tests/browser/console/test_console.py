@@ -60,6 +60,9 @@ async def test_the_dashboard_lives(page: Page, node: Node) -> None:
             await asyncio.sleep(0.05)
         await expect(page.locator("[data-value=messages_in]")).not_to_have_text("0")
     await expect(page.locator("[data-value=connections]")).to_have_text(str(before))
+    nodes = page.locator("[data-nodes] tr")
+    await expect(nodes).to_have_count(1)
+    await expect(nodes).to_contain_text("up")
     await page.get_by_role("button", name="1h").click()
     await expect(page.get_by_role("button", name="1h")).to_have_attribute("aria-pressed", "true")
 

@@ -41,6 +41,30 @@ function fill(name, counts) {
   }));
 }
 
+function fillNodes(nodes) {
+  const cells = ["state", "version", "connections", "bridge"];
+  root.querySelector("[data-nodes]").replaceChildren(...nodes.map((node) => {
+    const row = document.createElement("tr");
+    const head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = node.name;
+    row.dataset.health = node.state;
+    const lag = node.lag === null ? "" : ` (${number.format(node.lag)})`;
+    const shown = {
+      ...node,
+      state: root.dataset[node.state] || node.state,
+      connections: node.connections === null ? "–" : number.format(node.connections),
+      bridge: node.bridge ? node.bridge + lag : "–",
+    };
+    row.append(head, ...cells.map((name) => {
+      const cell = document.createElement("td");
+      cell.textContent = shown[name];
+      return cell;
+    }));
+    return row;
+  }));
+}
+
 function label(at) {
   const date = new Date(at * 1000);
   if (range === "7d") return date.toLocaleString([], { month: "short", day: "numeric", hour: "2-digit" });
@@ -112,6 +136,7 @@ function follow() {
     show(sample.values);
     fill("drops", sample.drops);
     fill("refused", sample.refused);
+    fillNodes(sample.nodes);
     const { status, failing } = sample.health;
     root.querySelector("[data-health]").textContent =
       status === "ok" ? root.dataset.ok : `${root.dataset.failing} ${failing.join(", ")}`;
