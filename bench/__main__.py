@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from . import growth, probe, report
-from .peers import KINDS, StartError
+from .peers import KINDS, STOPPING, StartError
 from .runner import Results, failed, run_scenario
 from .scenarios import SCENARIOS
 
@@ -87,7 +87,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, _stop)
     probe.pin(probe.GENERATOR_CPU)
     if probe.raise_file_limit() < FILES:

@@ -7,6 +7,7 @@ import functools
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from .probe import BROKER_CPU, pin
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_TIMEOUT: Final = 30.0  # seconds
 STOP_TIMEOUT: Final = 10.0
+
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 KINDS: Final = ("mosquitto", "node")
 USERNAME: Final = "bench"
@@ -127,20 +130,18 @@ class Peer:
             "GMQTT_NODE__DATA_DIR": str(self._directory),
         }
         manage = [sys.executable, str(ROOT / "manage.py")]
-        done = subprocess.run(
-            [*manage, "migrate", "--verbosity", "0"],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if done.returncode:
-            raise StartError(f"manage.py migrate: {done.stderr[-2000:]}")
+        self._spawn([*manage, "migrate", "--verbosity", "0"], environment)
+        assert self._process is not None
+        if self._process.wait(timeout=120):
+            raise StartError(f"manage.py migrate: {self._log_tail()}")
         self._spawn([*manage, "rungateway"], environment)
 
     def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
-        with (self._directory / "log").open("wb") as log:
+        def prepare() -> None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+            pin(BROKER_CPU)
+
+        with (self._directory / "log").open("wb") as log, _uninterrupted():
             self._process = subprocess.Popen(
                 command,
                 env=environment,
@@ -149,7 +150,7 @@ class Peer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the bench alone, which then stops the brokers
-                preexec_fn=lambda: pin(BROKER_CPU),
+                preexec_fn=prepare,
             )
 
     def _await(self, port: int) -> None:
@@ -198,6 +199,16 @@ def free_ports(count: int) -> list[int]:
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
         return [sock.getsockname()[1] for sock in sockets]
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Whoever interrupts the bench waits until a broker that is being started has a name to be stopped by."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 @contextlib.contextmanager

@@ -84,7 +84,16 @@ class Outside:
 
 
 class Host:
-    def __init__(self, name: str, url: str, bus: Bus, fence: bool = False, skew: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        bus: Bus,
+        *,
+        fence: bool = False,
+        skew: float = 0.0,
+        dead_after: float = DEAD_AFTER,
+    ) -> None:
         """`skew`: seconds that this machine's clock is ahead."""
         loop = asyncio.get_running_loop()
         self.name = name
@@ -108,7 +117,7 @@ class Host:
             url=url,
             prefix="t",
             heartbeat=0.3,
-            dead_after=DEAD_AFTER,
+            dead_after=dead_after,
             fence=fence,
             view=self.view,
             describe=lambda: {"version": "1.0", "connections": self.node.stats.connections},
