@@ -81,7 +81,7 @@ async def test_client_ids_are_text_whatever_is_in_them(cluster: Cluster, client_
 
 
 async def test_many_are_taken_over_at_once(cluster: Cluster) -> None:
-    """Five thousand, back and forth, on one loop: it is busy for seconds, and nobody may take that for death."""
+    """Five thousand, back and forth, on one loop: busy for seconds, which nobody may take for death."""
     a, b = await cluster("a", "b", dead_after=60)
     ids = [f"client-{number}" for number in range(5000)]
     for host in (a, b, a):
