@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from apps.auth.acl import Explanation
+from apps.auth.explaining import Explaining
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
@@ -29,10 +30,12 @@ from apps.console.sampler import Sampler
 from apps.gateway.answers import NodeAnswers
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
+from apps.gateway.events import RecentEvents
 from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
 from apps.gateway.operations import NodeOperations
 from apps.gateway.runtime import Runtime
+from apps.gateway.slow import SlowSubscribers
 from apps.gateway.steering import NodeSteering
 from apps.gateway.stores.database import StoreError
 from apps.gateway.stores.sqlite import SqliteStore, Worker
@@ -157,15 +160,19 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     inbox = Inbox(conf.node.name, operations, runner.now, describe)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
-    node.observer = Observers(log, records, inbox, tracer)
+    events = RecentEvents(runner.now)
+    node.observer = Observers(log, records, inbox, tracer, events)
     live = Live(chain, operations, records)
     health.checks["auth"] = live.status
     health.checks["directory"] = inbox.status
     health.readiness["node"] = lambda: readiness(node)
     sources.stats = operations.stats
-    answers = NodeAnswers(node, operations, client_key)
     steering = NodeSteering(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
-    handlers = {**answers.handlers(), **steering.handlers()}
+    served = (
+        *(NodeAnswers(node, operations, client_key), steering, tracer.rates, events),
+        *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
+    )
+    handlers = {name: handler for each in served for name, handler in each.handlers().items()}
     sampling = Sampler(conf.node.name, operations.stats, console.nodes)
     store = open_store(conf, node, loop)
     if conf.broker.provider == "kafka":
@@ -173,9 +180,12 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         from celery import Celery
 
         from apps.cluster.kafka.control import CeleryBridges
+        from apps.cluster.kafka.overview import KafkaOverview
+        from gmqtt_platform.bridge import kafka_conf
         from gmqtt_platform.cluster import NodeCluster
 
-        bridges.register(CeleryBridges(Celery("gmqtt", broker=conf.redis.url)))
+        control = CeleryBridges(Celery("gmqtt", broker=conf.redis.url))
+        bridges.register(control, KafkaOverview(kafka_conf(conf)))
         cluster = NodeCluster(conf, node, life, loop, runner.now, describe_shortly, _end)
         health.checks.update(cluster.checks())
     return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store, cluster)

@@ -24,12 +24,36 @@ class BridgeControl(Protocol):
     def resume(self, node: str) -> dict[str, Any]: ...
 
 
+class Log(Protocol):
+    """Kafka as operators see it. Called from threads, never from the event loop."""
+
+    def overview(self) -> dict[str, Any]:
+        """Raises `Silent` while no broker answers.
+
+        `brokers`: {"id", "address", "controller"}; `topics`: {"name", "partitions", "replicas", "in_sync",
+        "records"}, the fewest replicas of any partition; `groups`: {"name", "state", "members", "lag",
+        "topics": [{"topic", "lag"}]}, all in records.
+        """
+
+
+class Silent(Exception):
+    """Kafka does not answer; the text says what its client said."""
+
+
 _control: BridgeControl | None = None
+_log: Log | None = None
 
 
-def register(control: BridgeControl | None) -> None:
-    global _control
-    _control = control
+def register(control: BridgeControl | None, log: Log | None = None) -> None:
+    global _control, _log
+    _control, _log = control, log
+
+
+def log() -> Log:
+    """`NoBridge` where messages do not pass through Kafka."""
+    if _log is None:
+        raise NoBridge("This platform runs without Kafka.")
+    return _log
 
 
 def control() -> BridgeControl:

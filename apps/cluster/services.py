@@ -6,7 +6,6 @@ Each verb raises PermissionDenied, or FabricError where the node does not answer
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -42,17 +41,6 @@ def _do(
 def kick(actor: Actor, session: SessionInfo, text: str = "") -> dict[str, Any]:
     """End the connection; a session that outlives it stays."""
     return _do(actor, rbac.KICK_SESSION, session, "kick", "kicked", text=text)
-
-
-def kick_all(actor: Actor, sessions: Iterable[SessionInfo], text: str = "") -> dict[str, str]:
-    """Client id -> why it was not kicked, of those that were not."""
-    failed = {}
-    for session in sessions:
-        try:
-            kick(actor, session, text)
-        except (FabricError, Gone) as error:
-            failed[session.client_id] = str(error)
-    return failed
 
 
 def end_session(actor: Actor, session: SessionInfo) -> None:

@@ -60,7 +60,7 @@ def start_trace(
     shown = payloads and actor.may(rbac.VIEW_PAYLOAD)
     trace_id = secrets.token_hex(8)
     found = fabric.ask_all(
-        _up(),
+        up(),
         "trace_start",
         id=trace_id,
         kind=kind,
@@ -80,7 +80,7 @@ def traces(actor: Actor) -> list[dict[str, Any]]:
     """Of all nodes, each once, the newest first."""
     actor.require(rbac.TRACE)
     found: dict[str, dict[str, Any]] = {}
-    for answer in fabric.ask_all(_up(), "traces").found.values():
+    for answer in fabric.ask_all(up(), "traces").found.values():
         for trace in answer["traces"]:
             known = found.setdefault(trace["id"], {**trace, "entries": 0, "bytes": 0, "left_out": 0})
             for name in ("entries", "bytes", "left_out"):
@@ -90,7 +90,7 @@ def traces(actor: Actor) -> list[dict[str, Any]]:
 
 def stop_trace(actor: Actor, trace_id: str, forget: bool = False) -> None:
     actor.require(rbac.TRACE)
-    fabric.ask_all(_up(), "trace_forget" if forget else "trace_stop", id=trace_id)
+    fabric.ask_all(up(), "trace_forget" if forget else "trace_stop", id=trace_id)
 
 
 def read_trace(actor: Actor, trace_id: str, after: dict[str, int] | None = None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def read_trace(actor: Actor, trace_id: str, after: dict[str, int] | None = None)
     following: dict[str, int] = {}
     missing: dict[str, str] = {}
     ended = True
-    for node in _up():
+    for node in up():
         start = after.get(node, 0)
         try:
             for _ in range(MOST_ASKED):
@@ -124,7 +124,8 @@ def read_trace(actor: Actor, trace_id: str, after: dict[str, int] | None = None)
     return {"entries": entries, "next": following, "missing": missing, "ended": ended}
 
 
-def _up() -> list[str]:
+def up() -> list[str]:
+    """The nodes that are to be asked what all know together."""
     names = list(
         selectors.nodes()
         .exclude(state=ClusterNode.State.DOWN)

@@ -16,6 +16,8 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
         (
             (_("Clients online"), "sensors", "cluster_sessioninfo"),
             (_("Subscriptions"), "rss_feed", "cluster_subscriptioninfo"),
+            (_("Topics"), "account_tree", "cluster_topics cluster.view_subscriptioninfo"),
+            (_("Slow subscribers"), "hourglass_bottom", "cluster_slow cluster.view_sessioninfo"),
             (_("Dropped messages"), "delete_sweep", "cluster_drop"),
             (_("Traces"), "troubleshoot", "cluster_traces cluster.trace"),
         ),
@@ -41,6 +43,7 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
         _("Cluster"),
         (
             (_("Nodes"), "dns", "cluster_clusternode"),
+            ("Kafka", "conversion_path", "cluster_kafka cluster.view_clusternode"),
             (_("Export rules"), "output", "cluster_exportrule"),
         ),
     ),

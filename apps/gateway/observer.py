@@ -6,6 +6,7 @@ import logging
 from typing import Protocol
 
 from apps.gateway.broker.ports import ConnectRequest, Peer
+from apps.gateway.events import RecentEvents
 from apps.gateway.mqtt import reasons
 from apps.gateway.tracing import Tracer
 
@@ -64,11 +65,14 @@ class LogObserver:
 
 
 class Observers:
-    """The log; `records`: who came, who was turned away; `directory`: who is there; traces."""
+    """The log; `records`: who came, who was turned away; `directory`: who is there; traces; `events`."""
 
-    def __init__(self, log: LogObserver, records: Records, directory: Directory, tracer: Tracer) -> None:
+    def __init__(
+        self, log: LogObserver, records: Records, directory: Directory, tracer: Tracer, events: RecentEvents
+    ) -> None:
         self._log = log
         self._tracer = tracer
+        self._events = events
         self._records = records
         self._directory = directory
 
@@ -77,11 +81,13 @@ class Observers:
         self._records.connected(client_id, username, peer, level)
         self._directory.connected(client_id, username, peer, level)
         self._tracer.connected(client_id, username, peer, level)
+        self._events.connected(client_id, username, peer, level)
 
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         self._log.disconnected(client_id, reason, text)
         self._directory.disconnected(client_id, reason, text)
         self._tracer.disconnected(client_id, reason, text)
+        self._events.disconnected(client_id, reason, text)
 
     def changed(self, client_id: str) -> None:
         self._log.changed(client_id)
@@ -91,13 +97,16 @@ class Observers:
         self._log.refused(request, reason, text)
         self._records.refused(request, reason, text)
         self._tracer.refused(request, reason, text)
+        self._events.refused(request, reason, text)
 
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None:
         self._log.denied(client_id, username, peer, action, topic)
         self._records.denied(client_id, username, peer, action, topic)
         self._tracer.denied(client_id, username, peer, action, topic)
+        self._events.denied(client_id, username, peer, action, topic)
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         self._log.dropped(client_id, reason, topic, count)
         self._directory.dropped(client_id, reason, topic, count)
         self._tracer.dropped(client_id, reason, topic, count)
+        self._events.dropped(client_id, reason, topic, count)

@@ -17,6 +17,7 @@ from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt.errors import MqttError
 from apps.gateway.mqtt.properties import Properties
+from apps.gateway.rates import Rates
 
 if TYPE_CHECKING:
     from apps.gateway.broker.messages import Message
@@ -92,6 +93,7 @@ class Tracer:
         self._explain = explain
         self._traces: dict[str, Trace] = {}
         self._running = 0
+        self.rates = Rates(now, lambda: node.outside_changed(None))
 
     # Operators --------------------------------------------------------------------------------------
 
@@ -138,6 +140,7 @@ class Tracer:
         for trace in self._traces.values():
             if not trace.ended and trace.until <= now:
                 self.stop(trace.id)
+        self.rates.tick(now)
 
     def _refresh(self) -> None:
         """The set of running traces has changed: mark who is traced now."""
@@ -179,7 +182,7 @@ class Tracer:
         return bool(found)
 
     def wants(self, topic: str) -> bool:
-        return self._running > 0 and bool(self._topic(topic))
+        return self.rates.wants(topic) or (self._running > 0 and bool(self._topic(topic)))
 
     def packets(self, connection: Outbound, address: str, data: bytes, end: int, incoming: bool) -> None:
         client_id = connection.client_id
@@ -204,6 +207,7 @@ class Tracer:
             pos = stop
 
     def published(self, message: Message, recipients: Iterable[str], groups: Iterable[str]) -> None:
+        self.rates.published(message.topic, len(message.payload))
         traces = self._topic(message.topic)
         if not traces:
             return

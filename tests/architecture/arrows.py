@@ -70,6 +70,10 @@ RULES = (
         ("apps.auth", "apps.gateway.broker.ports", "apps.gateway.broker.messages", *VALUES, *CONFIGURATION),
     ),
     Rule(
+        "apps.cluster.admin",  # its pages ban clients, too
+        ("apps.cluster", "apps.auth.services.bans", "apps.gateway.mqtt", *ASKING, *CONFIGURATION),
+    ),
+    Rule(
         "apps.cluster",
         (
             "apps.cluster",

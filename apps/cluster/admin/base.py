@@ -27,8 +27,9 @@ from unfold.views import ChangeList
 
 from apps.auth import actors
 from apps.auth.actors import Actor
-from apps.auth.errors import Gone
+from apps.auth.errors import Duplicate, Gone
 from apps.cluster import selectors
+from apps.cluster.bridges import NoBridge
 from apps.cluster.fabric import FabricError
 
 PAGE: Final = 50
@@ -204,7 +205,10 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
     # One row -----------------------------------------------------------------------------------------
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """What the row's page shows; {"error": ...} where a node does not answer."""
+        """What the row's page shows; {"trouble": ...} where a node does not answer.
+
+        Not "error": the theme would show that in the place of every message.
+        """
         return {}
 
     def change_view(
@@ -234,7 +238,7 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
         """Do something, and tell how it went on the next page."""
         try:
             do()
-        except (FabricError, Gone, ValidationError) as error:
+        except (FabricError, NoBridge, Gone, Duplicate, ValidationError) as error:
             messages.error(request, ", ".join(error.messages) if hasattr(error, "messages") else str(error))
             return False
         except PermissionDenied:

@@ -62,7 +62,7 @@ class SubscriptionAdmin(SeenAdmin):
                 rows = list(found[: MOST_SHOWN + 1])
                 context |= {"rows": rows[:MOST_SHOWN], "more": len(rows) > MOST_SHOWN}
             except (MqttError, ValidationError) as error:
-                context["error"] = str(error)
+                context["trouble"] = str(error)
         page = {**self.admin_site.each_context(request), "opts": self.opts, **context}
         return TemplateResponse(request, "cluster/recipients.html", page)
 

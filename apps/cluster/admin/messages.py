@@ -72,7 +72,7 @@ class TraceForm(forms.Form):
     payloads = forms.BooleanField(label=_("With payloads"), required=False)
 
 
-def _page(request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
+def page_of(request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
     return TemplateResponse(
         request, template, {**admin.site.each_context(request), "title": title, **context}
     )
@@ -91,7 +91,7 @@ def publish(request: HttpRequest) -> HttpResponse:
         else:
             said = _("Published.") if answer.get("subscribed") else _("Published; nobody is subscribed.")
             messages.success(request, said)
-    return _page(request, "cluster/publish.html", _("Publish a message"), form=form)
+    return page_of(request, "cluster/publish.html", _("Publish a message"), form=form)
 
 
 def retained(request: HttpRequest) -> HttpResponse:
@@ -114,11 +114,11 @@ def retained(request: HttpRequest) -> HttpResponse:
             topics.check_filter(filter)
             context |= services.retained(actor, filter, request.GET.get("after", ""), PAGE, payloads=False)
     except MqttError as error:
-        context["error"] = error.text
+        context["trouble"] = error.text
     except ERRORS as error:
-        context["error"] = str(error)
+        context["trouble"] = str(error)
     context["messages_found"] = context.pop("messages", [])
-    return _page(request, "cluster/retained.html", _("Retained messages"), **context)
+    return page_of(request, "cluster/retained.html", _("Retained messages"), **context)
 
 
 def _views(payload: str | None) -> dict[str, str]:
@@ -152,7 +152,7 @@ def traces(request: HttpRequest) -> HttpResponse:
     except ERRORS as error:
         messages.error(request, str(error))
     found = steering.traces(actor)
-    return _page(request, "cluster/traces.html", _("Traces"), form=form, traces=found)
+    return page_of(request, "cluster/traces.html", _("Traces"), form=form, traces=found)
 
 
 def trace(request: HttpRequest, trace_id: str) -> HttpResponse:
@@ -170,7 +170,7 @@ def trace(request: HttpRequest, trace_id: str) -> HttpResponse:
         except (ValueError, AttributeError, TypeError, RecursionError):
             return JsonResponse({"code": "bad_cursor"}, status=400)
         return JsonResponse(steering.read_trace(actor, trace_id, after))
-    return _page(request, "cluster/trace.html", _("Trace"), trace_id=trace_id)
+    return page_of(request, "cluster/trace.html", _("Trace"), trace_id=trace_id)
 
 
 def urls() -> list[Any]:

@@ -58,7 +58,7 @@ class NodeAdmin(SeenAdmin):
         try:
             return {"draining": steering.drain_progress(actor_of(request), row)}
         except (FabricError, PermissionDenied) as error:
-            return {"error": str(error)}
+            return {"trouble": str(error)}
 
     def drain(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from apps.auth import rbac
-from apps.cluster import selectors, services, steering
+from apps.auth.actors import Actor
+from apps.auth.errors import Duplicate, Gone
+from apps.auth.services import bans
+from apps.cluster import names, selectors, services, steering, watching
+from apps.cluster.admin import live
 from apps.cluster.admin import messages as pages
 from apps.cluster.admin.base import NodeFilter, SeenAdmin, TransportFilter, VersionFilter, actor_of
 from apps.cluster.fabric import FabricError
 from apps.cluster.models import SessionInfo
+from apps.gateway.mqtt import topics
+from apps.gateway.mqtt.errors import MqttError
 
 SHOWN = 100  # subscriptions, drops and queued messages on a client's page
+MOST_TOLD = 10  # of many, those where something was not done
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 TIMES = ("created_at", "connected_at", "last_seen", "expires_at", "credentials_expire_at")
 
@@ -69,7 +78,7 @@ class SessionAdmin(SeenAdmin):
         "queued",
         "queued_bytes",
     )
-    actions = ("kick_all",)
+    actions = ("kick_all", "ban_all", "purge_all")
     detail_template = "cluster/session.html"
     verbs = {
         "kick": rbac.KICK_SESSION,
@@ -78,31 +87,66 @@ class SessionAdmin(SeenAdmin):
         "unsubscribe": rbac.SUBSCRIBE_FOR,
         "look": rbac.VIEW_QUEUE,
         "purge": rbac.PURGE_QUEUE,
+        "ban": rbac.ADD_BAN,
+        "explain": rbac.VIEW_RULE,
     }
 
     def get_urls(self) -> list[Any]:
-        return [*pages.urls(), *super().get_urls()]
+        now = path("<int:pk>/now/", self.admin_site.admin_view(self.now), name="cluster_session_now")
+        return [now, *pages.urls(), *live.urls(), *super().get_urls()]
 
     @admin.display(description=_("version"))
     def version(self, session: SessionInfo) -> str:
         return VERSIONS.get(session.level, "–")
+
+    def has_ban_permission(self, request: HttpRequest) -> bool:
+        return actor_of(request).may(rbac.ADD_BAN)
+
+    def has_purge_permission(self, request: HttpRequest) -> bool:
+        return actor_of(request).may_somewhere(rbac.PURGE_QUEUE)
 
     def has_kick_permission(self, request: HttpRequest) -> bool:
         return actor_of(request).may_somewhere(rbac.KICK_SESSION)
 
     @admin.action(description=_("Disconnect the chosen clients"), permissions=["kick"])
     def kick_all(self, request: HttpRequest, chosen: QuerySet[SessionInfo]) -> None:
-        sessions = list(chosen)
-        try:
-            failed = services.kick_all(actor_of(request), sessions)
-        except PermissionDenied:
-            messages.error(request, _("You may not disconnect all of these."))
-            return
-        for client_id, why in list(failed.items())[:10]:
-            messages.error(request, f"{client_id}: {why}")
-        done = len(sessions) - len(failed)
+        done = self._each(request, chosen, services.kick)
         text = ngettext("%(count)d client disconnected.", "%(count)d clients disconnected.", done)
         messages.success(request, text % {"count": done})
+
+    @admin.action(description=_("Ban the chosen clients, for good"), permissions=["ban"])
+    def ban_all(self, request: HttpRequest, chosen: QuerySet[SessionInfo]) -> None:
+        done = self._each(request, chosen, _ban)
+        text = ngettext("%(count)d client banned.", "%(count)d clients banned.", done)
+        messages.success(request, text % {"count": done})
+
+    @admin.action(description=_("Purge the queues of the chosen clients"), permissions=["purge"])
+    def purge_all(self, request: HttpRequest, chosen: QuerySet[SessionInfo]) -> None:
+        done = self._each(request, chosen, services.purge_queue)
+        text = ngettext("%(count)d queue purged.", "%(count)d queues purged.", done)
+        messages.success(request, text % {"count": done})
+
+    def _each(
+        self, request: HttpRequest, chosen: QuerySet[SessionInfo], do: Callable[[Actor, SessionInfo], Any]
+    ) -> int:
+        """How often it was done; the first of those where it was not are told, with the reason."""
+        actor, failed, done = actor_of(request), 0, 0
+        for session in chosen:
+            try:
+                do(actor, session)
+            except PermissionDenied:
+                why: Any = _("You may not do this.")
+            except (FabricError, Gone, Duplicate, ValidationError) as error:
+                why = "; ".join(error.messages) if isinstance(error, ValidationError) else error
+            else:
+                done += 1
+                continue
+            failed += 1
+            if failed <= MOST_TOLD:
+                messages.error(request, f"{session.client_id}: {why}")
+        if failed > MOST_TOLD:
+            messages.error(request, _("And %(count)d more.") % {"count": failed - MOST_TOLD})
+        return done
 
     def detail(self, request: HttpRequest, row: SessionInfo) -> dict[str, Any]:
         actor = actor_of(request)
@@ -118,8 +162,22 @@ class SessionAdmin(SeenAdmin):
                     live[name] = datetime.fromtimestamp(live[name], UTC)
             found["live"] = live
         except FabricError as error:
-            found["error"] = str(error)
+            found["trouble"] = str(error)
+        found["events"] = watching.events(actor, row)
+        for event in found["events"]:
+            event["at"] = datetime.fromtimestamp(event["at"], UTC)
         return found
+
+    def now(self, request: HttpRequest, pk: int) -> JsonResponse:
+        """The live counters of a client's page, as JSON: it asks once in a while."""
+        actor = actor_of(request)
+        session = selectors.sessions(actor).filter(pk=pk).first()
+        if session is None:
+            return JsonResponse({"code": "not_found"}, status=404)
+        try:
+            return JsonResponse(steering.look_at(actor, session))
+        except FabricError as error:
+            return JsonResponse({"code": error.code, "detail": str(error)}, status=503)
 
     # The forms of a client's page ----------------------------------------------------------------------
 
@@ -145,6 +203,25 @@ class SessionAdmin(SeenAdmin):
         actor = actor_of(request)
         self.told(request, lambda: services.purge_queue(actor, session), _("The queue was purged."))
 
+    def ban(self, request: HttpRequest, session: SessionInfo) -> None:
+        actor = actor_of(request)
+        self.told(request, lambda: _ban(actor, session), _("The client is banned, for good."))
+
+    def explain(self, request: HttpRequest, session: SessionInfo) -> HttpResponse | None:
+        """Which rule decides about a topic, on a page of its own."""
+        actor, topic = actor_of(request), request.POST.get("topic", "")
+        action = "subscribe" if request.POST.get("action") == "subscribe" else "publish"
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "row": session}
+        try:
+            (topics.check_filter if action == "subscribe" else topics.check_name)(topic)
+            context |= watching.explain(actor, session, action, topic)
+        except MqttError as error:
+            context["trouble"] = error.text
+        except FabricError as error:
+            context["trouble"] = str(error)
+        context |= {"action": action, "topic": topic, "title": str(session)}
+        return TemplateResponse(request, "cluster/explain.html", context)
+
     def look(self, request: HttpRequest, session: SessionInfo) -> HttpResponse | None:
         """The first messages of the queue, on a page of their own that is not kept."""
         actor = actor_of(request)
@@ -161,3 +238,10 @@ class SessionAdmin(SeenAdmin):
             "cluster/queue.html",
             {**context, **found, "messages_found": found["messages"], "title": str(session)},
         )
+
+
+def _ban(actor: Actor, session: SessionInfo) -> None:
+    """Nobody connects with this client id any more. PermissionDenied, Duplicate, ValidationError."""
+    if names.is_shortened(session.client_id, names.CLIENT_ID):
+        raise ValidationError(_("This client id is too long for a ban; ban its user name or its address."))
+    bans.create(actor, "client_id", session.client_id, reason=f"by {actor.name}, from the client's page")

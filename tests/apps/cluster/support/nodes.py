@@ -7,6 +7,7 @@ from typing import Any
 
 from apps.cluster.inbox import IN_MEMORY, Inbox
 from apps.gateway.broker.ports import ConnectRequest, Peer
+from apps.gateway.events import RecentEvents
 from apps.gateway.observer import Observers
 from apps.gateway.operations import NodeOperations
 from apps.gateway.tracing import Tracer
@@ -30,5 +31,6 @@ def inbox_of(world: World, name: str = "test", kept: int = IN_MEMORY) -> Inbox:
 
     inbox = Inbox(name, NodeOperations(world.node, world.clock), world.clock, describe, kept)
     tracer = Tracer(world.node, world.clock, lambda client_id, action, topic: "")
-    world.node.observer = Observers(world.events, NoRecords(), inbox, tracer)  # type: ignore[arg-type]
+    events = RecentEvents(world.clock)
+    world.node.observer = Observers(world.events, NoRecords(), inbox, tracer, events)  # type: ignore[arg-type]
     return inbox

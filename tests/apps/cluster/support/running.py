@@ -6,12 +6,17 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from apps.auth.explaining import Explaining
 from apps.cluster.fabric import fabric
 from apps.cluster.names import client_key
 from apps.gateway.answers import NodeAnswers
+from apps.gateway.events import RecentEvents
+from apps.gateway.observer import LogObserver, Observers
 from apps.gateway.operations import NodeOperations
+from apps.gateway.slow import SlowSubscribers
 from apps.gateway.steering import NodeSteering
 from apps.gateway.tracing import Tracer
 from tests.apps.gateway.support.world import World
@@ -51,8 +56,15 @@ def running(world: World) -> Iterator[RunningNode]:
     world.node.tracer = tracer
     steering = NodeSteering(world.node, tracer, world.clock, 1000, "")
 
+    events = RecentEvents(world.clock)
+    rules: Any = SimpleNamespace(live={})  # nobody's: those in the database are asked
+    log = LogObserver()
+    world.node.observer = Observers(world.events, log, log, tracer, events)  # type: ignore[arg-type]
+    looks = (answers, steering, tracer.rates, events)
+
     async def serve() -> None:
-        fabric.serve("test", {**answers.handlers(), **steering.handlers()})
+        served = (*looks, SlowSubscribers(world.node), Explaining(rules, "deny"))
+        fabric.serve("test", {name: call for each in served for name, call in each.handlers().items()})
 
     node.wait(serve())
     try:

@@ -1,0 +1,69 @@
+"""What operators look at while it happens: rates of topics, slow subscribers, one client, Kafka.
+
+Nothing here changes anything. Where nodes do not answer, what the others said is shown, with who is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from apps.auth import rbac
+from apps.auth.actors import Actor
+from apps.cluster import bridges, names, selectors
+from apps.cluster.fabric import fabric
+from apps.cluster.models import SessionInfo
+from apps.cluster.steering import up
+
+MOST_FILTERS: Final = 20  # that one page shows
+MOST_SLOW: Final = 100
+
+
+def topic_rates(actor: Actor, filters: Sequence[str]) -> dict[str, Any]:
+    """What was published on each node since somebody began to look; a rate is the difference of two answers.
+
+    {"nodes": node -> {"at": UNIX seconds, "counts": filter -> [messages, bytes]}, "missing": node -> why}.
+    """
+    actor.require(rbac.VIEW_SUBSCRIPTION)
+    found = fabric.ask_all(up(), "topic_rates", filters=list(filters)[:MOST_FILTERS])
+    return {"nodes": found.found, "missing": {node: str(why) for node, why in found.missing.items()}}
+
+
+def slow(actor: Actor) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The clients for whom most waits, of all nodes, as far as the actor may see them; and who is missing."""
+    found = fabric.ask_all(up(), "slow", limit=MOST_SLOW)
+    rows = [{**row, "node": node} for node, answer in found.found.items() for row in answer["slow"]]
+    rows.sort(key=lambda row: (not row["congested"], -row["queued_bytes"] - row["unsent_bytes"]))
+    keys = {names.client_key(row["client_id"]): row for row in rows}
+    seen = selectors.sessions(actor).filter(client_id__in=list(keys)).values_list("client_id", "pk")
+    for key, pk in seen:
+        keys[key]["pk"] = pk
+    shown = [row for row in rows if "pk" in row or actor.may(rbac.VIEW_SESSION)]
+    return shown[:MOST_SLOW], {node: str(why) for node, why in found.missing.items()}
+
+
+def events(actor: Actor, session: SessionInfo) -> list[dict[str, Any]]:
+    """What happened to a client lately, on every node that it was on; the latest first."""
+    found = fabric.ask_all(up(), "events", client_id=session.client_id)
+    rows = [{**event, "node": node} for node, answer in found.found.items() for event in answer["events"]]
+    return sorted(rows, key=lambda event: -event["at"])
+
+
+def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict[str, Any]:
+    """Which access rule decides; PermissionDenied for who may not see the client's rules. FabricError."""
+    if not selectors.sessions(actor, rbac.VIEW_RULE).filter(pk=session.pk).exists():
+        actor.require(rbac.VIEW_RULE)
+    return fabric.ask(
+        session.node,
+        "acl_explain",
+        client_id=session.client_id,
+        username=session.username,
+        action=action,
+        topic=topic,
+    )
+
+
+def kafka(actor: Actor) -> dict[str, Any]:
+    """As `bridges.Log.overview`. Raises NoBridge."""
+    actor.require(rbac.VIEW_NODE)
+    return bridges.log().overview()
