@@ -12,7 +12,9 @@ class ConsoleConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.console import roles
+        from apps.console.translating import translate_models
 
+        translate_models()
         post_migrate.connect(roles.create, sender=self)
 
 

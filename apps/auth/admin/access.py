@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
 from apps.auth import rbac
 from apps.auth.admin.base import CheckedForm, DoorAdmin, actor_of
@@ -25,7 +26,7 @@ class AccountAdmin(DoorAdmin):
     filter_horizontal = ("roles",)
     actions = ("rotate",)
 
-    @admin.display(description="roles")
+    @admin.display(description=_("roles"))
     def has_roles(self, account: ServiceAccount) -> str:
         return ", ".join(role.name for role in account.roles.all())
 
@@ -60,7 +61,7 @@ class AccountAdmin(DoorAdmin):
         for account in queryset:
             accounts.remove(actor_of(request), account)
 
-    @admin.action(description="Replace the secret, at once", permissions=["change"])
+    @admin.action(description=_("Replace the secret, at once"), permissions=["change"])
     def rotate(self, request: HttpRequest, rows: QuerySet[ServiceAccount]) -> HttpResponse:
         made = accounts.rotate_many(actor_of(request), rows)
         return self.secrets_page(request, [(row.name, row.access_key, secret) for row, secret in made])

@@ -17,6 +17,7 @@ from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from apps.auth import actors, rbac, selectors
@@ -60,7 +61,7 @@ class CheckedForm(forms.ModelForm):
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if given.pop("seen", "") not in ("", self.initial.get("seen", "")):
             raise ValidationError(
-                "Somebody changed this after you opened the page. Open it again to see how it is now.",
+                _("Somebody changed this after you opened the page. Open it again to see how it is now."),
                 code="changed_meanwhile",
             )
         return given
@@ -113,7 +114,7 @@ class ListedAdmin(ModelAdmin):  # type: ignore[misc]
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         if not all(is_id(chosen) for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME)):
-            messages.error(request, "What was chosen is not in this list.")
+            messages.error(request, _("What was chosen is not in this list."))
             return None
         return super().response_action(request, queryset)
 
@@ -189,7 +190,7 @@ class DoorAdmin(ListedAdmin):
         for field in (*self.opts.fields, *self.opts.many_to_many):
             chosen = ",".join(given.getlist(field.name)) if field.is_relation else ""
             if not all(is_id(text) for text in chosen.split(",") if text):
-                messages.error(request, f"There is no such {field.verbose_name}.")
+                messages.error(request, _("There is no such %(name)s.") % {"name": field.verbose_name})
                 return HttpResponseRedirect(request.path)
         return self._told(request, super().changeform_view, *args, **kwargs)
 
@@ -215,7 +216,7 @@ class DoorAdmin(ListedAdmin):
         except (OverflowError, DataError):
             if request.method != "POST":
                 raise
-            messages.error(request, "A number is too large.")
+            messages.error(request, _("A number is too large."))
         return HttpResponseRedirect(request.get_full_path())
 
     # ------------------------------------------------------------ pages
@@ -229,7 +230,8 @@ class DoorAdmin(ListedAdmin):
             raise PermissionDenied
         entries = LogEntry.objects.get_for_object(row).order_by("-id")[:200]
         context = {**self.admin_site.each_context(request), "opts": self.opts, "object": row}
-        context |= {"title": f"Change history: {row}", "entries": [shown(entry) for entry in entries]}
+        context["title"] = _("Change history: %(row)s") % {"row": row}
+        context["entries"] = [shown(entry) for entry in entries]
         return TemplateResponse(request, "admin/mqtt_auth/history.html", context)
 
     def secrets_page(
@@ -238,7 +240,7 @@ class DoorAdmin(ListedAdmin):
         """(what for, name, secret), on a page that is kept nowhere: no message, no cookie, no cache."""
         context = {**self.admin_site.each_context(request), "opts": self.opts, "made": list(made)}
         page = TemplateResponse(
-            request, "admin/mqtt_auth/secrets.html", context | {"title": "Shown this once"}
+            request, "admin/mqtt_auth/secrets.html", context | {"title": _("Shown this once")}
         )
         return page
 

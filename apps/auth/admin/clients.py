@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 from guardian.admin import GuardedModelAdminMixin
 from unfold.admin import TabularInline
 
@@ -46,9 +47,9 @@ class ClientForm(CheckedForm):
 
 
 class NewClientForm(ClientForm):
-    username = forms.CharField(max_length=256, required=False, help_text="Empty: the client id.")
+    username = forms.CharField(max_length=256, required=False, help_text=_("Empty: the client id."))
     password = forms.CharField(
-        widget=forms.PasswordInput, required=False, help_text="Empty: a secret is made and shown once."
+        widget=forms.PasswordInput, required=False, help_text=_("Empty: a secret is made and shown once.")
     )
 
 
@@ -97,7 +98,7 @@ class ClientAdmin(DoorAdmin):
     inlines = (CredentialInline, RuleInline)
     actions = ("enable", "disable", "rotate", "kick", "ban", "export")
 
-    @admin.display(description="groups")
+    @admin.display(description=_("groups"))
     def in_groups(self, client: Client) -> str:
         return ", ".join(group.name for group in client.groups.all())
 
@@ -113,7 +114,7 @@ class ClientAdmin(DoorAdmin):
         reads = ("web_client",) if self.may(request, "read", obj, model="messages") else ()
         return ("client_id", "last_seen", "created_at", "updated_at", *reads)
 
-    @admin.display(description="messages")
+    @admin.display(description=_("messages"))
     def web_client(self, client: Client) -> str:
         """Subscribed to what the client may publish and subscribe to."""
         return format_html(
@@ -201,28 +202,29 @@ class ClientAdmin(DoorAdmin):
     def has_ban_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "add", model="ban")
 
-    @admin.action(description="Enable", permissions=["change"])
+    @admin.action(description=_("Enable"), permissions=["change"])
     def enable(self, request: HttpRequest, rows: QuerySet[Client]) -> None:
         count = len(clients.set_enabled(actor_of(request), rows, True))
-        messages.success(request, f"{count} enabled.")
+        messages.success(request, _("%(count)d enabled.") % {"count": count})
 
-    @admin.action(description="Disable, and disconnect", permissions=["change"])
+    @admin.action(description=_("Disable, and disconnect"), permissions=["change"])
     def disable(self, request: HttpRequest, rows: QuerySet[Client]) -> None:
         count = len(clients.set_enabled(actor_of(request), rows, False))
-        messages.success(request, f"{count} disabled.")
+        messages.success(request, _("%(count)d disabled.") % {"count": count})
 
-    @admin.action(description="Replace the secret, at once", permissions=["rotate"])
+    @admin.action(description=_("Replace the secret, at once"), permissions=["rotate"])
     def rotate(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse:
         made = credentials.rotate_clients(actor_of(request), rows)
         return self.secrets_page(
             request, [(row.client.client_id, row.username, secret) for row, secret in made]
         )
 
-    @admin.action(description="Kick: end the session", permissions=["kick"])
+    @admin.action(description=_("Kick: end the session"), permissions=["kick"])
     def kick(self, request: HttpRequest, rows: QuerySet[Client]) -> None:
-        messages.success(request, f"{clients.kick(actor_of(request), rows)} told to go.")
+        count = clients.kick(actor_of(request), rows)
+        messages.success(request, _("%(count)d told to go.") % {"count": count})
 
-    @admin.action(description="Ban for good", permissions=["ban"])
+    @admin.action(description=_("Ban for good"), permissions=["ban"])
     def ban(self, request: HttpRequest, rows: QuerySet[Client]) -> None:
         actor, count = actor_of(request), 0
         for client in rows:
@@ -231,9 +233,9 @@ class ClientAdmin(DoorAdmin):
                 count += 1
             except Duplicate:
                 continue
-        messages.success(request, f"{count} banned.")
+        messages.success(request, _("%(count)d banned.") % {"count": count})
 
-    @admin.action(description="Export as CSV", permissions=["export"])
+    @admin.action(description=_("Export as CSV"), permissions=["export"])
     def export(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse:
         mine = selectors.clients(actor_of(request), rbac.EXPORT_CLIENTS).prefetch_related("groups")
         text = "".join(export_csv(mine.filter(pk__in=rows.order_by().values("pk"))))
@@ -242,7 +244,7 @@ class ClientAdmin(DoorAdmin):
 
 
 class CredentialForm(forms.ModelForm):
-    password = forms.CharField(widget=forms.PasswordInput, required=False, help_text="Of kind password.")
+    password = forms.CharField(widget=forms.PasswordInput, required=False, help_text=_("Of kind password."))
 
     class Meta:
         model = Credential
@@ -299,7 +301,7 @@ class CredentialAdmin(DoorAdmin):
         for credential in queryset:
             credentials.remove(actor_of(request), credential)
 
-    @admin.action(description="Replace the secret, at once", permissions=["rotate"])
+    @admin.action(description=_("Replace the secret, at once"), permissions=["rotate"])
     def rotate(self, request: HttpRequest, rows: QuerySet[Credential]) -> HttpResponse:
         made = credentials.rotate_many(actor_of(request), rows)
         return self.secrets_page(

@@ -8,6 +8,7 @@ from auditlog.models import LogEntry
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext_lazy as _
 
 from apps.auth.admin.base import ListedAdmin, shown
 from apps.auth.models import Refusal
@@ -42,7 +43,7 @@ class RefusalAdmin(ReadOnly):
     lookups = ("action__exact", "reason_code", "node", "at__gte", "at__lt")
     search_fields = ("=client_id", "=username", "=address", "topic")
 
-    @admin.display(description="code", ordering="reason_code")
+    @admin.display(description=_("code"), ordering="reason_code")
     def code(self, refusal: Refusal) -> str:
         return f"0x{refusal.reason_code:02X}"
 
@@ -75,11 +76,11 @@ class AuditAdmin(ReadOnly):
     def by(self, entry: LogEntry) -> str:
         return str(shown(entry)["by"])
 
-    @admin.display(description="changes")
+    @admin.display(description=_("changes"))
     def summary(self, entry: LogEntry) -> str:
         return ", ".join(entry.changes or {})
 
-    @admin.display(description="changes")
+    @admin.display(description=_("changes"))
     def details(self, entry: LogEntry) -> str:
         lines = ((c["field"], c["before"], c["after"]) for c in shown(entry)["changes"])
         return format_html(

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
 from apps.auth import rbac, selectors
@@ -86,7 +87,7 @@ class RuleAdmin(DoorAdmin):
         kwargs["queryset"] = rows(actor, rbac.ADD_RULE) | rows(actor, rbac.CHANGE_RULE)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    @admin.display(description="for")
+    @admin.display(description=_("for"))
     def subject(self, rule: AclRule) -> str:
         return str(rule.client or rule.group or "everyone")
 

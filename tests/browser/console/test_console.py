@@ -114,7 +114,10 @@ async def test_axe_finds_nothing_serious(new_page: NewPage, node: Node, scheme: 
     page = await new_page(color_scheme=scheme, bypass_csp=True)
     await sign_in(page, node)
     paths = ("/admin/", "/admin/cluster/sessioninfo/", "/admin/cluster/sessioninfo/publish/")
-    for path in (*paths, "/admin/cluster/clusternode/", "/admin/two-factor/"):
+    more = tuple(
+        f"/admin/cluster/sessioninfo/{each}" for each in ("topics/?watch=a", "slow/", "kafka/", "traces/")
+    )
+    for path in (*paths, *more, "/admin/cluster/clusternode/", "/admin/two-factor/"):
         await page.goto(f"http://127.0.0.1:{node.ws}{path}")
         await page.wait_for_load_state("networkidle" if path != "/admin/" else "load")
         await page.add_script_tag(path=AXE)
@@ -153,3 +156,50 @@ async def test_an_open_dashboard_costs_little(page: Page, node: Node) -> None:
     before = spent()
     await asyncio.sleep(3)
     print(f"node with one open dashboard: {(spent() - before) / 3:.1%} of a core")
+
+
+async def test_rates_of_a_topic(page: Page, node: Node) -> None:
+    async with client(node, "rate-1") as mqtt:
+        await mqtt.subscribe(f"rate/{EVIL}", qos=0)
+        await sign_in(page, node, "/admin/cluster/sessioninfo/topics/")
+        level = page.locator("[data-tree] tr", has=page.get_by_role("link", name="rate /", exact=True))
+        for _ in range(20):
+            if await level.count():
+                break
+            await asyncio.sleep(0.5)
+            await page.reload()
+        await level.get_by_role("link", name="rate /").click()
+        await expect(page.locator("[data-tree] tbody tr").first).to_contain_text(EVIL)
+        await page.fill("#rates [name=watch]:not([type=hidden])", "rate/#")
+        await page.get_by_role("button", name="Show the rate").click()
+        shown = page.locator("[data-filter='rate/#'] [data-messages]")
+        await expect(shown).to_have_text("0.0")
+        for _ in range(60):
+            await mqtt.publish("rate/1", b"x", qos=1)
+            await asyncio.sleep(0.05)
+            if float(await shown.inner_text()) > 0:
+                break
+        assert float(await shown.inner_text()) > 0
+        assert await page.locator("img[src=x]").count() == 0
+
+
+async def test_a_client_is_watched_and_its_rules_are_explained(page: Page, node: Node) -> None:
+    async with client(node, "watched") as mqtt:
+        await sign_in(page, node)
+        await find(page, node, "watched")
+        published = page.locator("[data-now=publishes_in]")
+        await expect(published).to_have_text("0")
+        await mqtt.publish("a", b"x", qos=1)
+        await expect(published).to_have_text("1")
+        await expect(page.locator("#events tbody tr").first).to_contain_text("connected")
+        await page.fill("[name=topic]", f"a/{EVIL}")
+        await page.get_by_role("button", name="Explain").click()
+        await expect(page.locator("#decision")).to_contain_text(f"a/{EVIL}")
+        await expect(page.locator("#decision [role=status]")).to_contain_text("by default")
+
+
+async def test_slow_subscribers_and_kafka(page: Page, node: Node) -> None:
+    await sign_in(page, node, "/admin/cluster/sessioninfo/slow/")
+    await expect(page.get_by_text("Everybody keeps up.")).to_be_visible()
+    await page.goto(f"http://127.0.0.1:{node.ws}/admin/cluster/sessioninfo/kafka/")
+    await expect(page.get_by_text("runs without Kafka")).to_be_visible()
