@@ -70,8 +70,15 @@ RULES = (
         ("apps.auth", "apps.gateway.broker.ports", "apps.gateway.broker.messages", *VALUES, *CONFIGURATION),
     ),
     Rule(
-        "apps.cluster.admin",  # its pages ban clients, too
-        ("apps.cluster", "apps.auth.services.bans", "apps.gateway.mqtt", *ASKING, *CONFIGURATION),
+        "apps.cluster.admin",  # its pages ban clients, too, and two operators may have one open
+        (
+            "apps.cluster",
+            "apps.auth.services.bans",
+            "apps.auth.forms",
+            "apps.gateway.mqtt",
+            *ASKING,
+            *CONFIGURATION,
+        ),
     ),
     Rule(
         "apps.cluster",

@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from apps.auth import rbac
-from apps.auth.admin.base import CheckedForm, DoorAdmin, actor_of
+from apps.auth.admin.base import DoorAdmin, actor_of
+from apps.auth.forms import CheckedForm
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
 

@@ -6,23 +6,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from auditlog.models import LogEntry
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DataError, transaction
 from django.db.models import DateTimeField, Model, QuerySet
-from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from apps.auth import actors, rbac, selectors
 from apps.auth.actors import Actor
 from apps.auth.errors import Duplicate, Gone
+from apps.auth.forms import CheckedForm
 
 REFUSALS = (ValidationError, Duplicate, Gone)
 # What a database says about a number of more than 64 bits, or a text that it cannot hold.
@@ -36,46 +34,6 @@ def actor_of(request: HttpRequest) -> Actor:
 def is_id(text: str) -> bool:
     """May a row have this primary key?"""
     return text.isascii() and text.isdecimal() and int(text[:20]) < 1 << 63
-
-
-class Seen(forms.CharField):
-    """What the page was made from; nothing that an operator types."""
-
-    widget = forms.HiddenInput
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return False
-
-
-class CheckedForm(forms.ModelForm):
-    """Refuses what was typed into a page that shows its row as it no longer is."""
-
-    seen = Seen(required=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk is not None:
-            self.initial["seen"] = _state(self.instance)
-
-    def clean(self) -> dict[str, Any]:
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if given.pop("seen", "") not in ("", self.initial.get("seen", "")):
-            raise ValidationError(
-                _("Somebody changed this after you opened the page. Open it again to see how it is now."),
-                code="changed_meanwhile",
-            )
-        return given
-
-
-def _state(row: Model) -> str:
-    """A digest of what the page of `row` lets operators edit, its rules too. Keyed: it tells no values."""
-    values = model_to_dict(row)
-    for name, value in values.items():
-        if row._meta.get_field(name).many_to_many:
-            values[name] = sorted(other.pk for other in value)
-    if hasattr(row, "rules"):
-        values["rules"] = list(row.rules.order_by("pk").values_list("pk", "updated_at"))
-    return salted_hmac("apps.auth.admin.seen", repr(values)).hexdigest()
 
 
 class GroupFilter(admin.RelatedFieldListFilter):

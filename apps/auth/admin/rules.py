@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
 from apps.auth import rbac, selectors
-from apps.auth.admin.base import CheckedForm, DoorAdmin, GroupFilter, actor_of
+from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of
+from apps.auth.forms import CheckedForm
 from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
 

@@ -216,6 +216,8 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
     ) -> HttpResponse:
         """The row's page; a POST names the verb of one of its forms."""
         row = self.get_object(request, unquote(object_id))
+        if not self.detail_template:  # the list says all there is
+            return self.back()
         if row is None or not self.has_view_permission(request, row):
             messages.warning(request, _("It is gone, or you may not see it."))
             return self.back()

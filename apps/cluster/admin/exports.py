@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from apps.auth.forms import CheckedForm
 from apps.cluster import exporting
+from apps.cluster.admin.base import PAGE
 from apps.cluster.models import ExportRule
 
 
@@ -18,7 +21,19 @@ class ExportRuleAdmin(ModelAdmin):  # type: ignore[misc]
     list_display = ("filter", "kafka_topic", "key_template", "enabled", "updated_at")
     list_filter = ("enabled",)
     search_fields = ("filter", "kafka_topic", "note")
-    fields = ("filter", "kafka_topic", "key_template", "enabled", "note")
+    fields = ("filter", "kafka_topic", "key_template", "enabled", "note", "seen")
+    form = CheckedForm
+    list_per_page = PAGE
+    show_facets = admin.ShowFacets.NEVER
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        return lookup == "enabled__exact"
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Locked until the transaction that changes it ends, so that CheckedForm compares for good."""
+        if request.method == "POST" and connection.in_atomic_block and object_id.isdecimal():
+            ExportRule.objects.select_for_update().filter(pk=object_id[:18]).first()
+        return super().get_object(request, object_id, from_field)
 
     def save_model(self, request: HttpRequest, obj: ExportRule, form: Any, change: bool) -> None:
         exporting.save(obj)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -53,6 +53,8 @@ class SubscriptionAdmin(SeenAdmin):
 
     @action(description=_("Who would receive this topic?"), url_path="recipients", icon="alt_route")
     def recipients(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         topic = request.GET.get("topic", "")
         context: dict[str, Any] = {"topic": topic, "title": _("Who would receive this topic?")}
         if topic:
