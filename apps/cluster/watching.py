@@ -5,18 +5,22 @@ Nothing here changes anything. Where nodes do not answer, what the others said i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
+
+from asgiref.sync import async_to_sync
 
 from apps.auth import rbac
 from apps.auth.actors import Actor
 from apps.cluster import bridges, names, selectors
-from apps.cluster.fabric import fabric
+from apps.cluster.fabric import Answers, FabricError, fabric
 from apps.cluster.models import SessionInfo
 from apps.cluster.steering import up
 
 MOST_FILTERS: Final = 20  # that one page shows
 MOST_SLOW: Final = 100
+SOON: Final = 1.0  # seconds that a page waits for nodes
 
 
 def topic_rates(actor: Actor, filters: Sequence[str]) -> dict[str, Any]:
@@ -42,11 +46,26 @@ def slow(actor: Actor) -> tuple[list[dict[str, Any]], dict[str, str]]:
     return shown[:MOST_SLOW], {node: str(why) for node, why in found.missing.items()}
 
 
-def events(actor: Actor, session: SessionInfo) -> list[dict[str, Any]]:
-    """What happened to a client lately, on every node that it was on; the latest first."""
-    found = fabric.ask_all(up(), "events", client_id=session.client_id)
-    rows = [{**event, "node": node} for node, answer in found.found.items() for event in answer["events"]]
-    return sorted(rows, key=lambda event: -event["at"])
+def client(actor: Actor, session: SessionInfo) -> tuple[dict[str, Any] | FabricError, list[dict[str, Any]]]:
+    """Of a client whose row the actor saw: its live counters, or why they are missing; and its recent events.
+
+    Those are of every node that it was on, the latest first.
+    """
+    nodes = up()
+
+    async def ask() -> tuple[dict[str, Any] | FabricError, Answers]:
+        counters = fabric.aask(session.node, "session", SOON, client_id=session.client_id)
+        events = fabric.aask_all(nodes, "events", SOON, client_id=session.client_id)
+        found, happened = await asyncio.gather(counters, events, return_exceptions=True)
+        if isinstance(happened, BaseException):
+            raise happened
+        if isinstance(found, BaseException) and not isinstance(found, FabricError):
+            raise found
+        return found, happened
+
+    found, happened = async_to_sync(ask)()
+    rows = [{**event, "node": node} for node, answer in happened.found.items() for event in answer["events"]]
+    return found, sorted(rows, key=lambda event: -event["at"])
 
 
 def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict[str, Any]:

@@ -168,7 +168,9 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
         return KeysetList
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        return lookup in self.lookups
+        """`lookups`, and what the filters of the sidebar ask for."""
+        asked = (getattr(each, "parameter_name", None) for each in self.list_filter)
+        return lookup in self.lookups or lookup in asked
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """All of the term at once: client ids and topics have spaces, too."""

@@ -155,18 +155,15 @@ class SessionAdmin(SeenAdmin):
             "drops": selectors.drops(actor).filter(client_id=row.client_id).order_by("-id")[:SHOWN],
             "version": VERSIONS.get(row.level, "–"),
         }
-        try:
-            live = steering.look_at(actor, row)
-            for name in TIMES:
-                if live.get(name):
-                    live[name] = datetime.fromtimestamp(live[name], UTC)
-            found["live"] = live
-        except FabricError as error:
-            found["trouble"] = str(error)
-        found["events"] = watching.events(actor, row)
+        live, found["events"] = watching.client(actor, row)
         for event in found["events"]:
             event["at"] = datetime.fromtimestamp(event["at"], UTC)
-        return found
+        if isinstance(live, FabricError):
+            return found | {"trouble": str(live)}
+        for name in TIMES:
+            if live.get(name):
+                live[name] = datetime.fromtimestamp(live[name], UTC)
+        return found | {"live": live}
 
     def now(self, request: HttpRequest, pk: int) -> JsonResponse:
         """The live counters of a client's page, as JSON: it asks once in a while."""

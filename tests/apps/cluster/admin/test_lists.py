@@ -142,3 +142,32 @@ def test_who_would_receive(settings: Any) -> None:
     content = text(page, "subscriptioninfo/recipients/?topic=x/1")
     assert "<td>a</td>" in content and "<td>b</td>" in content and "<td>c</td>" not in content
     assert 'role="alert"' in text(page, "subscriptioninfo/recipients/?topic=x/%23")
+
+
+FILTERS = [
+    ("sessioninfo", "online__exact", "1", {"online": True}, {"online": False}),
+    ("sessioninfo", "node", "test", {"node": "test"}, {"node": "other"}),
+    ("sessioninfo", "transport", "ws", {"transport": "ws"}, {"transport": "tcp"}),
+    ("sessioninfo", "level", "5", {"level": 5}, {"level": 4}),
+    ("subscriptioninfo", "qos", "2", {"qos": 2}, {"qos": 1}),
+    ("subscriptioninfo", "node", "test", {"node": "test"}, {"node": "other"}),
+    ("drop", "direction__exact", "in", {"direction": "in"}, {"direction": "out"}),
+    ("drop", "node", "test", {"node": "test"}, {"node": "other"}),
+    ("clusternode", "state__exact", "up", {"state": "up"}, {"state": "down"}),
+]
+FACTORIES = {
+    "sessioninfo": SessionFactory,
+    "subscriptioninfo": SubscriptionFactory,
+    "drop": DropFactory,
+    "clusternode": NodeFactory,
+}
+
+
+@pytest.mark.parametrize(("page", "name", "value", "wanted", "other"), FILTERS)
+def test_filters(page: str, name: str, value: str, wanted: dict[str, Any], other: dict[str, Any]) -> None:
+    if page != "clusternode":
+        NodeFactory(name="test")
+    rows = [FACTORIES[page](**wanted), FACTORIES[page](**other)]
+    answer = browser(PERMISSIONS[page]).get(f"/admin/cluster/{page}/", {name: value})
+    assert answer.status_code == 200
+    assert [row.pk for row in answer.context["cl"].result_list] == [rows[0].pk]
