@@ -18,6 +18,11 @@ from tests.browser import pages  # noqa: E402
 from tests.wire.nodes import Node  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
+PAGES = (
+    ("clients", "sessioninfo/"),
+    ("subscriptions", "subscriptioninfo/"),
+    ("topics", "sessioninfo/topics/?under=devices&watch=devices/%23&watch=devices/%2B/temp"),
+)
 SECONDS = 40  # of traffic before the dashboard is shown
 
 
@@ -47,9 +52,9 @@ async def shoot(node: Node) -> None:
             await page.wait_for_timeout(3000)
             await page.screenshot(path=IMAGES / f"console-{scheme}.png")
             if scheme == "light":
-                for name, path in (("clients", "sessioninfo/"), ("subscriptions", "subscriptioninfo/")):
+                for name, path in PAGES:
                     await page.goto(f"http://127.0.0.1:{node.ws}/admin/cluster/{path}")
-                    await page.wait_for_timeout(1000)
+                    await page.wait_for_timeout(3000)
                     await page.screenshot(path=IMAGES / f"console-{name}.png")
         await browser.close()
     stop.set()

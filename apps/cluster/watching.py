@@ -14,7 +14,7 @@ from asgiref.sync import async_to_sync
 from apps.auth import rbac
 from apps.auth.actors import Actor
 from apps.cluster import bridges, names, selectors
-from apps.cluster.fabric import Answers, FabricError, fabric
+from apps.cluster.fabric import Answers, FabricError, NodeAway, fabric
 from apps.cluster.models import SessionInfo
 from apps.cluster.steering import up
 
@@ -52,6 +52,8 @@ def client(actor: Actor, session: SessionInfo) -> tuple[dict[str, Any] | FabricE
     Those are of every node that it was on, the latest first.
     """
     nodes = up()
+    if session.node not in nodes:
+        return NodeAway(f"The node {session.node} is down."), []
 
     async def ask() -> tuple[dict[str, Any] | FabricError, Answers]:
         counters = fabric.aask(session.node, "session", SOON, client_id=session.client_id)

@@ -75,6 +75,12 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             if (link := _link(model))
         ]
         groups.append({"title": title, "separator": True, "items": items})
+    # The theme would mark every entry whose path the page's begins with.
+    links = [str(item["link"]) for group in groups[1:] for item in group["items"]]
+    here = max((link for link in links if request.path.startswith(link)), key=len, default="")
+    for group in groups[1:]:
+        for item in group["items"]:
+            item["active"] = item["link"] == here
     return groups
 
 
