@@ -1,7 +1,7 @@
 """`python -m bench.console`: how long each page of the console takes in the database that is configured.
 
-Fill it first: `manage.py seed_directory`. As no node runs, all are recorded as down: a page would wait a second
-for nodes that do not answer.
+Fill it first: `manage.py seed_directory`. As no node runs, all are recorded as down: a page would wait a
+second for nodes that do not answer.
 """
 
 from __future__ import annotations

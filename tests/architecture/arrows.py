@@ -75,6 +75,7 @@ RULES = (
             "apps.cluster",
             "apps.auth.services.bans",
             "apps.auth.forms",
+            "apps.auth.listing",
             "apps.gateway.mqtt",
             *ASKING,
             *CONFIGURATION,

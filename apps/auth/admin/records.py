@@ -11,10 +11,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from apps.auth.admin.base import ListedAdmin, shown
+from apps.auth.listing import LongList
 from apps.auth.models import Refusal
 
 
-class ReadOnly(ListedAdmin):
+class ReadOnly(LongList, ListedAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -42,6 +43,10 @@ class RefusalAdmin(ReadOnly):
     list_filter = ("action", "reason_code", "node", "at")
     lookups = ("action__exact", "reason_code", "node", "at__gte", "at__lt")
     search_fields = ("=client_id", "=username", "=address", "topic")
+    exported = (
+        *("at", "action", "client_id", "username", "address", "reason_code", "reason", "topic"),
+        *("rule_id", "node"),
+    )
 
     @admin.display(description=_("code"), ordering="reason_code")
     def code(self, refusal: Refusal) -> str:
@@ -61,6 +66,10 @@ class AuditAdmin(ReadOnly):
     lookups = ("action__exact", "content_type__id__exact", "timestamp__gte", "timestamp__lt")
     search_fields = ("=object_repr", "=remote_addr", "=actor__username")
     list_select_related = ("content_type",)
+    exported = (
+        *("timestamp", "actor__username", "remote_addr", "action", "content_type__model", "object_pk"),
+        *("object_repr", "changes"),
+    )
     fields = (
         "timestamp",
         "by",

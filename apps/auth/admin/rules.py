@@ -13,6 +13,7 @@ from unfold.admin import TabularInline
 from apps.auth import rbac, selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of
 from apps.auth.forms import CheckedForm
+from apps.auth.listing import LongList
 from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
 
@@ -124,13 +125,14 @@ class BanForm(CheckedForm):
 
 
 @admin.register(Ban)
-class BanAdmin(DoorAdmin):
+class BanAdmin(LongList, DoorAdmin):
     form = BanForm
     list_display = ("kind", "value", "active", "until", "reason", "automatic", "created_at")
     list_display_links = ("value",)
     list_filter = ("kind", "automatic", "until")
     lookups = ("kind__exact", "automatic__exact", "until__gte", "until__lt", "until__isnull")
     search_fields = ("value", "reason")
+    exported = ("kind", "value", "until", "reason", "automatic", "created_at")
 
     @admin.display(boolean=True)
     def active(self, ban: Ban) -> bool:

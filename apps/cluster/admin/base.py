@@ -1,86 +1,33 @@
-"""Lists of what may be very long: a page is read from where the one before ended, and nothing is counted.
-
-A subclass names its `keyset` (the one field its rows are ordered by, with "-" for descending; it must be
-unique) and its `rows` (the selector that limits them to what the operator may see).
-"""
+"""The lists and pages of what the cluster writes. A subclass names its `rows`: what the operator may see."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.decorators import action
-from unfold.views import ChangeList
 
 from apps.auth import actors
 from apps.auth.actors import Actor
 from apps.auth.errors import Duplicate, Gone
+from apps.auth.listing import LongList
 from apps.cluster import selectors
 from apps.cluster.bridges import NoBridge
 from apps.cluster.fabric import FabricError
 
-PAGE: Final = 50
-MOST_EXPORTED: Final = 100_000  # rows; filter for the rest
-AFTER: Final = "after"
-RISKY: Final = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet would begin a formula
-
 
 def actor_of(request: HttpRequest) -> Actor:
     return actors.of_user(request.user, str(request.META.get("REMOTE_ADDR") or ""))
-
-
-class Pages(Paginator):  # type: ignore[type-arg]
-    template_name = "cluster/pages.html"
-
-
-class KeysetList(ChangeList):  # type: ignore[misc]
-    """One page of rows behind the key in `?after=`."""
-
-    next_url = ""
-    first_url = ""
-
-    def get_filters_params(self, params: Any = None) -> Any:
-        found = super().get_filters_params(params)
-        found.pop(AFTER, None)
-        return found
-
-    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
-        return [self.model_admin.keyset]
-
-    def get_results(self, request: HttpRequest) -> None:
-        key: str = self.model_admin.keyset
-        name = key.removeprefix("-")
-        rows = self.queryset
-        after = request.GET.get(AFTER)
-        if after is not None:
-            try:
-                rows = rows.filter(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": after})
-            except (TypeError, ValueError):
-                raise IncorrectLookupParameters from None
-            self.first_url = self.get_query_string(remove=[AFTER])
-        found = list(rows[: PAGE + 1])
-        self.result_list = found[:PAGE]
-        if len(found) > PAGE:
-            self.next_url = self.get_query_string({AFTER: getattr(found[PAGE - 1], name)})
-        self.result_count = len(self.result_list)
-        self.full_result_count = None
-        self.show_admin_actions = True
-        self.show_full_result_count = False
-        self.can_show_all = self.multi_page = False
-        self.paginator = Pages(self.result_list, PAGE)
 
 
 class _Filter(admin.SimpleListFilter):
@@ -123,19 +70,12 @@ class QosFilter(_Filter):
         return [(str(qos), str(qos)) for qos in range(3)]
 
 
-class SeenAdmin(ModelAdmin):  # type: ignore[misc]
+class SeenAdmin(LongList, ModelAdmin):  # type: ignore[misc]
     """Rows that the cluster writes: they are looked at, not edited."""
 
-    keyset: ClassVar[str] = "-id"
     rows: ClassVar[Callable[[Actor], QuerySet[Any]]]
     permission: ClassVar[str]  # to view
-    exported: ClassVar[tuple[str, ...]] = ()
     lookups: ClassVar[tuple[str, ...]] = ()  # all that the query of the list may filter by
-    sortable_by = ()
-    list_per_page = PAGE
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    actions_list: ClassVar[tuple[str, ...]] = ("export",)
     detail_template: ClassVar[str] = ""
     verbs: ClassVar[dict[str, str]] = {}  # what a form on the row's page may ask for -> permission
     list_filter_sheet = True
@@ -164,9 +104,6 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
 
     # The list ----------------------------------------------------------------------------------------
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
-        return KeysetList
-
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """`lookups`, and what the filters of the sidebar ask for."""
         asked = (getattr(each, "parameter_name", None) for each in self.list_filter)
@@ -188,21 +125,6 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
             return super().get_changelist_instance(request)
         except (OverflowError, ValueError, DataError):
             raise IncorrectLookupParameters from None
-
-    # CSV ---------------------------------------------------------------------------------------------
-
-    @action(description=_("Export as CSV"), url_path="export", icon="download")
-    def export(self, request: HttpRequest) -> HttpResponse:
-        """The rows of the list as it is filtered, at most MOST_EXPORTED of them."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        rows = self.get_changelist_instance(request).queryset[:MOST_EXPORTED]
-        name = f"{self.opts.model_name}.csv"
-        return StreamingHttpResponse(
-            _lines(rows, self.exported),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
 
     # One row -----------------------------------------------------------------------------------------
 
@@ -253,24 +175,3 @@ class SeenAdmin(ModelAdmin):  # type: ignore[misc]
 
     def back(self) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse(f"admin:cluster_{self.opts.model_name}_changelist"))
-
-
-class _Echo:
-    """What `csv` writes into: it gives the line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(rows: QuerySet[Any], fields: tuple[str, ...]) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow(fields)
-    for row in rows.values_list(*fields).iterator(chunk_size=2000):
-        yield writer.writerow([safe(value) for value in row])
-
-
-def safe(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(RISKY):
-        return f"'{value}"
-    return value

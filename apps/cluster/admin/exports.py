@@ -11,20 +11,20 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from apps.auth.forms import CheckedForm
+from apps.auth.listing import LongList
 from apps.cluster import exporting
-from apps.cluster.admin.base import PAGE
 from apps.cluster.models import ExportRule
 
 
 @admin.register(ExportRule)
-class ExportRuleAdmin(ModelAdmin):  # type: ignore[misc]
+class ExportRuleAdmin(LongList, ModelAdmin):  # type: ignore[misc]
     list_display = ("filter", "kafka_topic", "key_template", "enabled", "updated_at")
     list_filter = ("enabled",)
     search_fields = ("filter", "kafka_topic", "note")
     fields = ("filter", "kafka_topic", "key_template", "enabled", "note", "seen")
     form = CheckedForm
-    list_per_page = PAGE
-    show_facets = admin.ShowFacets.NEVER
+    keyset = "id"
+    exported = fields[:-1]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "enabled__exact"

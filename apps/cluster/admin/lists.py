@@ -44,7 +44,7 @@ class SubscriptionAdmin(SeenAdmin):
         "retain_as_published",
         "identifier",
     )
-    actions_list = ("recipients", "export")
+    actions_list = ("recipients", "export_list")
 
     @admin.display(description=_("client"))
     def client_link(self, row: SubscriptionInfo) -> str:

@@ -11,7 +11,7 @@ from django.test import Client as Browser
 from guardian.shortcuts import get_perms
 
 from apps.auth import passwords, proofs, rbac
-from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Role, ServiceAccount
+from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Refusal, Role, ServiceAccount
 from apps.auth.services.accounts import write_builtin_roles
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import (
@@ -321,3 +321,20 @@ def api_trail() -> Any:
     from auditlog.models import LogEntry
 
     return lambda model: list(LogEntry.objects.filter(content_type__model=model))
+
+
+def test_long_lists_go_by_key_and_are_exported(browser: Browser) -> None:
+    for number in range(60):
+        RefusalFactory(client_id=f"=c{number}", reason="-1")
+    content = browser.get(ADMIN + "refusal/").content.decode()
+    last = Refusal.objects.order_by("-id")[49]
+    assert f"?after={last.pk}" in content and f">=c{59}<" in content and ">=c9<" not in content
+    assert ">=c9<" in browser.get(f"{ADMIN}refusal/?after={last.pk}").content.decode()
+    lines = b"".join(browser.get(ADMIN + "refusal/export/?action__exact=connect")).decode().splitlines()
+    assert lines[0].startswith("at,action,client_id")
+    assert len(lines) == 1 + Refusal.objects.filter(action="connect").count()
+    assert all(",'=c" in line and ",'-1," in line for line in lines[1:])
+    audit = b"".join(browser.get("/admin/auditlog/logentry/export/")).decode()
+    assert "object_repr" in audit.splitlines()[0]
+    BanFactory(value="=cmd")
+    assert "'=cmd" in b"".join(browser.get(ADMIN + "ban/export/")).decode()

@@ -46,6 +46,7 @@ OF_A_GROUP = {
 }
 OF_ALL = dict.fromkeys(("changelist", "add", "change", "delete", "history"), (EVERYWHERE, EVERYWHERE))
 READ_ONLY = OF_ALL | {
+    "export_list": (EVERYWHERE, EVERYWHERE),
     "add": (NOBODY, NOBODY),
     "change": (EVERYWHERE, NOBODY),
     "delete": (NOBODY, NOBODY),
@@ -63,7 +64,11 @@ TABLE: dict[str, dict[str, tuple[str, str]]] = {
         "permissions_manage_user": (EVERYWHERE, EVERYWHERE),
         "permissions_manage_group": (EVERYWHERE, EVERYWHERE),
     },
-    "ban": OF_ALL | {"change": (EVERYWHERE, "login 403 403 403 403 302 302")},  # a ban's form may be empty
+    "ban": OF_ALL
+    | {
+        "export_list": (EVERYWHERE, EVERYWHERE),
+        "change": (EVERYWHERE, "login 403 403 403 403 302 302"),
+    },  # a ban's form may be empty
     "serviceaccount": OF_ALL,
     "role": OF_ALL,
     "refusal": READ_ONLY,
@@ -121,7 +126,11 @@ def test_the_table(
         got = []
         for method in ("get", "post"):
             for role, browser in browsers.items():
-                ids = [] if verb in ("changelist", "add") else [rows[model][role == "changer elsewhere"]]
+                ids = (
+                    []
+                    if verb in ("changelist", "add", "export_list")
+                    else [rows[model][role == "changer elsewhere"]]
+                )
                 ids += {"permissions_manage_user": [bob.pk], "permissions_manage_group": [1]}.get(verb, [])
                 page = getattr(browser, method)(reverse(f"admin:{app}_{model}_{verb}", args=ids))
                 got.append(_named(page.get("Location", "")) or str(page.status_code))

@@ -31,7 +31,7 @@ NOBODY = "login login 403 403 403 403 403"
 NO_PAGE = "login login list list list list list"
 OF_ROWS: Final = {
     "changelist": (SEEN, SEEN),
-    "export": (SEEN, SEEN),
+    "export_list": (SEEN, SEEN),
     "add": (NOBODY, NOBODY),
     "delete": (NOBODY, NOBODY),
     "history": ("login login home 200 200 200 200",) * 2,
@@ -43,7 +43,7 @@ WITH_PAGE: Final = OF_ROWS | {
 WITHOUT_PAGE: Final = OF_ROWS | {"change": (NO_PAGE, NO_PAGE)}
 DROPS: Final = WITHOUT_PAGE | {
     "changelist": (NOT_SECURITY, NOT_SECURITY),
-    "export": (NOT_SECURITY, NOT_SECURITY),
+    "export_list": (NOT_SECURITY, NOT_SECURITY),
     "history": ("login login home 200 200 home 200",) * 2,
 }
 VERBS: Final = ("changelist", "add", "change", "delete", "history")
@@ -54,6 +54,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     **{f"cluster_drop_{verb}": found for verb, found in DROPS.items()},
     **{f"cluster_exportrule_{verb}": (OPERATORS, OPERATORS) for verb in VERBS},
     **{f"auth_{model}_{verb}": (ADMINISTRATORS,) * 2 for model in ("user", "group") for verb in VERBS},
+    "cluster_exportrule_export_list": (OPERATORS, OPERATORS),
     "auth_user_password_change": (ADMINISTRATORS, ADMINISTRATORS),
     "cluster_subscriptioninfo_recipients": (SEEN, SEEN),
     "cluster_session_now": ("login login 404 503 503 503 503",) * 2,  # the client is not connected
