@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.auth import rbac
 from apps.auth.errors import Gone
+from apps.auth.listing import csv_file
 from apps.cluster import services, steering
 from apps.cluster.admin.base import actor_of
 from apps.cluster.fabric import FabricError
@@ -25,6 +26,8 @@ from apps.gateway.mqtt.errors import MqttError
 
 ERRORS: Final = (FabricError, Gone, ValidationError)
 PAGE: Final = 50
+MOST_EXPORTED: Final = 10_000
+COLUMNS: Final = ("topic", "qos", "size", "publisher", "expires_in")
 
 
 class PublishForm(forms.Form):
@@ -121,6 +124,26 @@ def retained(request: HttpRequest) -> HttpResponse:
     return page_of(request, "cluster/retained.html", _("Retained messages"), **context)
 
 
+def retained_csv(request: HttpRequest) -> HttpResponse:
+    """The retained messages that `?filter=` matches, without payloads, at most MOST_EXPORTED of them."""
+    actor = actor_of(request)
+    actor.require(rbac.VIEW_RETAINED)
+    filter = request.GET.get("filter") or "#"
+    found: list[dict[str, Any]] = []
+    after: str | None = ""
+    try:
+        topics.check_filter(filter)
+        while after is not None and len(found) < MOST_EXPORTED:
+            page = services.retained(actor, filter, after, 2 * PAGE, payloads=False)
+            found += page["messages"]
+            after = page["next"]
+    except (MqttError, *ERRORS) as error:
+        messages.error(request, error.text if isinstance(error, MqttError) else str(error))
+        return HttpResponseRedirect(reverse("admin:cluster_retained"))
+    rows = ([message[name] for name in COLUMNS] for message in found)
+    return csv_file("retained.csv", COLUMNS, rows)
+
+
 def _views(payload: str | None) -> dict[str, str]:
     """A payload as text, as JSON and in hexadecimal, as far as it is that."""
     if payload is None:
@@ -178,6 +201,7 @@ def urls() -> list[Any]:
     return [
         path("publish/", view(publish), name="cluster_publish"),
         path("retained/", view(retained), name="cluster_retained"),
+        path("retained/export/", view(retained_csv), name="cluster_retained_export"),
         path("traces/", view(traces), name="cluster_traces"),
         path("traces/<slug:trace_id>/", view(trace), name="cluster_trace"),
     ]

@@ -60,6 +60,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "cluster_session_now": ("login login 404 503 503 503 503",) * 2,  # the client is not connected
     "cluster_publish": (OPERATORS, OPERATORS),
     "cluster_retained": (OPERATORS, "login login 403 403 302 403 302"),
+    "cluster_retained_export": (OPERATORS, OPERATORS),
     "cluster_traces": (OPERATORS, OPERATORS),
     "cluster_trace": (OPERATORS, OPERATORS),
     "cluster_topics": (SEEN, SEEN),

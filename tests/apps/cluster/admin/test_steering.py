@@ -116,6 +116,17 @@ def test_retained_messages_are_looked_at_and_deleted(node: RunningNode) -> None:
     assert len(node.world.node.retained) == 0 and "deleted retained" in audited()
 
 
+def test_retained_messages_are_exported(node: RunningNode) -> None:
+    writer = node.do(lambda: node.world.join("=w"))
+    for number in range(130):
+        node.do(lambda number=number: writer.publish(f"keep/{number}", b"x", retain=True))
+    page = browser("view_retained")
+    url = f"{ADMIN}/sessioninfo/retained/export/"
+    lines = b"".join(page.get(url, {"filter": "keep/+"})).decode().splitlines()
+    assert len(lines) == 131 and lines[1] == "keep/0,0,1,'=w,"
+    assert page.get(url, {"filter": "a/#/b"}).status_code == 302
+
+
 def test_a_node_is_drained_and_takes_clients_again(node: RunningNode) -> None:
     client = node.do(lambda: node.world.join("c"))
     url = f"{ADMIN}/clusternode/{ClusterNode.objects.get().pk}/change/"
