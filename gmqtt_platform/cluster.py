@@ -45,6 +45,7 @@ class NodeCluster:
         fail: Callable[[NameTaken], None],
     ) -> None:
         """`describe`: what the other nodes are told of this one. `fail`: the node has to end."""
+        self._conf = conf
         self._node = node
         self._loop = loop
         self._kafka = kafka_conf(conf)
@@ -112,8 +113,12 @@ class NodeCluster:
             self._topics_made = False
 
     async def start(self) -> None:
-        """Raises `NameTaken`."""
-        await self.member.start()
+        """ConfError where another process is the node of this name."""
+        try:
+            await self.member.start()
+        except NameTaken:
+            found = f"{self._node.name}, which is the name of another process that runs in this cluster"
+            raise self._conf.error("node.name", found, "a name that no other node has") from None
         jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
             self.feed.run,
             self._make_topics,

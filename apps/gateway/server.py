@@ -77,7 +77,7 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._stop = stop
         self._connect_timeout = connect_timeout
         self._shutdown_timeout = shutdown_timeout
-        self.failed = False  # it could not start
+        self.failure: Exception | None = None  # why it could not start
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
@@ -106,9 +106,8 @@ class GatewayServer(Server):  # type: ignore[misc]
     async def _begin(self) -> None:
         try:
             await self._start()
-        except Exception:
-            logger.exception("the node could not start")
-            self.failed = True
+        except Exception as error:
+            self.failure = error
             self.stop()
 
     def _signalled(self) -> None:

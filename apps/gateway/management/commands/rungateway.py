@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import logging
 import resource
 import socket
 from pathlib import Path
@@ -20,8 +21,10 @@ from apps.gateway import compiled
 from apps.gateway.net import tls
 from apps.gateway.net.server import Listener, MqttServer
 from gmqtt_platform import routing, wiring
-from gmqtt_platform.conf import Conf
+from gmqtt_platform.conf import Conf, ConfError
 from gmqtt_platform.confvalues import Address
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -62,7 +65,10 @@ class Command(BaseCommand):
             conf.node.shutdown_timeout,
         )
         gateway.run()
-        if gateway.failed:
+        if isinstance(gateway.failure, ConfError):
+            raise gateway.failure
+        if gateway.failure is not None:
+            logger.error("the node could not start", exc_info=gateway.failure)
             raise SystemExit(1)
 
     def _announce(self, conf: Conf, mqtt: list[Listener], http: list[HttpListener]) -> None:
