@@ -105,6 +105,7 @@ def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> Sqlit
         allowed = "a session store of this program that no other node uses; to begin anew move the file away"
         raise conf.error("sessions.provider", f"{shown(str(path))} ({error})", allowed) from None
     health.checks["sessions"] = store.status
+    health.readiness["sessions"] = lambda: "sessions cannot be stored" if store.error else ""
     return store
 
 

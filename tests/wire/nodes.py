@@ -47,6 +47,7 @@ class Node:
         """`template`: a migrated data directory to begin with a copy of."""
         if template is not None:
             shutil.copytree(template, data_dir)
+        self.data_dir = data_dir
         self._log = data_dir.parent / f"{data_dir.name}.log"
         self.tcp = self.tls = self.ws = self.wss = 0  # ports; 0: not listening
         self.path = "/mqtt"
