@@ -272,20 +272,25 @@ class Subscriber:
         return self._inbox.filled // self._size
 
     def start(self) -> None:
-        pass
+        early, self.link.early = self.link.early, b""
+        if early:  # of a session that was kept
+            self._take(early)
 
     def writable(self) -> None:
         self.link.flush()
 
     def readable(self) -> bool:
+        self._take(self.link.receive())
+        return self._inbox.complete()
+
+    def _take(self, data: bytes | memoryview) -> None:
         inbox = self._inbox
-        inbox.take(self.link.receive(), clock())
+        inbox.take(data, clock())
         if self._ack is not None:
             size, start = self._size, self._answered
             end = self._answered = inbox.filled // size * size
             if end > start:
                 self.link.send(self._acknowledge(start, end))
-        return inbox.complete()
 
     def _acknowledge(self, start: int, end: int) -> bytearray:
         assert self._ack is not None

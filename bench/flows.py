@@ -50,6 +50,7 @@ class Flow:
     websocket: bool = False
     idle_subscriptions: int = 0
     lead: int = 0
+    durable: bool = False  # the subscribers' sessions are persistent, and kept where they outlive the broker
     deadline: float = 180  # seconds for one run
 
     @property
@@ -92,9 +93,10 @@ def run(flow: Flow, peer: Peer) -> Sample:
     deadline = time.monotonic() + flow.deadline
     label = f"bench-{next(_run_numbers)}"
     links: list[Link] = []
+    names = [f"{label}-s{number}" for number in range(flow.subscribers)]
     try:
         links += idle_subscribers(flow.idle_subscriptions, endpoint, f"{label}-i")
-        listening = open_links(endpoint, [f"{label}-s{number}" for number in range(flow.subscribers)])
+        listening = open_links(endpoint, names, clean=not flow.durable)
         links += listening
         for number, link in enumerate(listening):
             subscribe(link, [flow.filter or flow.topics[number]], flow.qos)
@@ -109,6 +111,8 @@ def run(flow: Flow, peer: Peer) -> Sample:
         )
     finally:
         close_links(links)
+        if flow.durable:
+            close_links(open_links(endpoint, names))  # which ends their sessions
 
 
 def _measure(

@@ -28,13 +28,14 @@ _window = memoryview(_scratch)
 class Link:
     """One connection; ``receive`` yields MQTT bytes, ``send`` takes bytes framed for the transport."""
 
-    __slots__ = ("_backlog", "_frames", "blocked", "fileno", "sock")
+    __slots__ = ("_backlog", "_frames", "blocked", "early", "fileno", "sock")
 
     def __init__(self, sock: socket.socket, *, websocket: bool) -> None:
         self.sock = sock
         self.fileno = sock.fileno()
         self._frames = wire.FrameReader() if websocket else None
         self._backlog = b""
+        self.early = b""  # what came with the CONNACK: a session that was resumed
         self.blocked = False  # something waits for room in the socket
 
     @property
@@ -103,9 +104,11 @@ class Link:
 class _Opening:
     """A connection on its way: connecting -> (upgrade ->) CONNECT -> CONNACK."""
 
-    def __init__(self, link: Link, client_id: str, peer: Endpoint) -> None:
+    def __init__(self, link: Link, client_id: str, peer: Endpoint, clean: bool) -> None:
         self.link = link
-        self._connect = link.frame(wire.connect(client_id, peer.username, peer.password(client_id)))
+        password = peer.password(client_id)
+        self._connect = link.frame(wire.connect(client_id, peer.username, password, clean))
+        self._accepted = (wire.CONNACK_ACCEPTED,) if clean else (wire.CONNACK_ACCEPTED, wire.CONNACK_PRESENT)
         self._first = (
             wire.ws_upgrade(peer.path, f"{peer.host}:{peer.port}") if link.websocket else self._connect
         )
@@ -132,8 +135,9 @@ class _Opening:
         self._got += self.link.receive()
         if len(self._got) < 4:
             return False
-        if self._got != wire.CONNACK_ACCEPTED:
+        if self._got[:4] not in self._accepted:
             raise Closed(f"CONNECT refused: {self._got[:16].hex()}")
+        self.link.early = self._got[4:]
         return True
 
 
@@ -156,7 +160,9 @@ class Endpoint:
         return Link(sock, websocket=bool(self.path))
 
 
-def open_links(endpoint: Endpoint, client_ids: Sequence[str], timeout: float = 60.0) -> list[Link]:
+def open_links(
+    endpoint: Endpoint, client_ids: Sequence[str], timeout: float = 60.0, clean: bool = True
+) -> list[Link]:
     """Connect every client id, ``CONCURRENT`` at a time; raises Closed if the broker refuses one."""
     waiting = deque(enumerate(client_ids))
     opening: dict[int, _Opening] = {}
@@ -169,7 +175,7 @@ def open_links(endpoint: Endpoint, client_ids: Sequence[str], timeout: float = 6
                 number, client_id = waiting.popleft()
                 link = endpoint.socket(number)
                 links.append(link)
-                opening[link.fileno] = _Opening(link, client_id, endpoint)
+                opening[link.fileno] = _Opening(link, client_id, endpoint, clean)
                 with contextlib.suppress(BlockingIOError):
                     link.sock.connect((endpoint.host, endpoint.port))
                 poller.register(link.fileno, select.EPOLLOUT)

@@ -28,6 +28,7 @@ STOP_TIMEOUT: Final = 10.0
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
+PERSISTENCE: Final = ("persistence true", "autosave_interval 1", "autosave_on_changes true")
 KINDS: Final = ("mosquitto", "node")
 USERNAME: Final = "bench"
 PASSWORD: Final = secrets.token_urlsafe(32)  # of this run; every client of mosquitto connects with it
@@ -64,8 +65,10 @@ class StartError(Exception):
 class Peer:
     """A running broker: the program "node" or "mosquitto", or a second one of its kind ("mosquitto#2")."""
 
-    def __init__(self, name: str, *, websocket: bool) -> None:
+    def __init__(self, name: str, *, websocket: bool = False, durable: bool = False) -> None:
+        """`durable`: mosquitto, too, keeps its sessions on the disk, after each change."""
         self.name = name
+        self._durable = durable
         self.kind = kind = name.partition("#")[0]
         self._directory = Path(tempfile.mkdtemp(prefix=f"bench-{kind}-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +101,7 @@ class Peer:
             raise StartError("mosquitto is not installed (Debian: apt-get install mosquitto)")
         lines = [
             "per_listener_settings true",
-            "persistence false",
+            *(PERSISTENCE if self._durable else ("persistence false",)),
             "set_tcp_nodelay true",
             "max_queued_messages 0",
             "max_inflight_messages 65535",
@@ -117,6 +120,9 @@ class Peer:
             passwords.chmod(0o644)
             lines += [f"listener {web_port}", "protocol websockets", "allow_anonymous false"]
             lines += [f"password_file {passwords}"]
+        if self._durable:
+            self._directory.chmod(0o777)  # started as root, mosquitto writes as another user
+            lines.append(f"persistence_location {self._directory}/")
         config = self._directory / "mosquitto.conf"
         config.write_text("\n".join(lines) + "\n")
         self._spawn([program, "-c", str(config)], inherited())
@@ -173,6 +179,10 @@ class Peer:
             return (self._directory / "log").read_text(errors="replace")[-2000:]
         return ""
 
+    def stored(self) -> int:
+        """Bytes of the node's session store on the disk."""
+        return sum(file.stat().st_size for file in self._directory.glob("sessions.sqlite3*"))
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
@@ -212,12 +222,12 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(names: Sequence[str], *, websocket: bool = False) -> Iterator[list[Peer]]:
+def running(names: Sequence[str], *, websocket: bool = False, durable: bool = False) -> Iterator[list[Peer]]:
     """All the peers, up; stopped on the way out whatever happened."""
     peers: list[Peer] = []
     try:
         for name in names:
-            peers.append(Peer(name, websocket=websocket))
+            peers.append(Peer(name, websocket=websocket, durable=durable))
         yield peers
     finally:
         for peer in peers:

@@ -35,6 +35,12 @@ def machine_seconds() -> float:
     return sum(map(int, (user, nice, system, *rest))) / os.sysconf("SC_CLK_TCK")
 
 
+def written_bytes(pid: int) -> int:
+    """That the process has handed to the system to be written, to files and sockets."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["wchar"])
+
+
 def pss_bytes(pid: int) -> int:
     """Proportional set size: shared pages count by their share."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

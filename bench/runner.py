@@ -37,7 +37,8 @@ def run_scenario(scenario: Scenario, names: Sequence[str], rounds: int, tell: Te
                     _tell_round(tell, scenario, name, number, results[name][-1])
         return results
     websocket = isinstance(scenario, flows.Flow) and scenario.websocket
-    with running(names, websocket=websocket) as peers:
+    durable = isinstance(scenario, flows.Flow) and scenario.durable
+    with running(names, websocket=websocket, durable=durable) as peers:
         by_name = {peer.name: peer for peer in peers}
         for peer in peers:
             if failure := _warm_up(scenario, peer):

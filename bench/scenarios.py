@@ -79,6 +79,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Idle("S10", "10,000 idle connections, TCP", 10_000),
         Idle("S10W", "10,000 idle connections, WebSocket", 10_000, websocket=True),
         Flow("S11", "100 pairs at 50 msgs/s each, QoS 1", 100, 500, 1, 100, rate=50),
+        Flow("D1", "100 pairs, persistent sessions, QoS 1", 100, 500, 1, 100, durable=True),
         Flow("W1", "WebSocket, 50 pairs, QoS 1", 50, 4000, 1, 50, websocket=True),
         Flow("W2", "WebSocket, 1 publisher, 100 subscribers, QoS 0", 1, 2000, 0, 100, _ONE, websocket=True),
         Retained("R1", "1000 of 100,000 retained messages"),
@@ -104,6 +105,10 @@ BARS: Final[dict[str, tuple[Bar, ...]]] = {
     "S11": (
         cpu_ratio(Fraction(13, 10), Fraction(11, 10)),
         Bar("p99", lambda sample: sample.p99_ms, Fraction(13, 10), Fraction(13, 10), ratio=True),
+    ),
+    "D1": (
+        Bar("in+out/s", lambda sample: sample.rate, Fraction(40_000), Fraction(40_000), at_least=True),
+        Bar("in+out/s", lambda sample: sample.rate, Fraction(5), Fraction(5), ratio=True, at_least=True),
     ),
     "R1": (_extra("first ms", "first_ms", 20), _extra("last ms", "last_ms", 200)),
     "T1": (Bar("us", lambda sample: sample.cpu_us, Fraction(20), Fraction(20)),),

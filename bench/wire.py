@@ -22,6 +22,7 @@ PINGREQ: Final = b"\xc0\x00"
 PINGRESP: Final = b"\xd0\x00"
 DISCONNECT: Final = b"\xe0\x00"
 CONNACK_ACCEPTED: Final = b"\x20\x02\x00\x00"
+CONNACK_PRESENT: Final = b"\x20\x02\x01\x00"  # of a session that was kept
 
 KEEPALIVE: Final = 300  # seconds; longer than any run, so that silent subscribers stay
 STAMP: Final = 8  # bytes at the head of each payload: sender and sequence number, big-endian uint32
@@ -48,9 +49,9 @@ def text(value: str) -> bytes:
     return len(raw).to_bytes(2, "big") + raw
 
 
-def connect(client_id: str, username: str, password: str) -> bytes:
-    """CONNECT with clean session, so that nothing outlives a run."""
-    flags = 0b1100_0010
+def connect(client_id: str, username: str, password: str, clean: bool = True) -> bytes:
+    """CONNECT, with clean session unless something is to outlive the connection."""
+    flags = 0b1100_0000 | clean << 1
     head = text("MQTT") + bytes([4, flags]) + KEEPALIVE.to_bytes(2, "big")
     return packet(0x10, head + text(client_id) + text(username) + text(password))
 
