@@ -38,7 +38,8 @@ from apps.gateway.runtime import Runtime
 from apps.gateway.slow import SlowSubscribers
 from apps.gateway.steering import NodeSteering
 from apps.gateway.stores.database import StoreError
-from apps.gateway.stores.sqlite import SqliteStore, Worker
+from apps.gateway.stores.sqlite import SqliteStore
+from apps.gateway.stores.worker import Worker
 from apps.gateway.tracing import Tracer
 from gmqtt_platform import __version__, datadir
 from gmqtt_platform.conf import Conf

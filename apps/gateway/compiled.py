@@ -16,20 +16,20 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 BUILD: Final = ROOT / "build" / "core"
 STAMP: Final = BUILD / "sources.sha256"
-PACKAGES: Final = ("apps/gateway/mqtt", "apps/gateway/broker")
+PACKAGES: Final = ("apps/gateway/mqtt", "apps/gateway/broker", "apps/gateway/stores")
 
 
 def sources() -> list[Path]:
     """The modules that are compiled."""
     found = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
-    return [path for path in found if path.name not in ("__init__.py", "ports.py")]
+    return [path for path in found if path.name not in ("__init__.py", "ports.py", "worker.py")]
 
 
 def fingerprint() -> str:
     """A digest of the sources and of the interpreter that they were compiled for."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sources():
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -345,9 +345,9 @@ def _row(put: Put, number: int) -> tuple[Any, ...]:
     delivery = put.delivery
     message = delivery.message
     flags = delivery.qos | delivery.retain << 2 | message.qos << 3 | message.retain << 5
-    body = (None, None, None, None)
+    body: tuple[Any, ...] = (None, None, None, None)
     if not number:
-        body = (message.topic, message.payload, message.properties, message.origin)  # type: ignore[assignment]
+        body = (message.topic, message.payload, message.properties, message.origin)
     head = (put.durable.key, put.seq, put.packet_id, put.state, flags, delivery.size, message.expires)
     return (*head, delivery.queued_at, delivery.identifiers or None, number, *body)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -28,40 +27,23 @@ RETRY: Final = 1.0  # seconds after a transaction that failed
 UPKEEP: Final = 10.0  # seconds between looks for what has expired
 
 
-class Loop(Protocol):
-    """What of an event loop is needed."""
-
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> object: ...
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Any: ...
-
-
-class Worker:
-    """Runs jobs one after the other on one thread, and their answers on the loop."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._pool = ThreadPoolExecutor(1, "sessions")
+class Jobs(Protocol):
+    """Where it writes; `worker.Worker` is a thread of its own."""
 
     def run(self, job: Callable[[], Any], answered: Callable[[Any], None]) -> None:
-        def over(future: Future[Any]) -> None:
-            if not future.cancelled():
-                self._loop.call_soon_threadsafe(answered, future.result())
+        """Do `job` after those before it; its answer comes on the loop."""
 
-        self._pool.submit(job).add_done_callback(over)
-
-    def later(self, delay: float, call: Callable[[], None]) -> None:
-        self._loop.call_later(delay, call)
+    def later(self, delay: float, call: Callable[[], None]) -> None: ...
 
     def stop(self) -> None:
         """When what was begun is done."""
-        self._pool.shutdown(wait=True)
 
 
 class SqliteStore:
     """`ports.SessionStore` over one file."""
 
     def __init__(
-        self, path: Path, node: Node, worker: Worker, fsync: bool = False, max_bytes: int = 2**40
+        self, path: Path, node: Node, worker: Jobs, fsync: bool = False, max_bytes: int = 2**40
     ) -> None:
         """Raises `StoreError`."""
         self.full = False
