@@ -20,7 +20,7 @@ help:
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
 	@echo "make types    mypy, strict, on the core"
-	@echo "make faults   kill a node 50 times under traffic (KILLS=..., SEED=...)"
+	@echo "make faults   kill a node 50 times under traffic, and each process of a cluster (KILLS=..., SEED=...)"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
 	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
@@ -87,7 +87,7 @@ types: $(VENV)/.dev
 	$(PY) -m mypy $(TYPED)
 
 faults: $(VENV)/.dev build
-	FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults/embedded
+	FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults
 
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)

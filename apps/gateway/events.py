@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,10 +11,12 @@ from apps.gateway.mqtt import reasons
 MOST_BYTES: Final = 8_388_608
 OF_CLIENT: Final = 20  # events of one client
 TEXT: Final = 256  # characters
-EVENT: Final = 300  # bytes that an event costs beside its text
-CLIENT: Final = 400  # bytes that a client costs beside its events and its id
+EVENT: Final = 150  # bytes that an event costs beside its text
+CLIENT: Final = 250  # bytes that a client costs beside its events and its id
 
-Event = tuple[float, str, str]  # UNIX seconds, what, text
+# UNIX seconds, what, and a text or the peer; one after the other, as most clients have one event only and
+# there may be very many clients.
+Events = tuple[Any, ...]
 
 
 class RecentEvents:
@@ -23,7 +24,7 @@ class RecentEvents:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._of: OrderedDict[str, deque[Event]] = OrderedDict()
+        self._of: dict[str, Events] = {}  # who was heard of last stands last
         self.bytes = 0
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
@@ -32,10 +33,11 @@ class RecentEvents:
     def of(self, client_id: str) -> dict[str, Any]:
         """{"events": [{"at": UNIX seconds, "event": ..., "text": ...}]}, the latest first."""
         events = self._of.get(client_id, ())
-        return {"events": [{"at": at, "event": name, "text": text} for at, name, text in reversed(events)]}
+        found = zip(events[::3], events[1::3], events[2::3], strict=True)
+        return {"events": [{"at": at, "event": name, "text": _said(what)} for at, name, what in found][::-1]}
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
-        self._add(client_id, "connected", f"{peer.address}:{peer.port} ({peer.transport})")
+        self._add(client_id, "connected", peer)
 
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         self._add(client_id, "disconnected", text or reasons.name(reason))
@@ -47,28 +49,34 @@ class RecentEvents:
         self._add(client_id, "denied", f"{action} {topic}")
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
-        """Drops come by the thousand: the last of one kind in a row says it for all."""
-        events = self._of.get(client_id)
+        """Drops come by the thousand: the first of one kind in a row says it for all."""
         text = f"{reason} {topic}"[:TEXT]
-        if events and events[-1][1:] == ("dropped", text):
-            events[-1] = (self._now(), "dropped", text)
-        elif client_id:
+        if client_id and self._of.get(client_id, ())[-2:] != ("dropped", text):
             self._add(client_id, "dropped", text)
 
-    def _add(self, client_id: str, event: str, text: str) -> None:
+    def _add(self, client_id: str, event: str, what: str | Peer) -> None:
         if not client_id:
             return
-        events = self._of.get(client_id)
+        events = self._of.pop(client_id, None)
         if events is None:
-            events = self._of[client_id] = deque()
+            events = ()
             self.bytes += CLIENT + 4 * len(client_id)
-        else:
-            self._of.move_to_end(client_id)
-            if len(events) >= OF_CLIENT:
-                self.bytes -= EVENT + 4 * len(events.popleft()[2])
-        text = text[:TEXT]
-        events.append((self._now(), event, text))
-        self.bytes += EVENT + 4 * len(text)
+        elif len(events) >= 3 * OF_CLIENT:
+            self.bytes -= _size(events[2])
+            events = events[3:]
+        if isinstance(what, str):
+            what = what[:TEXT]
+        self._of[client_id] = (*events, self._now(), event, what)
+        self.bytes += _size(what)
         while self.bytes > MOST_BYTES and self._of:
-            gone, its = self._of.popitem(last=False)
-            self.bytes -= CLIENT + 4 * len(gone) + sum(EVENT + 4 * len(each[2]) for each in its)
+            gone = next(iter(self._of))
+            its = self._of.pop(gone)
+            self.bytes -= CLIENT + 4 * len(gone) + sum(map(_size, its[2::3]))
+
+
+def _said(what: str | Peer) -> str:
+    return what if isinstance(what, str) else f"{what.address}:{what.port} ({what.transport})"
+
+
+def _size(what: str | Peer) -> int:
+    return EVENT + (4 * len(what) if isinstance(what, str) else 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +13,29 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 logger = logging.getLogger("gmqtt.kafka")
+REPEATED: Final = 30.0  # seconds in which librdkafka's clients say the same thing once
+MOST_KNOWN: Final = 1000  # things that were said
+
+
+class _Once(logging.Filter):
+    """While Kafka is away each of its clients says so about once a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage().partition(" (after ")[0]
+        now = time.monotonic()
+        if now - self._said.get(text, float("-inf")) < REPEATED:
+            return False
+        if len(self._said) >= MOST_KNOWN:
+            self._said.clear()
+        self._said[text] = now
+        return True
+
+
+logger.addFilter(_Once())
 
 # What the promises of the platform rest on, or what it sets by other keys: not for [broker.kafka.options].
 OURS: Final = frozenset(

@@ -172,3 +172,14 @@ async def test_ends_tell_how_far_there_is_to_go(log: Log) -> None:
     ends = reader.ends(beginning(log))
     assert sum(ends.values()) == 3
     reader.commit(ends)
+
+
+def test_the_same_trouble_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gmqtt.kafka")
+    text = "FAIL [client-%d] Connect to broker failed: Connection refused (after %dms in state CONNECT)"
+    for number in range(50):
+        client.logger.error(text, number % 2, number)
+    assert [record.getMessage().partition("]")[0] for record in caplog.records] == [
+        "FAIL [client-0",
+        "FAIL [client-1",
+    ]
