@@ -59,7 +59,7 @@ RULES = (
     ),
     Rule(
         "apps.gateway.stores",
-        ("apps.gateway.stores", "apps.gateway.broker", "apps.gateway.mqtt"),
+        ("apps.gateway.stores", "apps.gateway.broker", "apps.gateway.mqtt", "apps.gateway.compiled"),
         (),
     ),
     # Commands are entry points: they start what the composition root has built.
