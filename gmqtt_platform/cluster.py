@@ -112,6 +112,10 @@ class NodeCluster:
         if exports.topics - before:
             self._topics_made = False
 
+    def epoch_of(self, client_id: str) -> int:
+        """Of this node's ownership of a client; 0: it has none."""
+        return self.member.owners.epochs.get(client_id, 0)
+
     async def start(self) -> None:
         """ConfError where another process is the node of this name."""
         try:

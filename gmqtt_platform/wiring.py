@@ -190,6 +190,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         bridges.register(control, KafkaOverview(kafka_conf(conf)))
         cluster = NodeCluster(conf, node, life, loop, runner.now, describe_shortly, _end)
         health.checks.update(cluster.checks())
+        inbox.epoch_of = cluster.epoch_of
     return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store, cluster)
 
 

@@ -22,13 +22,15 @@ COLUMNS: Final = (
 _COUNTS: Final = ("expiry_interval", "expires_at", "subscriptions", "inflight", "queued", "queued_bytes")
 _END: Final = ("online", "disconnected_at", "reason_code", "reason")
 
-# A client that moved stands where it connected last, whichever node writes last.
+# A client that moved stands where it connected last, whichever node writes last: by the epoch of its
+# ownership, and by the nodes' clocks where there is none.
 _CONNECTED = Upsert(
     SessionInfo,
     COLUMNS,
     ("client_id",),
     COLUMNS[1:],
-    where='{t}."node" = excluded."node" OR NOT {t}."online" OR {t}."connected_at" <= excluded."connected_at"',
+    where='{t}."node" = excluded."node" OR NOT {t}."online" OR {t}."epoch" < excluded."epoch"'
+    ' OR ({t}."epoch" = excluded."epoch" AND {t}."connected_at" <= excluded."connected_at")',
 )
 _ENDED = Upsert(SessionInfo, COLUMNS, ("client_id",), (*_END, *_COUNTS), where='{t}."node" = excluded."node"')
 _COUNTED = Upsert(SessionInfo, COLUMNS, ("client_id",), _COUNTS, where='{t}."node" = excluded."node"')

@@ -90,6 +90,7 @@ class Inbox:
         self._now = now
         self._describe = describe
         self._kept = kept
+        self.epoch_of: Callable[[str], int] = lambda client_id: 0  # of the ownership in a cluster
         self._database = DatabaseThread("directory")
         self._dirty: dict[str, int] = {}
         self._bytes = 0
@@ -248,7 +249,7 @@ class Inbox:
         row = (
             key,
             self._node,
-            0,
+            self.epoch_of(client_id),
             state.online,
             (username or "")[:256],
             address.address[:45] if address is not None else "",

@@ -219,6 +219,23 @@ async def test_the_newer_connection_holds_whoever_writes_last(world: World, make
         await box.stop()
 
 
+async def test_the_higher_epoch_holds_whatever_the_clocks_say(make_world: Any) -> None:
+    here, there = make_world(), make_world()
+    there.now = here.now - 3600  # a machine whose clock is an hour late
+    first, second = inbox_of(here, "here"), inbox_of(there, "there")
+    first.epoch_of, second.epoch_of = {"pump": 7}.__getitem__, {"pump": 8}.__getitem__
+    for each in (first, second):
+        await each.flush()
+    for each in (here, there):
+        each.join("pump", properties=lasting(100))
+    await second.flush()
+    await first.flush()
+    found = await the("pump")
+    assert (found.node, found.epoch) == ("there", 8)
+    for box in (first, second):
+        await box.stop()
+
+
 async def test_it_catches_up_when_the_database_is_back(
     world: World, box: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
