@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from apps.gateway.broker import closing
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.node import Node
+from apps.gateway.broker.ports import ClusterStore
 from apps.gateway.broker.receipts import Told
 from apps.gateway.broker.states import CONNECTED
 from apps.gateway.mqtt import reasons
@@ -68,7 +70,14 @@ class ClusterView:
         if resumed and session.will is not None:  # it is back in time [MQTT-3.1.3-9]
             node.release(session.will.size)
             session.will = None
-        node.end_session(session, self._now())
+        durable = session.durable
+        if durable is None or not durable.remote:
+            node.end_session(session, self._now())
+            return
+        if session.will is not None:  # its session is over there
+            will, session.will = session.will, None
+            node.publish_will(will, self._now())
+        cast("ClusterStore", node.store).park(durable, True)
 
     def expel(self, client_id: str, reason: int, text: str) -> Message | None:
         """Disconnect a client without publishing its will, which is answered."""

@@ -363,6 +363,10 @@ class Connection(Outbound):
             return
         reason = 0
         if packet_id not in session.incoming:  # [MQTT-4.3.3-10]: handed on once, answered again
+            if session.exactly_once:
+                message = Message(route.topic, payload, 2, False, b"", 0.0, self.client_id, route.raw_topic)
+                ingress.publish_once(self, session, packet_id, message)
+                return
             self.take_qos2(session, packet_id)
             reason = reasons.NO_MATCHING_SUBSCRIBERS
             if not route.empty:
@@ -377,9 +381,12 @@ class Connection(Outbound):
 
         A 3.x client was not told of one: the identifiers themselves are its bound.
         """
-        if self.level == MQTT_5 and len(session.incoming) >= self.limits.receive_maximum:
-            raise MqttError(reasons.RECEIVE_MAXIMUM_EXCEEDED, "receive maximum exceeded")  # [MQTT-3.3.4-7]
+        self.check_qos2(len(session.incoming))
         session.take_in(packet_id)
+
+    def check_qos2(self, count: int) -> None:
+        if self.level == MQTT_5 and count >= self.limits.receive_maximum:
+            raise MqttError(reasons.RECEIVE_MAXIMUM_EXCEEDED, "receive maximum exceeded")  # [MQTT-3.3.4-7]
 
     def _throttle(self, publishes: int, now: float) -> None:
         """Stop reading a client that is above its publish rate; the node's tick reads on."""

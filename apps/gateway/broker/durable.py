@@ -35,6 +35,7 @@ class Durable(Waiter):
         self.session = session
         self.store = store
         self.key = key
+        self.remote = False  # a cluster fills the queue (`remote.Remote`)
         self.last_seq = 0  # the place of the newest message; they grow by one
         self.seqs: dict[int, int] = {}  # packet identifier in flight -> place
         self.order: deque[int] = deque()  # the places of what is in `Session.queue`
@@ -84,26 +85,34 @@ class Durable(Waiter):
 
     def settled(self) -> None:
         session = self.session
-        again: list[int] = []
         while self._waiting and self._waiting[0][0].is_settled:
-            receipt, packet_id = self._waiting.popleft()
+            if self._waiting[0][0].reason:
+                self._wait_again()
+                return
+            _, packet_id = self._waiting.popleft()
             self.uncommitted.pop(packet_id, None)
             delivery = session.unacked.get(packet_id)
             if delivery is None:
                 continue
             connection = session.connection
-            if receipt.reason:
-                again.append(packet_id)
-            elif connection is not None and connection.congested:
+            if connection is not None and connection.congested:
                 session.repeat_later(packet_id)
             elif connection is not None:
                 connection.send_publish(delivery, packet_id, False)
         if not self._waiting:
             self._last = None
-        if again:
-            self.store.barrier()
-            for packet_id in again:
+
+    def _wait_again(self) -> None:
+        """The first was not committed: with those behind it, which stay there, it waits for the next try."""
+        packet_ids = [packet_id for _, packet_id in self._waiting]
+        self._waiting.clear()
+        self._last = None
+        self.store.barrier()
+        for packet_id in packet_ids:
+            if packet_id in self.session.unacked:
                 self._wait(packet_id)
+            else:
+                self.uncommitted.pop(packet_id, None)
 
     def remove(self, packet_id: int) -> None:
         """The message in flight under `packet_id` is done with."""
@@ -220,7 +229,16 @@ class Durable(Waiter):
                 return
             self._pages += 1
             self._loading = self._pages
-            self.store.load(self, self._pages, self.order[-1] if self.order else 0, PAGE, PAGE_BYTES)
+            self.store.load(
+                self, self._pages, self.order[-1] if self.order else self._begins(), PAGE, PAGE_BYTES
+            )
+
+    def _begins(self) -> int:
+        """The place behind which the cold part begins when nothing of the queue is in memory."""
+        return 0
+
+    def attached(self) -> None:
+        """The client is here, and that was recorded."""
 
     def loaded(self, page: int, found: list[tuple[int, Delivery]], newest: int) -> None:
         """The answer to `load`. `newest` was `last_seq` when it was asked."""
@@ -283,12 +301,16 @@ class Durable(Waiter):
     def end(self) -> int:
         """The session ends; how many cold messages go with it."""
         count = self.cold
-        self.session.node.stats.queued -= count
+        self.leave()
+        self.store.end(self.key)
+        return count
+
+    def leave(self) -> None:
+        """Nothing of it is in memory any more."""
+        self.session.node.stats.queued -= self.cold
         self.cold = 0
         self.cold_bytes = 0
         self._loading = 0
         self._waiting.clear()
         self.order.clear()
         self.seqs.clear()
-        self.store.end(self.key)
-        return count

@@ -18,6 +18,8 @@ from apps.gateway.mqtt.properties import Properties
 
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.node import Node
+    from apps.gateway.broker.remote import Remote
     from apps.gateway.broker.session import Session
 
 
@@ -89,6 +91,9 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
         route.raw_topic,
     )
     if qos == 2:
+        if session.exactly_once:
+            publish_once(connection, session, packet.packet_id, message)
+            return True
         connection.take_qos2(session, packet.packet_id)
     if packet.retain and not connection.node.retain(message) and qos and connection.level == pt.MQTT_5:
         # nobody gets it: the client may try again
@@ -98,6 +103,21 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     if qos:
         answer(connection, head, packet.packet_id, reason)
     return True
+
+
+def publish_once(connection: Connection, session: Session, packet_id: int, message: Message) -> None:
+    """A QoS 2 message of a client whose session a cluster keeps."""
+    durable = cast("Remote", session.durable)
+    if packet_id not in durable.exact:
+        connection.check_qos2(len(session.incoming) + len(durable.exact))
+    durable.publish(connection, packet_id, message)
+
+
+def hand_on(node: Node, message: Message, level: int) -> int:
+    """As `Router.dispatch`, for what came a while ago; what is retained is kept first."""
+    if message.retain and not node.retain(message) and level == pt.MQTT_5:
+        return reasons.QUOTA_EXCEEDED
+    return node.router.dispatch(node.router.route(message.topic), message)
 
 
 def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
@@ -168,6 +188,13 @@ def forget_qos2(connection: Connection, head: bytes, packet_id: int) -> None:
         connection.session.let_go(packet_id)
 
 
+def _is_known(session: Session, packet_id: int) -> bool:
+    """Is it the identifier of a QoS 2 message that came?"""
+    return packet_id in session.incoming or (
+        session.exactly_once and packet_id in cast("Remote", session.durable).exact
+    )
+
+
 def acknowledged(
     connection: Connection, session: Session, first: int, data: bytes, start: int, end: int
 ) -> None:
@@ -184,7 +211,7 @@ def acknowledged(
         else:
             _reply(connection, PUBREL, packet_id, session.release(packet_id))
     else:
-        known = packet_id in session.incoming
+        known = _is_known(session, packet_id)
         if known:
             session.let_go(packet_id)
         _reply(connection, PUBCOMP, packet_id, known)

@@ -28,7 +28,18 @@ class Message:
     all but topic alias, message expiry and subscription identifier.
     """
 
-    __slots__ = ("expires", "origin", "payload", "properties", "qos", "raw_topic", "retain", "topic")
+    __slots__ = (
+        "again",
+        "expires",
+        "once",
+        "origin",
+        "payload",
+        "properties",
+        "qos",
+        "raw_topic",
+        "retain",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -49,6 +60,8 @@ class Message:
         self.properties = properties
         self.expires = expires  # UNIX seconds; 0.0 = never
         self.origin = origin  # the publisher's client id; "" = the server's own
+        self.once = ""  # what a cluster knows a QoS 2 message by
+        self.again = False  # it was perhaps published before, under the same `once`
 
     @property
     def size(self) -> int:

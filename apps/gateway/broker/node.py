@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import closing, systopics
 from apps.gateway.broker.drain import Drain
-from apps.gateway.broker.durable import Durable
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.receipts import Receipt
@@ -138,7 +137,7 @@ class Node:
             session = Session(self, client_id, now)
             self.sessions[client_id] = session
             if store is not None and expiry_interval:
-                session.durable = Durable(session, store, store.begin())
+                session.durable = store.begin(session)
         session.connection = connection
         session.username = connection.username
         weight = connection.weight
@@ -152,6 +151,7 @@ class Node:
         if store is not None:
             if session.durable is not None:
                 store.save(session)
+                session.durable.attached()
             if connection.will is not None:
                 store.will(client_id, connection.will, connection.will_delay, 0.0)
         connection.session = session
@@ -228,6 +228,30 @@ class Node:
         if will is not None:  # at the session's end at the latest [MQTT-3.1.2-8]
             session.will = None
             self.publish_will(will, now)
+
+    def park(self, session: Session, force: bool) -> None:
+        """A cluster keeps the session of a client that is not here: it leaves the memory of this node.
+
+        Unless this node still has to do with it: publish a delayed will, or queue for a shared subscription;
+        `force`: another node does that now.
+        """
+        client_id = session.client_id
+        if session.connection is not None or self.sessions.get(client_id) is not session:
+            return
+        shared = any(subscription.share for subscription in session.subscriptions.values())
+        if not force and (shared or session.will is not None):
+            return
+        del self.sessions[client_id]
+        for subscription in session.subscriptions.values():
+            self.unsubscribe(subscription)
+        session.subscriptions.clear()
+        if session.will is not None:
+            self.release(session.will.size)
+            session.will = None
+        self.release(session.weight)
+        session.leave()
+        if self.registry is not None:
+            self.registry.changed(client_id)
 
     def session_due(self, session: Session, now: float) -> None:
         """A time that the session set has come."""
@@ -366,7 +390,7 @@ class Node:
 
     def _keep(self, message: Message) -> bool:
         store = self.store
-        if store is not None and message.qos and store.full:
+        if store is not None and store.own and message.qos and store.full:
             return False
         if not self.retained.keep(message):
             return False

@@ -157,9 +157,9 @@ class Outside(Protocol):
     def unsettled(self) -> bool:
         """Has a SUBACK to wait for `settle`?"""
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         """Wait until the other nodes act by this node's subscriptions, and this one has what was retained
-        before; not for ever.
+        before; not for ever. False: persistent sessions may miss messages that they subscribed to.
         """
 
 
@@ -192,10 +192,11 @@ class SessionStore(Protocol):
     turn's receipt until it is stored. Places (`seq`) in a session's queue grow by one.
     """
 
+    own: bool  # of this node alone; else a cluster's
     full: bool  # nothing more is taken now: what would have to be stored is refused
 
-    def begin(self) -> int:
-        """A key for a new session."""
+    def begin(self, session: Session) -> Durable:
+        """Keep a new session from now on."""
 
     def save(self, session: Session) -> None:
         """A session's own data have changed."""
@@ -244,6 +245,19 @@ class SessionStore(Protocol):
 
     def flush(self) -> None:
         """The loop turn is over."""
+
+
+class ClusterStore(SessionStore, Protocol):
+    """Keeps sessions for all nodes of a cluster; whoever has a session's client id has the session."""
+
+    def append(self, durable: Durable, delivery: Delivery) -> None:
+        """Put a message at the end of a session's queue, within its limits. Holds the receipt."""
+
+    def once(self, durable: Durable, packet_id: int) -> str:
+        """What a QoS 2 message is known by that came under this identifier: stored; holds the receipt."""
+
+    def park(self, durable: Durable, force: bool) -> None:
+        """When all that was recorded is stored: `Node.park`."""
 
 
 class Tracer(Protocol):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Target:
     """A session that gets a topic, once, however many of its subscriptions match [MQTT-3.3.4-2]."""
 
-    __slots__ = ("identifiers", "local", "own", "qos", "retain_as_published", "session")
+    __slots__ = ("identifiers", "local", "own", "qos", "remote", "retain_as_published", "session")
 
     def __init__(
         self, session: Session, qos: int, local: bool, as_published: bool, identifiers: bytes
@@ -33,6 +33,7 @@ class Target:
         self.own: Target | None = None
         self.retain_as_published = as_published
         self.identifiers = identifiers  # encoded properties
+        self.remote = session.durable is not None and session.durable.remote  # gets QoS 0 only, from here
 
     def of(self, origin: str) -> Target | None:
         """What counts for a message of the client `origin` [MQTT-3.8.3-3]."""
@@ -62,7 +63,7 @@ class Route:
         self.raw_topic = wire.string(topic)
         self.generation = generation
         self.plain: list[Target] = []  # every copy is the same but for its QoS
-        self.special: list[Target] = []  # no local, or subscription identifiers
+        self.special: list[Target] = []  # no local, subscription identifiers, or a queue that a cluster fills
         self.groups: list[SharedGroup] = []
         self.durable = False  # a store keeps the session of one of them
         self.outside = 0  # who else wants it: `ports.Outside.wants`, and TRACED
@@ -155,13 +156,14 @@ class Router:
                 same.append(subscription)
         for subscriptions in by_session.values():
             target = _target(subscriptions)
-            if target.local and not target.identifiers:
+            if target.local and not target.identifiers and not target.remote:
                 route.plain.append(target)
             else:
                 route.special.append(target)
-            route.durable = route.durable or target.session.durable is not None
+            if target.session.durable is not None and not target.remote:
+                route.durable = True
         route.groups = matches.groups
-        if route.groups and self._node.store is not None:
+        if route.groups and self._node.store is not None and self._node.store.own:
             route.durable = True
         if self._node.outside is not None:
             route.outside = self._node.outside.wants(topic)
@@ -237,6 +239,8 @@ class Router:
             wanted = target.of(message.origin)
             if wanted is not None:
                 granted = wanted.qos if wanted.qos < qos else qos
+                if granted and wanted.remote:
+                    continue
                 retain = message.retain and wanted.retain_as_published
                 wanted.session.deliver(Delivery(message, granted, retain, wanted.identifiers))
         for group in route.groups:

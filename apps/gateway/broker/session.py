@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from apps.gateway.broker import limits as lim
 from apps.gateway.broker import stats as st
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.node import Node
+    from apps.gateway.broker.remote import Remote
     from apps.gateway.broker.shared import SharedGroup
 
 
@@ -344,8 +345,15 @@ class Session:
     def let_go(self, packet_id: int) -> None:
         """The identifier of an incoming QoS 2 message is free again."""
         self.incoming.discard(packet_id)
+        if self.exactly_once:
+            cast("Remote", self.durable).exact.pop(packet_id, None)
         if self.durable is not None:
             self.durable.store.incoming(self.durable, packet_id, False)
+
+    @property
+    def exactly_once(self) -> bool:
+        """Is what a QoS 2 message of the client's is known by stored before it is handed on?"""
+        return self.durable is not None and self.durable.remote
 
     def barrier(self) -> None:
         """What this loop turn acknowledges must wait for what is being stored already."""
@@ -439,14 +447,22 @@ class Session:
 
     def discard(self) -> None:
         """The session ends: what it still holds is dropped and counted."""
-        queued = len(self.queue) if self.queue is not None else 0
-        lost = len(self.unacked) + queued
+        lost = len(self.unacked) + (len(self.queue) if self.queue is not None else 0)
         if self.durable is not None:
             lost += self.durable.end()
         if lost:
             self.node.dropped(self.client_id, st.DROP_SESSION, "", lost)
+        self._clear()
+
+    def leave(self) -> None:
+        """The session goes on elsewhere."""
+        if self.durable is not None:
+            self.durable.leave()
+        self._clear()
+
+    def _clear(self) -> None:
         self.node.stats.held -= self.held
-        self.node.stats.queued -= queued
+        self.node.stats.queued -= len(self.queue) if self.queue is not None else 0
         self.held = 0
         self.queue_bytes = 0
         self.unacked.clear()

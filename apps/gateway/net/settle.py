@@ -155,10 +155,9 @@ async def _publish(connection: Connection, pending: PendingPublish, clock: Calla
 
 async def _suback(connection: Connection, pending: PendingSuback, clock: Callable[[], float]) -> None:
     outside = connection.node.outside
-    if outside is not None:
-        await outside.settle()
+    settled = outside is None or await outside.settle()
     try:
-        subscribing.announced(connection, pending, clock())
+        subscribing.announced(connection, pending, settled, clock())
     except MqttError as error:
         connection.fail(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,6 +37,25 @@ class Load:
     count: int
     size: int
     newest: int
+    known: int  # messages behind `after` that are in memory
+    held: int  # bytes of the session that are in memory
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a batch."""
+
+    error: str = ""  # nothing of it was written
+    # What was found, and how many messages and bytes are behind it, where a cluster keeps the queue.
+    loads: list[tuple[Load, list[tuple[int, Delivery]], int, int]] = field(default_factory=list)
+    trims: list[tuple[Durable, dict[str, int], int, int]] = field(default_factory=list)  # count, bytes
+    purges: list[tuple[Durable, dict[str, int]]] = field(default_factory=list)
+    # Of a cluster's:
+    lost: list[int] = field(default_factory=list)  # keys of sessions that another node has
+    grown: list[int] = field(default_factory=list)  # keys of sessions with something new in the queue
+    drops: list[tuple[int, str, str, int]] = field(default_factory=list)  # key, reason, topic, count
+    version: int = 0  # of the subscriptions, 0: they did not change
+    nodes: frozenset[str] = frozenset()  # that have to follow it
 
 
 @dataclass(slots=True)
@@ -53,6 +73,9 @@ class Batch:
     purges: list[tuple[Durable, int]] = field(default_factory=list)
     trims: list[tuple[Durable, int, int]] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
+    onces: dict[tuple[int, int], str] = field(default_factory=dict)  # beside `incoming`, in a cluster
+    parks: list[tuple[Durable, bool]] = field(default_factory=list)
+    told: list[Callable[[], None]] = field(default_factory=list)  # called when it is written
     receipts: list[Receipt] = field(default_factory=list)
     size: int = 0  # bytes
     barrier: bool = False  # fails with the batch before it
@@ -73,6 +96,8 @@ class Batch:
             or self.purges
             or self.trims
             or self.loads
+            or self.parks
+            or self.told
         )
 
     def put(self, row: int, put: Put) -> None:
@@ -126,3 +151,6 @@ class Batch:
         self.retained = earlier.retained | self.retained
         self.purges = earlier.purges + self.purges
         self.trims = earlier.trims + self.trims
+        self.onces = earlier.onces | self.onces
+        self.parks = earlier.parks + self.parks
+        self.told = earlier.told + self.told

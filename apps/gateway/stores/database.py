@@ -6,13 +6,13 @@ import contextlib
 import os
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from apps.gateway.broker.durable import Durable
 from apps.gateway.broker.messages import Delivery, Message
-from apps.gateway.stores.batch import PLACE_BITS, Batch, Load, Put
+from apps.gateway.stores.batch import PLACE_BITS, Batch, Load, Outcome, Put
 
 APPLICATION: Final = 0x676D7174  # "gmqt", in the file's header
 VERSION: Final = 1
@@ -54,16 +54,6 @@ ROW: Final = (
 
 class StoreError(Exception):
     """The file cannot be used; the text says why, for the operator."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a batch."""
-
-    error: str = ""  # nothing of it was written
-    loads: list[tuple[Load, list[tuple[int, Delivery]]]] = field(default_factory=list)
-    trims: list[tuple[Durable, dict[str, int], int, int]] = field(default_factory=list)  # count, bytes
-    purges: list[tuple[Durable, dict[str, int]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +119,7 @@ class Database:
             self._db.execute("BEGIN IMMEDIATE")
             self._apply(batch, outcome)
             self._db.execute("COMMIT")
-            outcome.loads = [(load, self._page(load)) for load in batch.loads]
+            outcome.loads = [(load, self._page(load), 0, 0) for load in batch.loads]
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 if self._db.in_transaction:

@@ -47,8 +47,9 @@ class Stream:
     def unsettled(self) -> bool:
         return self.behind
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         await Question()
+        return True
 
     def wants(self, topic: str) -> int:
         return self.topics.get(topic, 0)

@@ -1,0 +1,204 @@
+"""The part of a session that a cluster keeps: any node may have it next, and its queue is filled by others.
+
+Places in the queue are given by the store, which tells when there is more of it. So what is `cold` is counted
+when a page is read, and a message that this node itself has for the session goes the long way round, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from apps.gateway.broker import ingress
+from apps.gateway.broker import stats as st
+from apps.gateway.broker.durable import Durable
+from apps.gateway.broker.messages import Delivery, Message
+from apps.gateway.broker.receipts import PUBREC, Receipt, Waiter
+from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt.errors import MqttError
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.connection import Connection
+    from apps.gateway.broker.ports import ClusterStore
+    from apps.gateway.broker.session import Session
+
+
+class Remote(Durable):
+    """`last_seq` is the place up to which the queue was sent."""
+
+    def __init__(self, session: Session, store: ClusterStore, key: int) -> None:
+        super().__init__(session, store, key)
+        self.remote = True
+        self.exact: dict[int, str] = {}  # QoS 2 identifiers whose messages are on their way, or perhaps were
+        self._cluster = store
+        self._outgoing = Outgoing(self)
+        self._stale = False  # there was more while a page was on its way
+
+    # The queue ----------------------------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery) -> None:
+        self._cluster.append(self, delivery)
+
+    def enqueue(self, delivery: Delivery) -> None:
+        self._cluster.append(self, delivery)
+
+    def send_queued(self, connection: Connection, delivery: Delivery, seq: int) -> None:
+        self.last_seq = max(self.last_seq, seq)
+        super().send_queued(connection, delivery, seq)
+
+    def forget(self, seq: int) -> None:
+        self.last_seq = max(self.last_seq, seq)
+        super().forget(seq)
+
+    def _begins(self) -> int:
+        return self.last_seq
+
+    def attached(self) -> None:
+        self.woken()
+
+    def woken(self) -> None:
+        """There may be more in the queue than was read of it."""
+        if self.session.connection is None:
+            return
+        if self._loading:
+            self._stale = True
+            return
+        if not self.cold:
+            self.count(1, 0)
+        self.page()
+
+    def read(self, page: int, found: list[tuple[int, Delivery]], rest: int, rest_bytes: int) -> None:
+        """The answer to `load`, and how much there is behind it."""
+        if page != self._loading:
+            return  # the client has gone since
+        size = 0
+        for _, delivery in found:
+            size += delivery.size
+        self.count(rest + len(found), rest_bytes + size)
+        self.loaded(page, found, -1)
+        if self._stale:
+            self._stale = False
+            self.woken()
+
+    def count(self, cold: int, size: int) -> None:
+        """So much is queued that is not in memory."""
+        self.session.node.stats.queued += cold - self.cold
+        self.cold = cold
+        self.cold_bytes = size
+
+    def unread(self) -> None:
+        """A page could not be read."""
+        self._loading = 0
+        self.page()
+
+    def purge(self) -> int:
+        count = self.cold
+        self._loading = 0
+        self.store.purge(self, self.last_seq)
+        self.count(0, 0)
+        return count
+
+    def lost(self, seq: int, delivery: Delivery) -> None:
+        """It could not be appended; a publisher is told so, a retained message has none that waits."""
+        if delivery.message.retain:
+            self.session.node.dropped(self.session.client_id, st.DROP_OUTSIDE, delivery.message.topic, 1)
+
+    # Messages of the client, exactly once -------------------------------------------------------
+
+    def publish(self, connection: Connection, packet_id: int, message: Message) -> None:
+        """Hand on a QoS 2 message when what it is known by is stored, and then answer PUBREC.
+
+        Whichever node gets it again after a crash hands it on under the same name, and it is queued once.
+        """
+        if self._outgoing.waits(packet_id, connection):
+            return
+        known = self.exact.get(packet_id, "")
+        if known:
+            message.again = True
+            message.once = known
+            self._outgoing.add(connection, packet_id, message, None)
+            return
+        message.once = self._cluster.once(self, packet_id)
+        self.exact[packet_id] = message.once
+        self._outgoing.add(connection, packet_id, message, self.session.node.receipt())
+
+    def hand_on(self, connection: Connection, packet_id: int, message: Message) -> None:
+        node = self.session.node
+        reason = ingress.hand_on(node, message, connection.level)
+        if reason == reasons.QUOTA_EXCEEDED:
+            self.free(packet_id)
+        else:
+            HandedOn(self, packet_id, message.once, node.receipt())
+        if connection.session is not self.session:
+            return  # its client will ask again
+        try:
+            ingress.answer(connection, PUBREC, packet_id, reason)
+        except MqttError as error:
+            connection.fail(error)
+
+    def arrived(self, packet_id: int, once: str) -> None:
+        """The message cannot be lost any more."""
+        if self.exact.get(packet_id) == once:
+            del self.exact[packet_id]
+            self.session.incoming.add(packet_id)
+
+    def free(self, packet_id: int) -> None:
+        """The identifier may stand for another message."""
+        self.exact.pop(packet_id, None)
+        self.session.incoming.discard(packet_id)
+        self.store.incoming(self, packet_id, False)
+
+
+class Outgoing(Waiter):
+    """Messages that wait until what they are known by is stored, and for those before them."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._queue: deque[tuple[int, Message, Receipt | None]] = deque()
+        self._connections: dict[int, Connection] = {}  # who gets the PUBREC, by packet identifier
+
+    def waits(self, packet_id: int, connection: Connection) -> bool:
+        """Is it there already? Then `connection`, on which it came again, gets the answer."""
+        if packet_id not in self._connections:
+            return False
+        self._connections[packet_id] = connection
+        return True
+
+    def add(self, connection: Connection, packet_id: int, message: Message, receipt: Receipt | None) -> None:
+        """`receipt` None: it is stored."""
+        self._connections[packet_id] = connection
+        self._queue.append((packet_id, message, receipt))
+        if receipt is not None:
+            receipt.then(self)
+        elif len(self._queue) == 1:
+            self.settled()
+
+    def settled(self) -> None:
+        remote = self._remote
+        while self._queue:
+            packet_id, message, receipt = self._queue[0]
+            if receipt is not None and not receipt.is_settled:
+                return
+            self._queue.popleft()
+            connection = self._connections.pop(packet_id)
+            if receipt is None or not receipt.reason:
+                remote.hand_on(connection, packet_id, message)
+                continue
+            remote.exact.pop(packet_id, None)
+            if connection.session is remote.session:
+                connection.not_durable(PUBREC, packet_id, receipt.reason)
+
+
+class HandedOn(Waiter):
+    """A message is on its way to the others."""
+
+    def __init__(self, remote: Remote, packet_id: int, once: str, receipt: Receipt) -> None:
+        self._remote = remote
+        self._packet_id = packet_id
+        self._once = once
+        self._receipt = receipt
+        receipt.then(self)
+
+    def settled(self) -> None:
+        if not self._receipt.reason:
+            self._remote.arrived(self._packet_id, self._once)
