@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
 from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from apps.cluster.durable.queues import QueueLimits, Queues
 from apps.cluster.kafka import client
 from apps.cluster.kafka.bridge import Bridge
 from apps.cluster.kafka.client import BadOption, KafkaConf
 from apps.cluster.kafka.deadletter import KafkaDeadLetters
+from apps.cluster.kafka.group import KafkaGroup
 from apps.cluster.kafka.names import TopicNames
+from apps.cluster.kafka.queueing import Queueing
 from apps.cluster.kafka.reader import KafkaReader
 from apps.cluster.kafka.serving import Sizes
 from gmqtt_platform.conf import Conf
@@ -58,10 +65,20 @@ def bridge(conf: Conf) -> Bridge:
         return True
 
     limits = conf.limits
+    sizes = Sizes(limits.max_packet_size, limits.max_topic_length, limits.max_topic_levels)
+    most = QueueLimits(limits.max_queued_messages, limits.max_queued_bytes, limits.queue_full_policy)
+    place = blake2b(str(conf.broker.kafka.bridge_socket).encode(), digest_size=8).hexdigest()
+    member = f"bridge-{socket.gethostname()}-{place}"  # one bridge listens there
+
+    def queueing(deputy: Callable[[], str]) -> Queueing:
+        group = partial(KafkaGroup, kafka, f"{kafka.prefix}durable", member)
+        return Queueing(names, sizes, group, Queues(conf.redis.url, conf.cluster.prefix, most), deputy)
+
     return Bridge(
         conf.broker.kafka.bridge_socket,
         names,
-        Sizes(limits.max_packet_size, limits.max_topic_length, limits.max_topic_levels),
+        sizes,
         lambda node: KafkaReader(kafka, f"{kafka.prefix}live-{node}"),
         KafkaDeadLetters(kafka, names.dead_letter, claim),
+        queueing if conf.sessions.provider == "redis" else None,
     )

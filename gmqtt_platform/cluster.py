@@ -23,6 +23,7 @@ from apps.gateway.broker.stats import DROP_OUTSIDE
 from apps.gateway.clustering import ClusterView
 from gmqtt_platform.bridge import kafka_conf, topic_names
 from gmqtt_platform.conf import Conf
+from gmqtt_platform.sessions import NodeSessions
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +95,15 @@ class NodeCluster:
         )
         node.outside = self.stream
         node.registry = self.member.owners
+        self.sessions: NodeSessions | None = None
+        if conf.sessions.provider == "redis":
+            self.sessions = NodeSessions(conf, node, life, loop, self.member, self._database)
+            self.stream.sessions = self.sessions
+            node.registry = self.sessions
 
     async def _record_death(self, name: str) -> None:
         """A node of that name is dead: its row and its clients' say so."""
-        await self._database.run(directory.stopped, name, datetime.now(UTC), False)
+        await self._database.run(directory.stopped, name, datetime.now(UTC), self.sessions is not None)
 
     def _username_of(self, client_id: str) -> str | None:
         session = self._node.sessions.get(client_id)
@@ -129,12 +135,18 @@ class NodeCluster:
             lambda: exporting.follow(self._database, self._load_exports),
         ]
         self._tasks = [asyncio.create_task(job()) for job in jobs]
+        if self.sessions is not None:
+            await self.sessions.start()
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.sessions is not None:
+            await self.sessions.stop()  # before others may have them
         await self.member.stop()
+        if self.sessions is not None:
+            self.sessions.close()
         await self.producer.close(GOODBYE)
         self._database.close()
 
@@ -163,8 +175,11 @@ class NodeCluster:
 
     def checks(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """For /healthz."""
-        return {
+        found: dict[str, Callable[[], dict[str, Any]]] = {
             "kafka": lambda: dict(self.producer.status()),
             "bridge": self.feed.status,
             "cluster": self.member.status,
         }
+        if self.sessions is not None:
+            found["sessions"] = self.sessions.status
+        return found

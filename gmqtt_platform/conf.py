@@ -47,7 +47,7 @@ PROVIDERS = {
     "auth.client": confauth.CLIENT_PROVIDERS,
     "auth.acl": confauth.ACL_PROVIDERS,
     "broker.provider": confbroker.PROVIDERS,
-    "sessions.provider": ("sqlite", "mock"),
+    "sessions.provider": ("sqlite", "mock", "redis"),
     "topics.provider": ("mem",),
 }
 
@@ -397,6 +397,15 @@ def _check_tables(conf: Conf) -> None:
             raise conf.error(*found)
     if conf.broker.provider == "kafka" and not conf.cluster.enabled:
         raise conf.error("cluster.enabled", "false", 'true, for broker.provider is "kafka"')
+    kafka, sessions = conf.broker.provider == "kafka", conf.sessions.provider
+    if kafka and sessions == "sqlite":
+        allowed = (
+            '"redis" (any node goes on with a session) or "mock" (in memory), for broker.provider is "kafka"'
+        )
+        raise conf.error("sessions.provider", '"sqlite"', allowed)
+    if sessions == "redis" and not kafka:
+        allowed = '"sqlite" or "mock": sessions are in Redis where broker.provider is "kafka"'
+        raise conf.error("sessions.provider", '"redis"', allowed)
 
 
 def _check_limits(conf: Conf) -> None:

@@ -22,7 +22,7 @@ from apps.auth.providers import chain as chains
 from apps.auth.records import Records
 from apps.cluster import bridges
 from apps.cluster.fabric import fabric
-from apps.cluster.inbox import Inbox
+from apps.cluster.inbox import BY_CLUSTER, IN_MEMORY, Inbox
 from apps.cluster.names import client_key
 from apps.console import health, sampler, sources
 from apps.console import selectors as console
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from gmqtt_platform.cluster import NodeCluster
 
 logger = logging.getLogger(__name__)
+
+# What operators do with one session, whether its client is here or away.
+OF_SESSIONS = ("session", "kick", "end_session", "subscribe", "unsubscribe", "queue", "purge", "replay")
 
 
 def client_identifier() -> str:
@@ -95,7 +98,7 @@ class Parts:
 
 def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> SqliteStore | None:
     """The node's sessions from the last time; None: they end with the process."""
-    if conf.sessions.provider != "sqlite" or conf.broker.provider != "mock":
+    if conf.sessions.provider != "sqlite":
         return None
     path = datadir.sessions_file(conf)
     try:
@@ -159,7 +162,8 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     def describe_shortly() -> dict[str, Any]:
         return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
 
-    inbox = Inbox(conf.node.name, operations, runner.now, describe)
+    kept = BY_CLUSTER if conf.sessions.provider == "redis" else IN_MEMORY
+    inbox = Inbox(conf.node.name, operations, runner.now, describe, kept)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
     events = RecentEvents(runner.now)
@@ -191,6 +195,12 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         cluster = NodeCluster(conf, node, life, loop, runner.now, describe_shortly, _end)
         health.checks.update(cluster.checks())
         inbox.epoch_of = cluster.epoch_of
+        sessions = cluster.sessions
+        if sessions is not None:
+            ok = sessions.status
+            health.readiness["sessions"] = lambda: "" if ok()["ok"] else "sessions cannot be stored"
+            for name in OF_SESSIONS:
+                handlers[name] = sessions.visited(handlers[name])
     return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store, cluster)
 
 

@@ -9,14 +9,14 @@ from tools.servers import Server, program
 
 
 class Redis(Server):
-    """On 127.0.0.1; its data survives a SIGKILL (append-only file, synced every second at the latest)."""
+    """On 127.0.0.1; its data survives a SIGKILL and a power cut (append-only file, synced at once)."""
 
     def __init__(self, directory: Path, port: int = 0) -> None:
         super().__init__(directory, port)
         self.command = [
             program("redis-server", "redis-server"),
             *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)),
-            *("--appendonly", "yes", "--save", "", "--databases", "64"),
+            *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--databases", "64"),
         ]
 
     @property

@@ -130,6 +130,23 @@ def forget(node: str, client_ids: Iterable[str]) -> None:
         _forget(node, list(client_ids))
 
 
+def grown(found: Iterable[tuple[str, int, int]]) -> None:
+    """What is queued for clients that are away: client id, messages, bytes."""
+    with transaction.atomic():
+        for client_id, queued, size in found:
+            away = SessionInfo.objects.filter(client_id=client_id, online=False)
+            away.update(queued=queued, queued_bytes=size)
+
+
+def lapsed(client_ids: Collection[str], at: datetime) -> None:
+    """These sessions' time was over while no node had them; a client that came back since has another one."""
+    with transaction.atomic():
+        ended = SessionInfo.objects.filter(client_id__in=client_ids, online=False)
+        ended = ended.filter(Q(disconnected_at__lt=at) | Q(disconnected_at=None))
+        SubscriptionInfo.objects.filter(client_id__in=ended.values("client_id")).delete()
+        ended.delete()
+
+
 def stopped(node: str, at: datetime, keep: bool) -> None:
     close(node, at, keep)
     ClusterNode.objects.filter(name=node).update(state=ClusterNode.State.DOWN, seen_at=at)

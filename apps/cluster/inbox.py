@@ -36,6 +36,8 @@ IN_MEMORY: Final = 0
 BY_NODE: Final = 1  # in a store of this node's own: the node knows them all
 BY_CLUSTER: Final = 2  # the node knows those that are, or were last, connected to it
 
+NEVER: Final = 0xFFFFFFFF  # an expiry interval that never ends
+
 # What about a session has to be written.
 SESSION: Final = 1
 SUBSCRIPTIONS: Final = 2
@@ -98,6 +100,9 @@ class Inbox:
             str, tuple[str | None, Peer, int, float]
         ] = {}  # of connections since the last write
         self._ends: dict[str, tuple[int, str, float]] = {}
+        self._left: dict[
+            str, tuple[SessionState, list[Subscribed]]
+        ] = {}  # as sessions were when they left the node's memory
         self._busy: dict[str, tuple[int, int]] = {}  # with a queue: what was written of it
         self._ledger = DropLedger()
         self._task: asyncio.Task[None] | None = None
@@ -116,8 +121,21 @@ class Inbox:
     def disconnected(self, client_id: str, reason: int, text: str) -> None:
         if self._note(client_id, SESSION):
             self._ends[client_id] = (reason, text[:256], self._now())
+            if self._kept == BY_CLUSTER:
+                self._remember(client_id)
+
+    def _remember(self, client_id: str) -> None:
+        """A session that goes on will be gone from the node when it is written."""
+        state = self._view.state(client_id)
+        if state is not None and state.expiry_interval:
+            if state.expiry_interval != NEVER and not state.expires_at:
+                state.expires_at = self._now() + state.expiry_interval
+            changed = self._dirty[client_id] & SUBSCRIPTIONS
+            self._left[client_id] = state, self._view.subscribed(client_id) if changed else []
 
     def changed(self, client_id: str) -> None:
+        if self._left.get(client_id) is not None and self._view.state(client_id) is None:
+            del self._left[client_id]  # it has ended
         self._note(client_id, SESSION | SUBSCRIPTIONS)
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
@@ -238,7 +256,12 @@ class Inbox:
     def _read(self, client_id: str, what: int, peer: Any, end: Any, batch: Batch) -> int:
         """Put one session's rows into the batch; answers how many subscriptions those are."""
         key = names.client_key(client_id)
+        left, subscribed = self._left.pop(client_id, (None, []))
         state = self._view.state(client_id)
+        if state is None:
+            state = left
+        else:
+            subscribed = self._view.subscribed(client_id) if what & SUBSCRIPTIONS else []
         if state is None:
             batch.gone.append(key)
             self._busy.pop(client_id, None)
@@ -282,8 +305,8 @@ class Inbox:
             self._busy.pop(client_id, None)
         if not what & SUBSCRIPTIONS:
             return 0
-        batch.subscriptions[key] = self._view.subscribed(client_id)
-        return len(batch.subscriptions[key])
+        batch.subscriptions[key] = subscribed
+        return len(subscribed)
 
     def _look_at_queues(self) -> None:
         """Those that were looked at go to the end of the line."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # `wants` answers, beside the sum that the broker knows, which export rules match: their place in a list.
 EXPORT_SHIFT: Final = 8
-_STREAM: Final = OUTSIDE_LIVE | OUTSIDE_DURABLE
 
 
 class Interest(Protocol):
@@ -48,7 +47,7 @@ class Interest(Protocol):
     def unsettled(self) -> bool:
         """As `ports.Outside.unsettled`."""
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         """As `ports.Outside.settle`."""
 
 
@@ -56,6 +55,17 @@ class RetainedNews(Protocol):
     """Tells the other nodes of retained messages."""
 
     def retain(self, message: Message, receipt: Receipt | None) -> int: ...
+
+
+class Sessions(Protocol):
+    """Those that the cluster keeps."""
+
+    @property
+    def is_full(self) -> bool:
+        """Can nothing more be queued for them?"""
+
+    async def settle(self) -> bool:
+        """Wait until what was subscribed for them cannot be missed any more; False: it may be."""
 
 
 class Subscriptions(Protocol):
@@ -93,6 +103,7 @@ class Stream:
         self._username_of = username_of
         self._now = now
         self._count = 0
+        self.sessions: Sessions | None = None
         self.exports = exports
         self._sets: list[tuple[Export, ...]] = [()]  # of export rules, by the place that `wants` answers
         self._places: dict[tuple[Export, ...], int] = {(): 0}
@@ -128,13 +139,16 @@ class Stream:
         return self._interest.choose(topic, groups)
 
     def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
+        if wants & OUTSIDE_DURABLE and message.qos and self.sessions is not None and self.sessions.is_full:
+            return reasons.QUOTA_EXCEEDED
         there = choice.there if choice is not None else ()
         place = wants >> EXPORT_SHIFT
         username = self._username_of(message.origin) if message.origin else None
         self._count += 1
-        headers = envelope.headers(message, self._now(), username, self._node, f"{self._prefix}{self._count}")
+        name = message.once or f"{self._prefix}{self._count}"
+        headers = envelope.headers(message, self._now(), username, self._node, name)
         taken = False
-        if wants & _STREAM or there:
+        if wants & OUTSIDE_LIVE or there or (wants & OUTSIDE_DURABLE and message.qos):
             more: Headers = [(envelope.SHARE, each.encode()) for each in there]
             topic = self._names.of_topic(message.topic)
             if not self._producer.send(
@@ -170,8 +184,10 @@ class Stream:
     def unsettled(self) -> bool:
         return self._interest.unsettled()
 
-    async def settle(self) -> None:
-        await self._interest.settle()
+    async def settle(self) -> bool:
+        if self.sessions is None:
+            return await self._interest.settle()
+        return all(await asyncio.gather(self._interest.settle(), self.sessions.settle()))
 
     # A service's message ---------------------------------------------------------------------------
 

@@ -108,6 +108,12 @@ def some_node() -> str:
     return up.values_list("name", flat=True).first() or ""
 
 
+def node_of(session: SessionInfo) -> str:
+    """Whom to ask about a session: its node; where that is down and the client away, one that may get it."""
+    is_down = ClusterNode.objects.filter(name=session.node, state=ClusterNode.State.DOWN).exists()
+    return (some_node() if is_down and not session.online else "") or session.node
+
+
 def status(actor: Actor) -> dict[str, Any]:
     """How much there is, in the whole cluster."""
     states = dict(nodes().order_by().values_list("state").annotate(count=Count("id")))

@@ -31,7 +31,7 @@ def _do(
 ) -> dict[str, Any]:
     """Ask the session's node, and note that it was done."""
     _require(actor, permission, session)
-    answer = fabric.ask(session.node, method, client_id=session.client_id, **arguments)
+    answer = fabric.ask(selectors.node_of(session), method, client_id=session.client_id, **arguments)
     said = {name: value for name, value in arguments.items() if value not in ("", None)}
     with audit.by(actor):
         audit.did(session, what, **said)

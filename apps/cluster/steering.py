@@ -20,7 +20,7 @@ MOST_ASKED: Final = 200  # answers read of one trace on one node at once
 
 def look_at(actor: Actor, session: SessionInfo) -> dict[str, Any]:
     """Live counters of a client. `actor` saw the row already; FabricError when its node does not answer."""
-    return fabric.ask(session.node, "session", client_id=session.client_id)
+    return fabric.ask(selectors.node_of(session), "session", client_id=session.client_id)
 
 
 def drain(actor: Actor, node: ClusterNode, rate: int = 0) -> dict[str, Any]:

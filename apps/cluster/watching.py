@@ -51,12 +51,12 @@ def client(actor: Actor, session: SessionInfo) -> tuple[dict[str, Any] | FabricE
 
     Those are of every node that it was on, the latest first.
     """
-    nodes = up()
-    if session.node not in nodes:
-        return NodeAway(f"The node {session.node} is down."), []
+    nodes, node = up(), selectors.node_of(session)
+    if node not in nodes:
+        return NodeAway(f"The node {node} is down."), []
 
     async def ask() -> tuple[dict[str, Any] | FabricError, Answers]:
-        counters = fabric.aask(session.node, "session", SOON, client_id=session.client_id)
+        counters = fabric.aask(node, "session", SOON, client_id=session.client_id)
         events = fabric.aask_all(nodes, "events", SOON, client_id=session.client_id)
         found, happened = await asyncio.gather(counters, events, return_exceptions=True)
         if isinstance(happened, BaseException):
@@ -75,7 +75,7 @@ def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict
     if not selectors.sessions(actor, rbac.VIEW_RULE).filter(pk=session.pk).exists():
         actor.require(rbac.VIEW_RULE)
     return fabric.ask(
-        session.node,
+        selectors.node_of(session),
         "acl_explain",
         client_id=session.client_id,
         username=session.username,

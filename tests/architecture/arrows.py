@@ -81,6 +81,10 @@ RULES = (
             *CONFIGURATION,
         ),
     ),
+    Rule(  # what a node's store hands over, and gets
+        "apps.cluster.durable",
+        ("apps.cluster", "apps.gateway.broker.messages", "apps.gateway.mqtt", "apps.gateway.stores"),
+    ),
     Rule(
         "apps.cluster",
         (

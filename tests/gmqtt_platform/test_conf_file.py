@@ -154,7 +154,7 @@ REFUSED = [
     ("[auth]\nacl = [['mock']]", "auth.acl", '["mock"]', "a list of one or more of: mock", ""),
     ("[auth]\nmock = 'yes'", "auth.mock", '"yes"', "success | failure", ""),
     ("[broker]\nprovider = 'kafkaa'", "broker.provider", '"kafkaa"', "mock | kafka", ""),
-    ("[sessions]\nprovider = 'redis'", "sessions.provider", '"redis"', "sqlite | mock", ""),
+    ("[sessions]\nprovider = 'mysql'", "sessions.provider", '"mysql"', "sqlite | mock | redis", ""),
     ("[topics]\nprovider = 'mock'", "topics.provider", '"mock"', "mem", ""),
     ("[log]\nlevel = 'INFO'", "log.level", '"INFO"', "debug | info | warning | error", ""),
     ("[log]\nlevel = {a = 1}", "log.level", "a table", "debug | info", ""),

@@ -107,7 +107,7 @@ class SessionView(OneSession):
         session = self.one(pk)
         live, missing = None, ""
         try:
-            live = fabric.ask(session.node, "session", client_id=session.client_id)
+            live = fabric.ask(selectors.node_of(session), "session", client_id=session.client_id)
         except FabricError as error:
             missing = error.detail
         return Response(SessionOut(session).data | {"live": live, "missing": missing})

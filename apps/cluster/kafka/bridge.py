@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.cluster.kafka.names import TopicNames
+from apps.cluster.kafka.queueing import QUEUES, Queueing
 from apps.cluster.kafka.records import Reader
 from apps.cluster.kafka.serving import DeadLetters, Serving, Sizes
 
@@ -31,8 +32,13 @@ class Bridge:
         sizes: Sizes,
         reader_of: Callable[[str], Reader],
         dead_letters: DeadLetters,
+        queueing_of: Callable[[Callable[[], str]], Queueing] | None = None,
     ) -> None:
-        """`reader_of` makes a reader for the node of that name."""
+        """`reader_of` makes a reader for the node of that name; `queueing_of` what fills sessions' queues,
+        where the cluster keeps any: it can ask for a node that is served here.
+        """
+        self._queueing_of = queueing_of
+        self._queueing: Queueing | None = None
         self._path = path
         self._names = names
         self._sizes = sizes
@@ -59,7 +65,15 @@ class Bridge:
         self._listener = listener
         self._accepting = threading.Thread(target=self._accept, name="bridge-accept", daemon=True)
         self._accepting.start()
+        if self._queueing_of is not None:
+            self._queueing = self._queueing_of(self._deputy)
+            self._queueing.start()
         logger.info("the bridge listens on %s", self._path)
+
+    def _deputy(self) -> str:
+        """A node that is served here, "": none is."""
+        with self._lock:
+            return next(iter(self._serving), "")
 
     def _take_over(self, listener: socket.socket) -> None:
         """Bind; a socket that a dead bridge left behind is removed."""
@@ -88,7 +102,9 @@ class Bridge:
             threads = list(self._threads)
         for each in threads:
             each.stop()
-        for each in (*threads, self._accepting):
+        if self._queueing is not None:
+            self._queueing.stop()
+        for each in (*threads, self._accepting, self._queueing):
             if each is not None:
                 each.join(10)
 
@@ -134,9 +150,12 @@ class Bridge:
     # Operators ------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """By node."""
+        """By node; `QUEUES` is what fills the queues of persistent sessions."""
         with self._lock:
-            return {node: serving.status() for node, serving in sorted(self._serving.items())}
+            found = {node: serving.status() for node, serving in sorted(self._serving.items())}
+        if self._queueing is not None:
+            found[QUEUES] = self._queueing.status()
+        return found
 
     def pause(self, node: str = "") -> list[str]:
         """Read no more for `node`, "" = for all, also those that come later; the nodes concerned."""
@@ -152,4 +171,6 @@ class Bridge:
     def _apply(self) -> list[str]:
         for node, serving in self._serving.items():
             serving.paused = bool(self._paused & {"", node})
+        if self._queueing is not None:
+            self._queueing.paused = bool(self._paused & {"", QUEUES})
         return sorted(node for node, serving in self._serving.items() if serving.paused)

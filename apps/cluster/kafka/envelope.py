@@ -10,6 +10,7 @@
 | `user.<name>` | a user property; in their order, names may repeat |
 | `client-id`, `username` | the publisher's; absent: a service's |
 | `node`, `message-id` | which node wrote it, and an id that no other message has |
+| `again` | 1: at QoS 2, a record with this `message-id` was perhaps written before |
 | `share` | `<node> <share name>/<filter>`: the node that serves a shared subscription |
 """
 
@@ -55,6 +56,8 @@ def headers(message: Message, now: float, username: str | None, node: str, messa
         found.append(("username", username.encode()))
     found.append((NODE, node.encode()))
     found.append(("message-id", message_id.encode()))
+    if message.again:
+        found.append(("again", b"1"))
     if message.properties:
         found += _from_properties(message.properties)
     return found
@@ -86,7 +89,8 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
     qos = 0
     retain = False
     expires = 0.0
-    origin = node = ""
+    again = False
+    origin = node = once = ""
     shares: list[str] = []
     more: Headers = []
     size = len(record.value or b"")
@@ -106,6 +110,10 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
             origin = _text(name, value)
         elif name == NODE:
             node = _text(name, value)
+        elif name == "message-id":
+            once = _text(name, value)
+        elif name == "again":
+            again = bool(_choice(name, value, _FLAGS))
         elif name == SHARE:
             shares.append(_text(name, value))
         elif name in _PROPERTY_NAMES or name.startswith(USER):
@@ -118,7 +126,11 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
         raise BadRecord("too_large", f"{size} bytes, {max_size} allowed")
     topic = _topic(raw_topic, max_topic, max_levels)
     properties = _to_properties(more) if more else b""
-    return Message(topic, record.value or b"", qos, retain, properties, expires, origin), node, shares
+    found = Message(topic, record.value or b"", qos, retain, properties, expires, origin)
+    found.again = again
+    if node:  # what a service calls its message is its own business
+        found.once = once
+    return found, node, shares
 
 
 def _choice(name: str, value: bytes, allowed: dict[bytes, int] | dict[bytes, bool]) -> int:

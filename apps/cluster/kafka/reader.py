@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Raw
 
 from apps.cluster.kafka.client import KafkaConf, logger
-from apps.cluster.kafka.records import Headers, Positions, Record, Unreachable
+from apps.cluster.kafka.records import Broken, Headers, Positions, Record, Unreachable
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class KafkaReader:
         if first is None:
             return []
         found = [first, *self._client.consume(count - 1, 0)] if count > 1 else [first]
-        return [_record(each) for each in found if not _failed(each)]
+        return [record(each) for each in found if not failed(each)]
 
     def move(self, positions: Positions) -> None:
         """Partitions that stay are not touched: what was read ahead of them is not read again."""
@@ -107,16 +107,20 @@ def _patiently(ask: Callable[[], T]) -> T:
         raise Unreachable(error.args[0].str()) from None
 
 
-def _failed(raw: Raw) -> bool:
+def failed(raw: Raw) -> bool:
+    """Is it no record? Raises `Broken`."""
     error = raw.error()
     if error is None:
         return False
+    if error.fatal():
+        raise Broken(error.str())
     if error.code() != KafkaError._PARTITION_EOF:
         logger.warning("reading %s: %s", raw.topic(), error.str())
     return True
 
 
-def _record(raw: Raw) -> Record:
+def record(raw: Raw) -> Record:
+    """As the other parts know it."""
     try:
         headers: Headers = raw.headers() or []
     except UnicodeDecodeError:  # a header's name is not UTF-8: the record is no message of ours

@@ -64,5 +64,40 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+class Group(Protocol):
+    """A member of a consumer group. In a thread of its own."""
+
+    def join(self, topics: list[str]) -> None: ...
+
+    def want(self, topics: frozenset[str]) -> None:
+        """Of those that it joined for, read these only."""
+
+    def read(self, count: int, timeout: float) -> list[Record]:
+        """As `Reader.read`, of the partitions that this member has."""
+
+    def idle_ends(self) -> Positions:
+        """The ends now of partitions that it has and does not read."""
+
+    def skip(self, positions: Positions) -> None:
+        """Go on from here, some time."""
+
+    def hold(self) -> None:
+        """Stay a member for a while without reading; call it again and again."""
+
+    def positions(self) -> Positions:
+        """Where this member reads."""
+
+    def ends(self, positions: Positions) -> Positions: ...
+
+    def commit(self, positions: Positions) -> None:
+        """Who gets these partitions next goes on from here. Does not wait."""
+
+    def close(self) -> None: ...
+
+
+class Broken(Exception):
+    """The client cannot go on; another one can."""
+
+
 class Unreachable(Exception):
     """The brokers do not answer in time; try again later."""

@@ -17,6 +17,7 @@ from apps.cluster.kafka.envelope import BadRecord
 from apps.cluster.kafka.link import Frames, LinkError
 from apps.cluster.kafka.names import TopicNames
 from apps.cluster.kafka.records import Positions, Reader, Record, Unreachable
+from apps.gateway.broker.messages import Message
 
 logger = logging.getLogger("gmqtt.bridge")
 
@@ -28,6 +29,7 @@ WAIT: Final = 0.02  # seconds for the next record; then the node is listened to
 IDLE: Final = 0.5  # seconds to listen to a node that wants nothing now
 REPORT: Final = 1.0  # seconds between commits and reports to the node
 LOOK: Final = 30.0  # seconds between looks for new partitions
+MOST_EXACT: Final = 20_000  # QoS 2 messages that are remembered
 AGAIN: Final = 1.0  # seconds until a question that was not answered is asked again
 
 
@@ -82,6 +84,7 @@ class Serving(threading.Thread):
         self._next_move = self._next_report = 0.0
         self._next_look = time.monotonic() + LOOK
         self._trouble = ""
+        self._exact: dict[str, None] = {}  # what the last QoS 2 messages are known by
         self._lag = 0
         self._places: list[dict[str, Any]] = []
         self.read = self.skipped = self.handed = self.dead = 0
@@ -278,7 +281,7 @@ class Serving(threading.Thread):
             self.dead += 1
             self._dead_letters.put(record, bad.reason, str(bad), self.node)
             return None
-        if node == self.node:
+        if node == self.node or (message.qos == 2 and message.once and self._is_repeated(message)):
             self.skipped += 1
             return None
         mine: list[str] | None = None
@@ -298,6 +301,14 @@ class Serving(threading.Thread):
             mine,
             where,
         )
+
+    def _is_repeated(self, message: Message) -> bool:
+        """Does a publisher repeat what came before [MQTT-4.3.3-10]?"""
+        known = message.again and message.once in self._exact
+        self._exact[message.once] = None
+        if len(self._exact) > MOST_EXACT:
+            del self._exact[next(iter(self._exact))]
+        return known
 
     def _send(self, messages: list[tuple[Any, ...]], size: int, behind: Positions) -> None:
         self._positions.update(behind)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from apps.cluster.members import post
 from apps.cluster.members.post import Post
 from apps.cluster.members.retained import Retained
-from apps.cluster.members.routes import Change, Routes
+from apps.cluster.members.routes import QUEUES, Change, Routes
 from apps.cluster.members.standing import Standing, State
 from apps.cluster.members.store import Away, Store, pack
 from apps.cluster.members.view import NodeView
@@ -22,7 +22,8 @@ from apps.gateway.broker.ports import Choice
 
 logger = logging.getLogger(__name__)
 
-ROUTES: Final = "routes"  # news: [kind, "<name> <life>", version, changes]
+ROUTES: Final = "routes"  # news: [kind, "<name> <life>", version, changes, anew, who caused them]
+SESSIONS: Final = f"{QUEUES} -"  # in the place of a name and a life: what persistent sessions want
 AT_ONCE: Final = 2000  # changes in one version
 PATIENCE: Final = 1.0  # seconds that a SUBACK waits for the other nodes
 AGAIN: Final = 0.1  # seconds until Redis is asked again
@@ -48,10 +49,36 @@ class _Wait:
         return not self.missing
 
 
+class _Following:
+    """Subscriptions of persistent sessions, by which all nodes have to act before they are acknowledged."""
+
+    def __init__(self, version: int, missing: set[str]) -> None:
+        self.version = version
+        self.missing = missing  # "<name> <life>"
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def forget(self, nodes: set[str]) -> None:
+        """These do, or are no more."""
+        self.missing -= nodes
+        if not self.missing and not self.done.done():
+            self.done.set_result(None)
+
+
 class Announcer:
     def __init__(
-        self, standing: Standing, store: Store, view: NodeView, post: Post, routes: Routes, retained: Retained
+        self,
+        standing: Standing,
+        store: Store,
+        view: NodeView,
+        post: Post,
+        routes: Routes,
+        retained: Retained,
+        patience: float,
     ) -> None:
+        """`patience`: seconds after which a node that is silent is none any more."""
+        self._patience = patience
+        self._followed: dict[str, int] = {}  # by "<name> <life>": the version of SESSIONS that it acts by
+        self._followings: list[_Following] = []
         self._standing = standing
         self._store = store
         self._view = view
@@ -94,7 +121,8 @@ class Announcer:
     def unsettled(self) -> bool:
         return self._standing.state is State.MEMBER
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
+        """True: those who are connected can do without."""
         wait = self._next
         if wait is None:
             wait = self._next = _Wait()
@@ -105,6 +133,7 @@ class Announcer:
         except TimeoutError:
             self.late += 1
             logger.debug("a SUBACK did not wait for %s", ", ".join(wait.missing) or "Redis")
+        return True
 
     # Ours -----------------------------------------------------------------------------------------------
 
@@ -193,22 +222,57 @@ class Announcer:
                 still.append(wait)
         self._waits = still
 
+    # Persistent sessions' -----------------------------------------------------------------------------
+
+    async def followed(self, version: int, nodes: frozenset[str]) -> bool:
+        """Wait until these nodes act by that version of what persistent sessions want; False: not in time."""
+        missing = {each for each in nodes if self._followed.get(each, 0) < version}
+        if not missing:
+            return True
+        following = _Following(version, missing)
+        self._followings.append(following)
+        try:
+            async with asyncio.timeout(self._patience):
+                await following.done
+        except TimeoutError:
+            self.late += 1
+            return False
+        finally:
+            self._followings.remove(following)
+        return True
+
+    def follows(self, node: str, version: int) -> None:
+        """A node ("<name> <life>") acts by this version."""
+        self._followed[node] = max(self._followed.get(node, 0), version)
+        for following in self._followings:
+            if version >= following.version:
+                following.forget({node})
+
+    def _follow_sessions(self, version: int, cause: str) -> None:
+        self.follows(self._standing.me, version)
+        names = {cause} if cause else {_name(node) for node in self._versions}
+        for name in names - {self._standing.name, QUEUES}:
+            self._post.put(name, post.FOLLOWED, (self._standing.me, version))
+
     # Theirs -----------------------------------------------------------------------------------------
 
-    def heard(self, node: str, version: int, changes: list[Change], anew: bool) -> None:
-        """Another node's news."""
+    def heard(self, node: str, version: int, changes: list[Change], anew: bool, cause: str = "") -> None:
+        """Another node's news, or of what persistent sessions want: `cause` is the node that changed it."""
         if node == self._standing.me:
             return
         self._heard[node] = max(self._heard.get(node, 0), version)
         known = self._versions.get(node)
         if known is not None and version == known + 1 and not anew:
             self._outdate(self._routes.apply(_name(node), changes))
-            self._act_by(node, version)
+            self._act_by(node, version, cause)
         elif known is None or version > known:
             self._stale.set()
 
-    def _act_by(self, node: str, version: int) -> None:
+    def _act_by(self, node: str, version: int, cause: str = "") -> None:
         self._versions[node] = version
+        if node == SESSIONS:
+            self._follow_sessions(version, cause)
+            return
         self._post.put(_name(node), post.APPLIED, (self._standing.me, version))
 
     def _outdate(self, filters: set[str]) -> None:
@@ -223,6 +287,11 @@ class Announcer:
             self._heard[node] = max(self._heard.get(node, 0), version)
             if self._versions.get(node, -1) < self._heard[node]:
                 self._stale.set()
+        there = {*nodes, self._standing.me}
+        for node in [node for node in self._followed if node not in there]:
+            del self._followed[node]
+        for following in self._followings:
+            following.forget(following.missing - there)
 
     def left(self, node: str) -> None:
         """The node is no more."""
@@ -232,6 +301,8 @@ class Announcer:
             self._outdate(self._routes.drop(_name(node)))
         for wait in self._waits:
             wait.missing.discard(node)
+        for following in self._followings:
+            following.forget({node})
         self._waits = [wait for wait in self._waits if not wait.check()]
 
     def doubt(self) -> None:

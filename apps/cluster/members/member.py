@@ -14,12 +14,12 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
 from apps.cluster.members import post
-from apps.cluster.members.announce import ROUTES, Announcer
+from apps.cluster.members.announce import ROUTES, SESSIONS, Announcer
 from apps.cluster.members.burial import LEFT, Burials
 from apps.cluster.members.figures import Figures
 from apps.cluster.members.membership import Beat, Membership
@@ -41,6 +41,19 @@ PATIENCE: Final = 2.0  # seconds above `dead_after` that a CONNECT waits for a n
 DEAF: Final = 4  # heartbeats without news until the connection for them is made again
 EXPIRE_EVERY: Final = 10  # heartbeats
 FENCE_AT_ONCE: Final = 200  # clients
+
+
+class SessionNews(Protocol):
+    """Sessions that the cluster keeps, of clients that are connected to this node."""
+
+    def heard(self, kind: str, parts: list[Any]) -> None:
+        """News of bridges."""
+
+    def doubt(self) -> None:
+        """News may have been missed."""
+
+    def lost(self) -> None:
+        """Redis has lost what it kept."""
 
 
 class NameTaken(Exception):
@@ -80,7 +93,9 @@ class Member:
         self._membership = Membership(name, dead_after, dead_after / 2)
         self.routes = Routes(name)
         self.retained = Retained(self.standing, self.store, view)
-        self.announcer = Announcer(self.standing, self.store, view, self._post, self.routes, self.retained)
+        self.announcer = Announcer(
+            self.standing, self.store, view, self._post, self.routes, self.retained, dead_after + PATIENCE
+        )
         self.owners = Owners(self.standing, self.store, view, self._post, dead_after + PATIENCE)
         self.burials = Burials(self.standing, self.store, view, record_death, self._redis_now)
         self._figures = Figures(view)
@@ -97,6 +112,7 @@ class Member:
         self._fencing: asyncio.Task[None] | None = None
         self._fenced_wills: list[Message] = []
         self.nodes: dict[str, dict[str, Any]] = {}  # what each says of itself
+        self.sessions: SessionNews | None = None  # set before `start` where the cluster keeps sessions
         self._tasks: list[asyncio.Task[None]] = []
         self._lease_end: asyncio.TimerHandle | None = None
 
@@ -268,6 +284,9 @@ class Member:
         if self._lost_data:
             logger.warning("Redis has lost what the cluster kept there: this node writes its part again")
             await self.retained.restore()
+            self.announcer.left(SESSIONS)
+            if self.sessions is not None:
+                self.sessions.lost()
         if self._fenced_wills and not self._buried:  # nobody else has published them
             await self._view.publish(self._fenced_wills)
         self._fenced_wills = []
@@ -290,7 +309,7 @@ class Member:
         said = f"{self._count} {json.dumps(self._say())}"
         echo = pack([ECHO, self._name])
         answer = await self.store.run("beat", self._name, self.standing.life, said, echo)
-        member, cluster, seconds, micros, nodes, graves, sequence = answer
+        member, cluster, seconds, micros, nodes, graves, sequence, sessions = answer
         if not member or cluster.decode() != self._cluster:
             self.standing.lost(self.standing.life)
             raise Away("this node is not in the cluster any more")
@@ -299,15 +318,15 @@ class Member:
         self._watch_lease()
         self._clock_ahead = int(seconds) + int(micros) / 1e6 - self._view.now()
         self.owners.clock_ahead = self.retained.clock_ahead = self._clock_ahead
-        await self._look(_pairs(nodes), _pairs(graves))
+        await self._look(_pairs(nodes), _pairs(graves), sessions)
         self.retained.see(sequence)
         if self._count % EXPIRE_EVERY == 0:
             await self.store.run("expire", 1000)
 
-    async def _look(self, nodes: dict[str, str], graves: dict[str, str]) -> None:
-        """At the others."""
+    async def _look(self, nodes: dict[str, str], graves: dict[str, str], sessions: int) -> None:
+        """At the others, and how often what persistent sessions want has changed."""
         beats: dict[str, Beat] = {}
-        routes: dict[str, int] = {}
+        routes: dict[str, int] = {SESSIONS: sessions}
         said: dict[str, dict[str, Any]] = {}
         for name, value in nodes.items():
             life, count, text = value.split(" ", 2)
@@ -368,6 +387,8 @@ class Member:
         self._heard_at = time.monotonic()
         self.announcer.doubt()
         self.retained.doubt()
+        if self.sessions is not None:
+            self.sessions.doubt()
 
         async def follow() -> None:
             try:
@@ -398,6 +419,11 @@ class Member:
         elif kind == post.APPLIED:
             for node, version in news[2]:
                 self.announcer.applied(node, version)
+        elif kind == post.FOLLOWED:
+            for node, version in news[2]:
+                self.announcer.follows(node, version)
+        elif self.sessions is not None:
+            self.sessions.heard(kind, news[2:])
 
     # Seen from outside ----------------------------------------------------------------------------
 

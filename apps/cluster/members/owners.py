@@ -54,6 +54,8 @@ class Owners:
         self._dirty: dict[str, None] = {}
         self._steps: list[_Step] = []
         self._freed: dict[str, asyncio.Future[None]] = {}  # client ids that claims wait for
+        self._askers: dict[str, set[str]] = {}  # nodes that wait for client ids of this one
+        self.kept: set[str] = set()  # client ids of this node whose sessions were in Redis when it got them
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()  # one script at a time
         self.clock_ahead = 0.0  # Redis' clock before this machine's, in seconds
@@ -70,11 +72,14 @@ class Owners:
             logger.warning("client %r could not be claimed in time: Redis or its node is away", client_id)
             return reasons.SERVER_UNAVAILABLE
         finally:
-            self._claiming[client_id] -= 1
-            if not self._claiming[client_id]:
-                del self._claiming[client_id]
-            if client_id in self._dirty:
-                self._wake.set()
+            self._unclaim(client_id)
+
+    def _unclaim(self, client_id: str) -> None:
+        self._claiming[client_id] -= 1
+        if not self._claiming[client_id]:
+            del self._claiming[client_id]
+        if client_id in self._dirty:
+            self._wake.set()
 
     async def _claim(self, client_id: str, clean_start: bool, will: bytes) -> int:
         standing = self._standing
@@ -97,6 +102,23 @@ class Owners:
                 return 0
             epoch, name, _ = answer.decode().split(" ")
             await self._ask(client_id, name, int(epoch), not clean_start)
+
+    async def claim_idle(self, client_id: str) -> bool:
+        """Get a client id that no node has; False: one has it, or cannot be asked."""
+        if self._standing.state is not State.MEMBER:
+            return False
+        step = _Step("claim", client_id, "1")
+        step.answer = asyncio.get_running_loop().create_future()
+        self._claiming[client_id] = self._claiming.get(client_id, 0) + 1
+        self._steps.append(step)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(self._patience):
+                return isinstance(await step.answer, int)
+        except (Away, TimeoutError):
+            return False
+        finally:
+            self._unclaim(client_id)
 
     async def _ask(self, client_id: str, name: str, epoch: int, resumed: bool) -> None:
         freed = self._freed.get(client_id)
@@ -129,7 +151,11 @@ class Owners:
             elif mine is None and client_id not in self._claiming:  # a trace of what this node had
                 self._steps.append(_Step("release", client_id, str(epoch)))
         self._resolve()
-        self._steps += [_Step("tell", client_id, name) for client_id, _, _ in items]
+        for client_id, _, _ in items:
+            if self._view.has(client_id) and client_id in self.epochs:  # when its session is stored
+                self._askers.setdefault(client_id, set()).add(name)
+            else:
+                self._steps.append(_Step("tell", client_id, name))
         self._wake.set()
 
     def gone(self, client_ids: Iterable[str]) -> None:
@@ -166,8 +192,11 @@ class Owners:
                 self._willed.discard(client_id)
                 unsure = client_id in self._unsure
                 self._unsure.discard(client_id)
+                self.kept.discard(client_id)
                 if epoch is not None or unsure:
                     self._steps.append(_Step("release", client_id, "" if unsure else str(epoch)))
+                for name in self._askers.pop(client_id, ()):
+                    self._steps.append(_Step("tell", client_id, name))
 
     def _look_at_will(self, client_id: str) -> None:
         if client_id in self._unsure:
@@ -212,8 +241,17 @@ class Owners:
         if answers == b"lost":
             self._standing.lost(life)
             raise Away("the others took this node for dead")
-        found: list[Any] = answers
-        return found
+        return [self._heard(step, answer) for step, answer in zip(steps, answers, strict=True)]
+
+    def _heard(self, step: _Step, answer: Any) -> Any:
+        """A claim is answered by the epoch, below 0 where there is a session in Redis."""
+        if step.what != "claim" or not isinstance(answer, int):
+            return answer
+        if answer < 0:
+            self.kept.add(step.client_id)
+        else:
+            self.kept.discard(step.client_id)
+        return abs(answer)
 
     def _taken(self, step: _Step, answer: Any) -> None:
         if step.what == "claim" and isinstance(answer, int):
@@ -266,6 +304,7 @@ class Owners:
         self._unsure.clear()
         self.epochs.clear()
         self._willed.clear()
+        self.kept.clear()
         lost = 0
         ids = self._view.client_ids()
         for start in range(0, len(ids), AT_ONCE):

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 EVICT: Final = "evict"  # [who asks, [[client id, epoch, does its session go on], ...]]
 GONE: Final = "gone"  # [who answers, client ids]
+FOLLOWED: Final = "followed"  # [who answers, [[its name and life, version of what the queues want], ...]]
 APPLIED: Final = "applied"  # [who answers, [[its name and life, version of the routes], ...]]
 AT_ONCE: Final = 500  # items in one message
 

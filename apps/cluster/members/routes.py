@@ -11,9 +11,10 @@ from hashlib import blake2b
 from typing import Final
 
 from apps.cluster.filters import FilterTree
-from apps.gateway.broker.ports import OUTSIDE_LIVE, OUTSIDE_SHARED, Choice
+from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, OUTSIDE_SHARED, Choice
 
 _SHARE: Final = "$share/"
+QUEUES: Final = "@sessions"  # in the place of a node: the queues of the cluster's persistent sessions
 
 # A filter as clients write it, and "<members online> <members>"; "": nobody is left.
 Change = tuple[str, str]
@@ -27,6 +28,12 @@ class _Wanted:
     def __init__(self, filter: str) -> None:
         self.filter = filter
         self.nodes: set[str] = set()
+
+    @property
+    def kinds(self) -> int:
+        """Sum of OUTSIDE_LIVE and OUTSIDE_DURABLE."""
+        durable = QUEUES in self.nodes
+        return (OUTSIDE_DURABLE if durable else 0) | (OUTSIDE_LIVE if len(self.nodes) > durable else 0)
 
 
 class _Group:
@@ -95,7 +102,9 @@ class Routes:
     # What the node asks -----------------------------------------------------------------------------
 
     def wants(self, topic: str) -> int:
-        found = OUTSIDE_LIVE if self._wanted_tree.match(topic) else 0
+        found = 0
+        for wanted in self._wanted_tree.match(topic):
+            found |= wanted.kinds
         for group in self._group_tree.match(topic):
             if self._is_outside(group):
                 found |= OUTSIDE_SHARED
@@ -103,7 +112,7 @@ class Routes:
 
     def nodes(self, topic: str) -> set[str]:
         """Other nodes with subscribers, shared ones aside."""
-        return set().union(*(wanted.nodes for wanted in self._wanted_tree.match(topic)))
+        return set().union(*(wanted.nodes for wanted in self._wanted_tree.match(topic))) - {QUEUES}
 
     def choose(self, topic: str, groups: Sequence[str]) -> Choice:
         here: list[str] = []
@@ -226,12 +235,12 @@ class Routes:
             self._wanted_tree.add(filter, known)
         if known is None:
             return False
-        before = bool(known.nodes)
+        before = known.kinds
         (known.nodes.add if wanted else known.nodes.discard)(node)
         if not known.nodes:
             del self._wanted[filter]
             self._wanted_tree.remove(filter, known)
-        return bool(known.nodes) != before
+        return known.kinds != before
 
     def _set_members(self, node: str, key: str, filter: str, online: int, members: int) -> bool:
         group = self._groups.get(key)

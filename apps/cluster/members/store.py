@@ -15,6 +15,17 @@ touch keys whose names they find in others.
 | `routes:<name> <life>` | hash | filter -> "<members online> <members>"; "" -> version |
 | `retained`, `retained:expiring` | hash, sorted set | by topic: the message; when it expires |
 | `retained:seq` | integer | number of the last change |
+| `session:<client id>` | hash | a persistent session: `node` ("": its client is away), `seq`, `bytes` ... |
+| `sessions`, `expiring` | set, sorted set | their client ids; when they end |
+| `subs:<client id>` | hash | filter as it was written -> [QoS, no local, as published, identifier] |
+| `index`, `index:version` | stream, integer | the log of changes in these, for bridges; its last number |
+| `routes:@sessions -` | hash | filter -> how many sessions want records for it; "" -> version |
+| `queue:<client id>` | stream | `d`: what is said of a message; `m`: it, or "" where it is in `message:` |
+| `message:<Kafka topic>/<partition>/<offset>` | hash | `m`: a message of several queues, `n`: of how many |
+| `marks:<client id>` | hash | "<Kafka topic>/<partition>" -> the next offset for the queue |
+| `inflight:<client id>` | hash | place in the queue -> "<packet id> <state>" |
+| `incoming:<client id>` | hash | QoS 2 identifier -> what its message is known by |
+| `ids:<hour>` | hash | what QoS 2 messages are known by -> where they stand |
 | `news`, `to:<name>` | channels | MessagePack lists: what changed; what one node asks another |
 """
 

@@ -160,7 +160,7 @@ def test_remote_control_of_the_bridge(cluster: Cluster) -> None:
         return dict(answer)
 
     b = cluster.nodes[1]
-    assert set(control("status")["ok"]) == {"node-a", "node-b"}
+    assert set(control("status")["ok"]) == {"node-a", "node-b", "@queues"}
     with subscriber(b, "telemetry/#") as messages, client(cluster.nodes[0]) as publisher:
         assert control("pause", "node-b") == {"ok": "paused: node-b"}
         publisher.publish("telemetry/1", b"x", 1).wait_for_publish(PATIENCE)

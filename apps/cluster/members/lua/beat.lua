@@ -1,5 +1,6 @@
 -- A heartbeat. KEYS: prefix. ARGV: name, life, "<count> <what it says of itself>", a message to itself.
--- Answers {am I a member, cluster id, seconds, microseconds, all nodes, all graves, retained sequence}.
+-- Answers {am I a member, cluster id, seconds, microseconds, all nodes, all graves, retained sequence, version of what
+-- persistent sessions want}.
 local p, name, life = KEYS[1], ARGV[1], ARGV[2]
 local known = redis.call('HGET', p .. ':nodes', name)
 local member = 0
@@ -16,4 +17,5 @@ return {
   redis.call('HGETALL', p .. ':nodes'),
   redis.call('HGETALL', p .. ':graves'),
   tonumber(redis.call('GET', p .. ':retained:seq') or '0'),
+  tonumber(redis.call('HGET', p .. ':routes:@sessions -', '') or '0'),
 }

@@ -9,6 +9,22 @@ end
 for i = 5, #ARGV do
   redis.call('HDEL', p .. ':wills:' .. grave, ARGV[i])
 end
+
+-- A client's session goes on without it, and ends when its time is over.
+local now = tonumber(redis.call('TIME')[1])
+local function leave(client)
+  local session = p .. ':session:' .. client
+  local expiry = redis.call('HGET', session, 'expiry')
+  if expiry then
+    redis.call('HSET', session, 'node', '')
+    if tonumber(expiry) < 4294967295 and redis.call('HEXISTS', session, 'expires_at') == 0 then
+      local due = string.format('%.0f', now + tonumber(expiry))
+      redis.call('HSET', session, 'expires_at', due)
+      redis.call('ZADD', p .. ':expiring', due, client)
+    end
+  end
+end
+
 local found = redis.call('HSCAN', p .. ':clients:' .. grave, ARGV[3], 'COUNT', ARGV[4])
 local pairs_ = found[2]
 for i = 1, #pairs_, 2 do
@@ -18,6 +34,7 @@ for i = 1, #pairs_, 2 do
     local owner = redis.call('GET', key)
     if owner and owner:match('^%d+ (.*)$') == grave then
       redis.call('DEL', key)
+      leave(client)
     end
     redis.call('HDEL', p .. ':clients:' .. grave, client)
   end

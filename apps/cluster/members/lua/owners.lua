@@ -3,7 +3,8 @@
 --   "claim", "1" where its session goes on else "0", "<delay> <due> <will>" or ""
 --   "release", epoch ("": any of this node's), ""
 --   "will", epoch, as above
--- Answers for each: a claim's epoch, or who has the client id ("<epoch> <name> <life>"); 0 for the others.
+-- Answers for each: a claim's epoch, below 0 where the client has a session in Redis, or who has the client id
+-- ("<epoch> <name> <life>"); 0 for the others.
 -- Answers "lost" where the node is no member.
 local p, name, life = KEYS[1], ARGV[1], ARGV[2]
 local me = name .. ' ' .. life
@@ -58,6 +59,9 @@ for i = 3, #ARGV, 4 do
       redis.call('SET', key, epoch .. ' ' .. me)
       redis.call('HSET', clients, client, epoch)
       keep_will(client, b)
+      if redis.call('EXISTS', p .. ':session:' .. client) == 1 then
+        answer = -answer
+      end
     end
   elseif owner and (owner == a .. ' ' .. me or (a == '' and owner:match('^%d+ (.*)$') == me)) then
     if what == 'release' then

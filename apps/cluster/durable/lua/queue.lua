@@ -1,0 +1,86 @@
+-- Messages into the queues of sessions, each into each once; nodes hear of what is there for their clients.
+-- ARGV: messages and bytes that a session may have queued, what happens above that (drop_newest, drop_oldest,
+--   disconnect), hours since 1970, number of messages; and for each of those
+--   place ("<Kafka topic>/<partition>"), offset, id where it is stored once ("": in each queue), its QoS 2 id or "",
+--   "1" where it was perhaps published before, size, topic, message, number of sessions, then for each
+--     client id, what its queue says of it
+-- Answers {drops: client id, node or "", reason, topic, ..., references written, those that were there already}.
+-- A session's mark tells the next offset of each place: what stands before it was queued, whoever writes it again.
+most, most_bytes, policy = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local hour = tonumber(ARGV[4])
+local written, known = 0, 0
+
+-- Has a QoS 2 message been queued from another place?
+local function repeated(id, where, again)
+  if id == '' then
+    return false
+  end
+  local key = p .. ':ids:' .. number(hour)
+  if again == '1' then
+    for _, each in ipairs({key, p .. ':ids:' .. number(hour - 1)}) do
+      local first = redis.call('HGET', each, id)
+      if first and first ~= where then
+        return true
+      end
+    end
+  end
+  if redis.call('HSETNX', key, id, where) == 1 then
+    redis.call('EXPIRE', key, 10800)
+  end
+  return false
+end
+
+local at = 6
+for _ = 1, tonumber(ARGV[5]) do
+  local place, offset, id = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local size, topic, message, count = tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7], tonumber(ARGV[at + 8])
+  local skip = repeated(ARGV[at + 3], place .. '/' .. ARGV[at + 1], ARGV[at + 4])
+  at = at + 9
+  local references = 0
+  for i = at, at + 2 * count - 2, 2 do
+    local client = ARGV[i]
+    local one = session(client)
+    if one then
+      local mark = one.marks[place]
+      if mark == nil then
+        mark = tonumber(redis.call('HGET', p .. ':marks:' .. client, place) or '0')
+      end
+      if offset < mark or skip then
+        known = known + 1
+        one.new = true  -- whoever wrote it has perhaps not said so
+      else
+        mark = offset + 1
+        one.dirty = true
+        if admit(one, size, topic) then
+          put(one, size, ARGV[i + 1], id == '' and message or '')
+          references = references + 1
+        end
+      end
+      one.marks[place] = mark
+    end
+  end
+  at = at + 2 * count
+  written = written + references
+  if references > 0 and id ~= '' then
+    local key = p .. ':message:' .. id
+    redis.call('HSETNX', key, 'm', message)
+    redis.call('HINCRBY', key, 'n', references)
+  end
+end
+write_back()
+
+local nodes = {}
+for _, client in ipairs(touched) do
+  local one = sessions[client]
+  if one.node == '' and one.new then
+    redis.call('SADD', p .. ':grown', client)
+  elseif one.node ~= '' and (one.new or one.full) then
+    local mine = nodes[one.node] or {}
+    nodes[one.node] = mine
+    mine[#mine + 1] = {client, one.full and 1 or 0}
+  end
+end
+for node, clients in pairs(nodes) do
+  redis.call('PUBLISH', p .. ':to:' .. node, cmsgpack.pack({'wake', 'bridge', clients}))
+end
+return {drops, written, known}

@@ -1,0 +1,190 @@
+"""Fills the queues of persistent sessions: a thread that reads Kafka as one of the bridges' shared group.
+
+A batch is read, then the subscriptions are caught up with: who subscribed before a record was published is
+among them by then. Each record is matched once, the queues are written, then the offsets committed. Who is
+killed in between leaves records that the next member finds written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from apps.cluster.durable.index import Index
+from apps.cluster.durable.queues import Away, Full, Queued, Queues
+from apps.cluster.kafka import envelope
+from apps.cluster.kafka.envelope import BadRecord
+from apps.cluster.kafka.names import TopicNames
+from apps.cluster.kafka.records import Broken, Group, Positions, Record
+from apps.cluster.kafka.serving import Sizes
+
+logger = logging.getLogger("gmqtt.bridge")
+
+QUEUES: Final = "@queues"  # its place among the nodes that a bridge serves
+AT_ONCE: Final = 1000  # records
+WAIT: Final = 0.05  # seconds for the next record
+AGAIN: Final = 0.25  # seconds until Redis is asked again
+SKIP: Final = 1.0  # seconds between looks for the ends of what is not read
+REPORT: Final = 1.0  # seconds between looks at how far behind it is
+
+
+class Queueing(threading.Thread):
+    def __init__(
+        self,
+        names: TopicNames,
+        sizes: Sizes,
+        group_of: Callable[[], Group],
+        queues: Queues,
+        deputy: Callable[[], str],
+    ) -> None:
+        """`group_of` makes this bridge a member. `deputy`: a node that counts drops for who is away."""
+        super().__init__(name="queues", daemon=True)
+        self._names = names
+        self._sizes = sizes
+        self._group_of = group_of
+        self._queues = queues
+        self._deputy = deputy
+        self._index = Index()
+        self._stopping = threading.Event()
+        self.paused = False
+        self.read = 0
+        self._trouble = ""
+        self._places: list[dict[str, Any]] = []
+        self._next_report = self._next_skip = 0.0
+        self._wanted: frozenset[str] = frozenset()  # Kafka topics with something for a queue
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            group = self._group_of()
+            try:
+                group.join(list(self._names.live))
+                while not self._stopping.is_set():
+                    self._turn(group)
+            except Broken as error:
+                logger.warning("this bridge joins those that fill queues again: %s", error)
+            except Exception:
+                logger.exception("queues were not filled by this bridge; trying again")
+            finally:
+                group.close()
+            self._stopping.wait(AGAIN)
+        self._queues.close()
+
+    def stop(self) -> None:
+        """From any thread."""
+        self._stopping.set()
+
+    def _turn(self, group: Group) -> None:
+        if time.monotonic() >= self._next_report:
+            self._next_report = time.monotonic() + REPORT
+            self._report(group)
+        if self.paused:
+            group.hold()
+            self._stopping.wait(WAIT)
+            return
+        try:
+            self._look(group)
+            self._recovered()
+        except Away as error:
+            self._complain(error)
+        records = group.read(AT_ONCE, WAIT)
+        if not records:
+            return
+        self.read += len(records)
+        behind: Positions = {}
+        for record in records:
+            behind[record.topic, record.partition] = record.offset + 1
+        while not self._stopping.is_set():
+            try:
+                self._write(records)
+                group.commit(behind)
+                self._recovered()
+                return
+            except Away as error:
+                self._complain(error)
+                group.hold()
+                self._stopping.wait(AGAIN)
+
+    def _look(self, group: Group) -> None:
+        """Which topics have anything for a queue? The others are passed over. Raises `Away`.
+
+        An end that was found before the subscriptions were caught up with is before whatever is published
+        after one that is not among them.
+        """
+        if time.monotonic() >= self._next_skip:
+            self._next_skip = time.monotonic() + SKIP
+            ends = group.idle_ends()
+            self._catch_up()
+            group.skip({place: end for place, end in ends.items() if place[0] not in self._wanted})
+        else:
+            self._catch_up()
+        group.want(self._wanted)
+
+    def _catch_up(self) -> None:
+        before = self._index.version
+        self._queues.catch_up(self._index)
+        if self._index.version != before:
+            levels = self._index.levels
+            self._wanted = frozenset(topic for level in levels for topic in self._names.of_filter(level))
+
+    def _write(self, records: list[Record]) -> None:
+        self._catch_up()
+        self._queues.deputy = self._deputy()
+        wanted = [found for record in records if (found := self._queued(record)) is not None]
+        if wanted:
+            self._queues.write(wanted)
+
+    def _queued(self, record: Record) -> Queued | None:
+        """None: it is for nobody's queue, or no message (those who read for a node bury it)."""
+        sizes = self._sizes
+        try:
+            message, _, _ = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
+        except BadRecord:
+            return None
+        if not message.qos:
+            return None
+        targets = self._index.match(message.topic, message.origin)
+        if not targets:
+            return None
+        once = message.once if message.qos == 2 else ""
+        place = f"{record.topic}/{record.partition}"
+        return Queued(place, record.offset, message, once, message.again, targets)
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            logger.warning("queues are filled again")
+
+    def _complain(self, error: Away) -> None:
+        if not self._trouble:
+            logger.error("queues cannot be filled, Kafka keeps what is for them: %s", error)
+        self._trouble = str(error)
+        if isinstance(error, Full):
+            try:
+                self._queues.warn(str(error), 2 * AGAIN + REPORT)
+            except Away:
+                return
+
+    def _report(self, group: Group) -> None:
+        positions = group.positions()
+        ends = group.ends(positions)
+        self._places = [
+            {"topic": place[0], "partition": place[1], "position": at, "end": ends.get(place)}
+            for place, at in sorted(positions.items())
+        ]
+
+    def status(self) -> dict[str, Any]:
+        lag = sum(max(place["end"] - place["position"], 0) for place in self._places if place["end"])
+        return {
+            "state": "paused" if self.paused else "waiting for Redis" if self._trouble else "reading",
+            "topics": self._places,
+            "lag": lag,
+            "read": self.read,
+            "written": self._queues.written,
+            "known": self._queues.known,
+            "dropped": self._queues.dropped,
+            "filters": len(self._index),
+            "trouble": self._trouble,
+        }

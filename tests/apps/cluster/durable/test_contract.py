@@ -1,0 +1,88 @@
+"""Of what a session store keeps over a crash, that which Redis keeps: the same tests, on a cluster's store.
+
+The others ask for what the store of a node alone knows: what is queued without its doing (here bridges fill
+queues, and count drops: `test_queues.py`), wills and retained messages (`members`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apps.gateway.mqtt import packets as p
+from apps.gateway.mqtt import packettypes as pt
+from apps.gateway.mqtt import reasons
+from apps.gateway.stores.batch import Outcome
+from tests.apps.cluster.durable.conftest import RemoteWorld
+from tests.apps.gateway.stores.test_contract import (
+    away,
+    fill,
+    join,
+    test_a_clean_session_costs_nothing,
+    test_a_clean_start_forgets_everything,
+    test_a_long_queue_comes_page_by_page_in_order,
+    test_a_repeated_publish_is_not_acknowledged_before_the_first,
+    test_a_suback_waits_for_the_commit,
+    test_an_incoming_identifier_is_known_after_the_crash,
+    test_every_step_of_the_way_may_be_the_last,
+    test_in_flight_messages_keep_their_identifiers,
+    test_subscriptions_with_their_options,
+    test_what_is_published_while_a_page_loads_comes_behind_it,
+)
+
+__all__ = [
+    "test_a_clean_session_costs_nothing",
+    "test_a_clean_start_forgets_everything",
+    "test_a_long_queue_comes_page_by_page_in_order",
+    "test_a_repeated_publish_is_not_acknowledged_before_the_first",
+    "test_a_suback_waits_for_the_commit",
+    "test_an_incoming_identifier_is_known_after_the_crash",
+    "test_every_step_of_the_way_may_be_the_last",
+    "test_in_flight_messages_keep_their_identifiers",
+    "test_subscriptions_with_their_options",
+    "test_what_is_published_while_a_page_loads_comes_behind_it",
+]
+
+
+def test_a_purged_queue_stays_empty(stored: Callable[..., RemoteWorld]) -> None:
+    world = stored()
+    away(world, name="reader")
+    fill(world, 4)
+    world = world.crash()  # now the node knows how much there is
+    session = world.node.sessions["reader"]
+    assert (session.backlog, world.node.stats.queued) == (4, 4)
+    assert session.purge() == 4
+    world.turn()
+    assert world.node.stats.drops["purged"] == 4
+    assert not join(world.crash()).take()
+
+
+def test_while_redis_takes_nothing_nothing_is_acknowledged(
+    stored: Callable[..., RemoteWorld],
+) -> None:
+    world = stored()
+    reader = join(world)
+    reader.subscribe("t/#", qos=1)
+    fill(world, 2)
+    first, second = reader.take_publishes()
+    write, world.backend.write = world.backend.write, lambda batch: Outcome(error="OOM")  # type: ignore[method-assign]
+    reader.ack(pt.PUBACK, first.packet_id)
+    reader.send(p.Subscribe(9, [p.Filter("u/#", 1)], {}))
+    assert not reader.take() and not world.store.status()["ok"]
+    world.backend.write = write  # type: ignore[method-assign]
+    world.wait()
+    assert isinstance(reader.take_one(p.Suback), p.Suback) and world.store.status()["ok"]
+    world = world.crash()
+    assert [each.packet_id for each in join(world).take_publishes()] == [second.packet_id]
+    assert set(world.node.sessions["reader"].subscriptions) == {"t/#", "u/#"}
+
+
+def test_a_client_that_another_node_took_is_let_go(stored: Callable[..., RemoteWorld]) -> None:
+    world = stored()
+    reader = join(world)
+    reader.subscribe("t/#", qos=1)
+    world.redis.set("p:owner:reader", "99 other life")
+    reader.send(p.Subscribe(9, [p.Filter("u/#", 1)], {}))
+    last = reader.take()[-1]
+    assert isinstance(last, p.Disconnect) and last.reason == reasons.SESSION_TAKEN_OVER
+    assert "reader" not in world.node.sessions
+    assert list(world.redis.hkeys("p:subs:reader")) == [b"t/#"]

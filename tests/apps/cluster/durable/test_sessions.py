@@ -1,0 +1,348 @@
+"""Persistent sessions of a cluster, through its doors: whatever waits for a client, any node gives it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from redis import Redis
+
+from tests.apps.cluster.test_with_kafka import prefix, until
+from tests.wire import raw
+from tests.wire.raw import V5, V311, Closed, Raw
+from tools.cluster import ROOT, Cluster, Process
+
+PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 0x30, 0x40, 0x50, 0x62, 0x70
+WAIT = 15.0
+
+
+def unique(name: str) -> str:
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+class Device(Raw):
+    """A 3.1.1 client that acknowledges only what it is told to."""
+
+    def __init__(self, node: Process, name: str, clean: bool = False) -> None:
+        super().__init__(node.mqtt, timeout=WAIT)
+        self.name = name
+        self.present = bool(self.connect(V311, name, clean=clean)[0])
+
+    def leave(self) -> None:
+        self.send(b"\xe0\0")
+        self.close()
+
+    def publish(self, topic: str, payload: bytes, qos: int, packet_id: int = 1, dup: bool = False) -> None:
+        data = raw.publish(V311, topic, payload, qos, packet_id)
+        self.send(bytes([data[0] | (8 if dup else 0)]) + data[1:])
+
+    def ack(self, first: int, packet_id: int) -> None:
+        self.send(raw.packet(first, struct.pack("!H", packet_id)))
+
+    def expect(self, first: int, packet_id: int) -> None:
+        found, body = self.packet()
+        assert (found, struct.unpack("!H", body[:2])[0]) == (first, packet_id)
+
+    def message(self) -> tuple[int, int, bytes]:
+        """First byte, packet id and payload of the next PUBLISH."""
+        first, body = self.packet()
+        assert first & 0xF0 == PUBLISH, hex(first)
+        length = struct.unpack("!H", body[:2])[0]
+        return first, struct.unpack_from("!H", body, 2 + length)[0], raw.split_publish(V311, first, body)[1]
+
+    def take(self, count: int) -> list[bytes]:
+        """So many QoS 1 messages, acknowledged."""
+        found = []
+        for _ in range(count):
+            first, packet_id, payload = self.message()
+            assert first & 0x06 == 0x02
+            self.ack(PUBACK, packet_id)
+            found.append(payload)
+        return found
+
+    def quiet(self, seconds: float = 0.5) -> bool:
+        """Does nothing come?"""
+        self.sock.settimeout(seconds)
+        try:
+            self.packet()
+        except TimeoutError:
+            return True
+        finally:
+            self.sock.settimeout(WAIT)
+        return False
+
+
+def send(node: Process, topic: str, *payloads: bytes, qos: int = 1) -> None:
+    """All of it is acknowledged."""
+    with Device(node, unique("writer"), clean=True) as writer:
+        for number, payload in enumerate(payloads, 1):
+            writer.publish(topic, payload, qos, number)
+            writer.expect(PUBACK if qos == 1 else PUBREC, number)
+
+
+def ask(cluster: Cluster, *words: str) -> Any:
+    """By the command line, of the first node."""
+    url = f"http://127.0.0.1:{cluster.nodes[0].http}"
+    command = [sys.executable, "manage.py", "gmqtt", "--url", url, "--json", *words]
+    done = subprocess.run(
+        command, cwd=ROOT, env=cluster.environ(0), capture_output=True, text=True, timeout=60
+    )
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+def rows(cluster: Cluster) -> list[tuple[str, Any]]:
+    """Of the directory: sessions that are away, by client id."""
+    return [(row["client_id"], row) for row in ask(cluster, "sessions", "list", "--no-online")]
+
+
+@pytest.fixture
+def nodes(cluster: Cluster) -> tuple[Process, Process]:
+    a, b = cluster.nodes
+    return a, b
+
+
+@contextlib.contextmanager
+def redis_of(cluster: Cluster) -> Iterator[Redis]:
+    with Redis.from_url(cluster.redis_url) as redis:
+        yield redis
+
+
+def away(node: Process, name: str, filter: str, qos: int = 1) -> None:
+    """A client with a subscription that has gone."""
+    with Device(node, name) as device:
+        device.subscribe(V311, filter, qos=qos)
+        device.leave()
+
+
+def test_what_came_from_anywhere_waits_everywhere(cluster: Cluster, nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), f"telemetry/{unique('t')}"
+    away(a, name, topic)
+    send(a, topic, b"from a")
+    send(b, topic, b"from b")
+    service = Producer({"bootstrap.servers": cluster.servers, "partitioner": "murmur2_random"})
+    headers = [("mqtt-topic", topic.encode()), ("qos", b"1")]
+    service.produce(prefix(cluster) + "telemetry", b"from a service", topic.encode(), headers=headers)
+    assert service.flush(WAIT) == 0
+    with Device(b, name) as device:
+        assert device.present
+        assert device.take(3) == [b"from a", b"from b", b"from a service"]
+        assert device.quiet()
+
+
+def test_a_client_that_is_here_gets_it_once_wherever_it_is(nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    topic = unique("t")
+    with Device(a, unique("reader")) as here, Device(b, unique("reader")) as there:
+        for device in (here, there):
+            device.subscribe(V311, topic, qos=1)
+        send(a, topic, b"1", b"2")
+        for device in (here, there):
+            assert device.take(2) == [b"1", b"2"]
+            assert device.quiet()
+        with Device(b, unique("writer"), clean=True) as writer:  # QoS 0 is not queued, and comes all the same
+            writer.publish(topic, b"3", 0)
+            for device in (here, there):
+                assert device.packet()[1].endswith(b"3")
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_is_in_flight_moves_with_its_identifiers(nodes: tuple[Process, Process], qos: int) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    with Device(a, name) as device:
+        device.subscribe(V311, topic, qos=qos)
+        send(b, topic, b"1", b"2", qos=qos)
+        before = [device.message() for _ in range(2)]
+        with Device(b, name) as moved:  # a takeover
+            assert moved.present
+            with pytest.raises(Closed):
+                device.packet()
+            after = [moved.message() for _ in range(2)]
+            assert after == [(first | 0x08, packet_id, payload) for first, packet_id, payload in before]
+            if qos == 1:
+                for _, packet_id, _ in after:
+                    moved.ack(PUBACK, packet_id)
+            else:
+                moved.ack(PUBREC, after[0][1])
+                moved.expect(PUBREL, after[0][1])
+            moved.ping()
+    with Device(a, name) as back:
+        if qos == 2:  # one was released, one was not
+            found = dict(back.packet() for _ in range(2))
+            assert found[PUBREL] == struct.pack("!H", before[0][1])
+            assert found[PUBLISH | 0x0C].endswith(struct.pack("!H", before[1][1]) + b"2")
+        else:
+            assert back.quiet()
+
+
+def test_a_publisher_of_qos_2_may_go_on_anywhere(nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    reader, writer, topic = unique("reader"), unique("writer"), unique("t")
+    away(b, reader, topic, 2)
+    with Device(a, writer) as first:
+        first.publish(topic, b"1", 2, 7)
+        first.expect(PUBREC, 7)
+        first.publish(topic, b"2", 2, 8)
+        first.expect(PUBREC, 8)
+        first.ack(PUBREL, 8)
+        first.expect(PUBCOMP, 8)
+        first.reset()
+    with Device(b, writer) as second:  # which has not had the PUBREC of the first, it says
+        assert second.present
+        second.publish(topic, b"1", 2, 7, dup=True)
+        second.expect(PUBREC, 7)
+        second.ack(PUBREL, 7)
+        second.expect(PUBCOMP, 7)
+        second.publish(topic, b"3", 2, 7)  # the identifier is free for another message
+        second.expect(PUBREC, 7)
+    with Device(a, reader) as device:
+        messages = [device.message() for _ in range(3)]
+        assert [payload for _, _, payload in messages] == [b"1", b"2", b"3"]
+        for _, packet_id, _ in messages:
+            device.ack(PUBREC, packet_id)
+            device.expect(PUBREL, packet_id)
+            device.ack(PUBCOMP, packet_id)
+        assert device.quiet()
+
+
+def test_a_clean_start_forgets_everything(cluster: Cluster, nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    away(a, name, topic)
+    send(a, topic, b"1")
+    with Device(b, name, clean=True) as device:
+        assert not device.present
+        assert device.quiet(0.2)
+    with redis_of(cluster) as redis:
+        until(lambda: not redis.keys(f"*{name}*"), "something is left")
+        assert redis.hget("gmqtt:routes:@sessions -", topic) is None
+
+
+def test_a_session_ends_when_its_time_is_over(cluster: Cluster, nodes: tuple[Process, Process]) -> None:
+    a, _ = nodes
+    name, topic = unique("reader"), unique("t")
+    device = Raw(a.mqtt)
+    with device:
+        device.connect(V5, name, clean=False, properties=b"\x11" + struct.pack("!I", 2))
+        device.subscribe(V5, topic, qos=1)
+    send(a, topic, b"1")
+    with redis_of(cluster) as redis:
+        assert redis.exists(f"gmqtt:session:{name}")
+        until(lambda: not redis.keys(f"*{name}*"), "it has not ended")
+
+
+def test_a_message_for_many_is_stored_once(cluster: Cluster, nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    topic = unique("t")
+    names = [unique("reader") for _ in range(3)]
+    for name in names:
+        away(a, name, topic)
+    with redis_of(cluster) as redis:
+        before = set(redis.keys("gmqtt:message:*"))
+        send(b, topic, b"x" * 1000)
+        until(lambda: all(redis.xlen(f"gmqtt:queue:{name}") for name in names), "it was not queued")
+        (key,) = set(redis.keys("gmqtt:message:*")) - before
+        assert redis.hget(key, "n") == b"3"
+        for left, name in zip((2, 1, 0), names, strict=True):
+            with Device(b, name) as device:
+                assert device.take(1) == [b"x" * 1000]
+                device.ping()
+                device.leave()
+            until(lambda left=left: int(redis.hget(key, "n") or 0) == left, "it is still there")  # type: ignore[misc]
+
+
+def test_retained_messages_come_by_the_queue(nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    with Device(a, unique("writer"), clean=True) as writer:
+        writer.send(raw.publish(V311, topic, b"kept", 1, 1, retain=True))
+        writer.expect(PUBACK, 1)
+    with Device(b, name) as device:
+        device.subscribe(V311, topic, qos=1)
+        first, _, payload = device.message()
+        assert (first, payload) == (0x33, b"kept")
+    with Device(a, name) as device:
+        assert device.message()[2] == b"kept"
+    with Device(a, unique("writer"), clean=True) as writer:
+        writer.send(raw.publish(V311, topic, b"", 1, 1, retain=True))
+        writer.expect(PUBACK, 1)
+
+
+def test_a_shared_subscription_queues_for_one_that_is_away(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    away(a, name, f"$share/g/{topic}")
+    send(b, topic, b"1")
+    send(a, topic, b"2")
+    with redis_of(cluster) as redis:
+        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 2, "not queued")
+    with Device(b, name) as device:
+        assert sorted(device.take(2)) == [b"1", b"2"]
+
+
+def test_nothing_after_a_suback_is_missed_while_bridges_restart(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    """As soon as a subscription on one node is acknowledged, the other node has a message for it."""
+    count = 300
+    a, b = nodes
+    run = unique("run")
+    over = threading.Event()
+
+    def restart() -> None:
+        while not over.wait(1.0):
+            cluster.bridge.kill()
+            cluster.bridge.start()
+            cluster.bridge.ready.wait(WAIT)
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    try:
+        with Device(b, unique("writer")) as writer:
+            for number in range(count):
+                with Device(a, f"{run}-{number}") as device:
+                    device.subscribe(V311, f"{run}/{number}", qos=1)
+                    writer.publish(f"{run}/{number}", b"%d" % number, 1, number + 1)
+                    writer.expect(PUBACK, number + 1)
+                    device.leave()
+    finally:
+        over.set()
+        restarting.join()
+    for number in range(count):
+        with Device((a, b)[number % 2], f"{run}-{number}") as device:
+            assert device.take(1) == [b"%d" % number], number
+        Device(b, f"{run}-{number}", clean=True).close()
+
+
+def test_a_queue_is_purged_and_looked_at_while_its_client_is_away(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    away(a, name, topic)
+    send(b, topic, b"1", b"2")
+    with redis_of(cluster) as redis:
+        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 2, "not queued")
+    until(
+        lambda: {"client_id": name, "queued": 2}.items() <= dict(rows(cluster)).get(name, {}).items(),
+        "the directory does not know",
+    )
+    found = ask(cluster, "sessions", "queue", name)
+    assert [message["topic"] for message in found] == [topic, topic]
+    assert ask(cluster, "sessions", "purge", name)
+    with Device(b, name) as device:
+        assert device.present
+        assert device.quiet()
