@@ -1,11 +1,13 @@
-"""B1 to B4: what a cluster costs, on real Kafka and Redis.
+"""B1 to B4, D2, W: what a cluster costs, on real Kafka and Redis.
 
-    python -m bench.cluster [--scenario B1,B2,B3,B4] [--messages 2000]
+    python -m bench.cluster [--scenario B1,B2,B3,B4,D2,W] [--messages 2000]
 
 B1: 50 publishers on one node, 50 subscribers on another, QoS 1, flat out. B2: the same at 2,000 messages/s.
 B3: four nodes with subscriptions that differ in the first level, then in the second: records that the bridges
-read for each that somebody wanted. B4: publishers and subscribers on one node, in a cluster and alone. Exit
-code 1 when a message was lost, repeated or out of order, or B1 stays below 15,289/s.
+read for each that somebody wanted. B4: publishers and subscribers on one node, in a cluster and alone. D2:
+100 publishers on one node, 100 persistent sessions online on another, QoS 1, flat out and at 1,000/s. W: what
+Redis writes for a message that waits for 1, 10 and 1,000 sessions. Exit code 1 when a message was lost,
+repeated or out of order, or a rate or latency missed.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
+from redis import Redis
 
 from tools.cluster import Cluster, Process
 from tools.servers import Server
 
+from . import durable
 from .actors import Publisher
 from .flows import Flow, make_publisher, make_subscriber, streams, subscribe
 from .links import Endpoint, Link, close_links, open_links
@@ -34,6 +39,8 @@ from .probe import cpu_seconds, machine_seconds, raise_file_limit
 from .verify import Faults, check_order, stamps
 
 WANTED: Final = 15_289  # messages/s of B1
+WANTED_DURABLE: Final = 8_000  # of D2
+SLOW: Final = 250.0  # ms, of which D2's 99th percentile at 1,000/s stays below
 LEVELS: Final = ("l0", "l1", "l2", "l3")  # first levels with a Kafka topic of their own
 
 
@@ -72,8 +79,9 @@ def pids(cluster: Cluster) -> dict[str, int]:
 def run(title: str, flow: Flow, processes: dict[str, int], source: Process, target: Process) -> Result:
     """Publishers on one node, each with its subscriber on the other; raises as `flows.run`."""
     links: list[Link] = []
+    names = [f"{flow.name}-{number}" for number in range(flow.subscribers)]
     try:
-        listening = open_links(endpoint(target), [f"s{number}" for number in range(flow.subscribers)])
+        listening = open_links(endpoint(target), names, clean=not flow.durable)
         links += listening
         for number, link in enumerate(listening):
             subscribe(link, [flow.topics[number]], flow.qos)
@@ -100,6 +108,8 @@ def run(title: str, flow: Flow, processes: dict[str, int], source: Process, targ
         loop.close()
     finally:
         close_links(links)
+        if flow.durable:  # their sessions would queue what the next run publishes
+            close_links(open_links(endpoint(target), names))
     layout, faults = flow.layout, Faults()
     size = len(streams(flow)[0]) // flow.messages
     ends = np.arange(1, flow.messages + 1)
@@ -194,9 +204,39 @@ def pairs(messages: int, rate: float = 0.0) -> Flow:
     return Flow("B1", "", 50, messages, 1, subscribers=50, rate=rate, window=100)
 
 
+def amplified(cluster: Cluster, count: int, messages: int) -> float:
+    """Bytes that Redis writes to its append-only file for a message that waits for `count` sessions."""
+    names = [f"W-{count}-{number}" for number in range(count)]
+    topic = f"bench/w{count:05d}"
+    a, b = (SimpleNamespace(tcp=endpoint(node)) for node in cluster.nodes[:2])
+    with Redis.from_url(cluster.redis_url) as redis:
+
+        def size() -> int:
+            return int(redis.info("persistence")["aof_current_size"])
+
+        durable.away(b, names, [topic] * count)  # type: ignore[arg-type]
+        time.sleep(2.0)
+        before = size()
+        durable.publish(a, [topic], messages)  # type: ignore[arg-type]
+        end = time.monotonic() + 60
+        while min(redis.xlen(f"gmqtt:queue:{name}") for name in (names[0], names[-1])) < messages:
+            if time.monotonic() > end:
+                raise TimeoutError("not all of it was queued")
+            time.sleep(0.1)
+        time.sleep(0.5)
+        written = (size() - before) / messages
+    close_links(open_links(a.tcp, names))
+    time.sleep(1.0)
+    return written
+
+
+def sessions(messages: int, rate: float = 0.0) -> Flow:
+    return Flow("D2", "", 100, messages, 1, subscribers=100, rate=rate, window=50, durable=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.cluster", description=__doc__)
-    parser.add_argument("--scenario", default="B1,B2,B3,B4")
+    parser.add_argument("--scenario", default="B1,B2,B3,B4,D2,W")
     parser.add_argument("--messages", type=int, default=4000, help="of each of B1's 50 publishers")
     options = parser.parse_args()
     wanted = set(options.scenario.split(","))
@@ -209,7 +249,7 @@ def main() -> None:
             bad.append(f"{result.title}: messages lost, repeated or out of order")
 
     with tempfile.TemporaryDirectory(prefix="gmqtt-bench-") as directory:
-        if wanted & {"B1", "B2", "B4"}:
+        if wanted & {"B1", "B2", "B4", "D2", "W"}:
             two(Path(directory), wanted, options.messages, show, bad)
         if "B3" in wanted:
             four(Path(directory) / "four")
@@ -234,6 +274,27 @@ def two(
                 bad.append(f"B1: {best.rate:,.0f} messages/s, {WANTED:,} wanted")
         if "B2" in wanted:
             show(run("B2 at 2,000/s", pairs(400, 40.0), pids(cluster), a, b))
+        if "D2" in wanted:
+            time.sleep(3.0)  # what went before is passed over
+            run("warm-up", sessions(50), pids(cluster), a, b)
+            best = max(
+                (run("D2 A -> B", sessions(messages // 4), pids(cluster), a, b) for _ in range(3)),
+                key=lambda r: r.rate,
+            )
+            show(best)
+            if best.rate < WANTED_DURABLE:
+                bad.append(f"D2: {best.rate:,.0f} messages/s, {WANTED_DURABLE:,} wanted")
+            paced = run("D2 at 1,000/s", sessions(100, 10.0), pids(cluster), a, b)
+            show(paced)
+            if paced.end_to_end[1] > SLOW:
+                bad.append(f"D2: p99 {paced.end_to_end[1]:.0f} ms, {SLOW:.0f} wanted")
+        if "W" in wanted:
+            for count, number in durable.FAN_OUTS:
+                found = amplified(cluster, count, number)
+                print(
+                    f"W  for {count:>5} sessions: Redis writes {found:,.0f} bytes for a message of 64",
+                    flush=True,
+                )
         if "B4" in wanted:
             show(run("B4 A -> A, in a cluster", pairs(messages), pids(cluster), a, a))
     if "B4" in wanted:

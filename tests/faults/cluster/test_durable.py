@@ -1,0 +1,315 @@
+"""SIGKILL at random of a node, a bridge (a Celery worker), Redis and Kafka: persistent sessions lose nothing.
+
+Two publishers at each of QoS 1 and 2, with persistent sessions; subscribers that stay, are away, or move from
+node to node all the time. In the end each has every acknowledged message, in order, and those of QoS 2
+once. `pytest -s` prints what was killed, and how long messages took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from redis import Redis
+
+from tests.faults.paho import Client
+from tests.services import present
+from tests.wire import raw
+from tools.cluster import Cluster
+
+# paho leaves the sockets of connections that broke to the collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+KILLS = int(os.environ.get("FAULT_KILLS", "4"))
+SEED = int(os.environ.get("FAULT_SEED", "6"))
+PATIENCE = 90.0
+WINDOW = 20  # publishes of one publisher that may be unacknowledged
+VICTIMS = ("node-a", "bridge", "redis", "node-b", "kafka")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="gmqtt-") as short, present():
+        lines: list[str] = []
+        started = Cluster(
+            Path(short),
+            say=lambda name, line: lines.append(f"{name}: {line}"),
+            LIMITS__MAX_QUEUED_MESSAGES="1000000",
+        )
+        try:
+            with started:
+                yield started
+        except RuntimeError as error:
+            pytest.fail(f"{error}\n" + "\n".join(lines[-60:]))
+        finally:
+            print("\n".join(lines[-300:]))
+
+
+class Peer:
+    """A client with a persistent session that connects again whenever it has to, to the node it is told."""
+
+    def __init__(self, name: str, ports: list[int]) -> None:
+        self.name = name
+        self.got: list[str] = []
+        self.took: list[tuple[float, float]] = []  # when a message came, seconds after it was sent
+        self.online = threading.Event()
+        self.subscribed = threading.Event()
+        self.lost_session = 0
+        self.since = 0.0  # when it connected
+        self._ports = ports
+        self._filter: tuple[str, int] | None = None
+        self.client = Client(CallbackAPIVersion.VERSION2, name, clean_session=False)
+        self.client.max_inflight_messages_set(WINDOW)
+        self.client.reconnect_delay_set(0.05, 0.5)
+        self.client.on_message = self._message
+        self.client.on_connect = self._connected
+        self.client.on_disconnect = lambda *_: self.online.clear()
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
+
+    def _connected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            return
+        self.since = time.monotonic()
+        self.online.set()
+        if self._filter is not None and self.subscribed.is_set() and not flags.session_present:
+            self.lost_session += 1
+        if self._filter is not None and not self.subscribed.is_set():
+            client.subscribe(*self._filter)
+
+    def _message(self, client: Any, data: Any, message: Any) -> None:
+        number, sent = message.payload.decode().split()
+        now = time.time()
+        self.got.append(number)
+        self.took.append((now, now - float(sent)))
+
+    def start(self, node: int = 0) -> None:
+        self.client.connect_async("127.0.0.1", self._ports[node % len(self._ports)], 10)
+        self.client.loop_start()
+
+    def move(self, node: int) -> None:
+        """To another node, without a word to the first."""
+        self.client._host, self.client._port = "127.0.0.1", self._ports[node % len(self._ports)]
+        sock = self.client.socket()
+        if sock is not None:
+            sock.shutdown(socket.SHUT_RDWR)
+
+    def subscribe(self, filter: str, qos: int) -> None:
+        self._filter = filter, qos
+        if self.online.is_set():
+            self.client.subscribe(filter, qos)
+        assert self.subscribed.wait(PATIENCE), self.name
+
+    def stop(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+        self.online.clear()
+
+
+class Publisher(Peer):
+    """Publishes 0, 1, 2, ... to a topic of its own."""
+
+    def __init__(self, number: int, qos: int, ports: list[int]) -> None:
+        super().__init__(f"writer-{qos}-{number}", ports)
+        self.qos = qos
+        self.topic = f"durable/{qos}/{number}"
+        self.sent = self.acknowledged = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.client.on_publish = self._published
+
+    def _published(self, *_: Any) -> None:
+        self.acknowledged += 1
+
+    def start(self, node: int = 0) -> None:
+        super().start(node)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.01):
+            # paho calls on_connect before it sends again what was not acknowledged.
+            has_repeated = self.online.is_set() and time.monotonic() - self.since > 0.3
+            if self.sent - self.acknowledged < WINDOW and has_repeated:
+                self.client.publish(self.topic, f"{self.topic}/{self.sent} {time.time()}", self.qos)
+                self.sent += 1
+
+    def finish(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        wait(lambda: self.acknowledged >= self.sent, lambda: f"{self.name}: {self.acknowledged}/{self.sent}")
+
+
+def wait(condition: Any, what: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)
+
+
+def _kill(cluster: Cluster, victim: str, away: float) -> None:
+    """And start it again, as a supervisor would."""
+    server = {"kafka": cluster.kafka, "redis": cluster.redis}.get(victim)
+    if server is not None:
+        server.kill()
+        time.sleep(away)
+        server.start()
+        return
+    process = {"bridge": cluster.bridge, "node-a": cluster.nodes[0], "node-b": cluster.nodes[1]}[victim]
+    process.kill()
+    time.sleep(away)
+    process.start()
+    assert process.ready.wait(PATIENCE), victim
+
+
+def _lack(cluster: Cluster, peer: Peer, wanted: set[str]) -> str:
+    missing = sorted(wanted - set(peer.got))
+    with Redis.from_url(cluster.redis_url) as redis:
+        session: Any = redis.hgetall(f"gmqtt:session:{peer.name}")
+        queued, flying = redis.xlen(f"gmqtt:queue:{peer.name}"), redis.hgetall(f"gmqtt:inflight:{peer.name}")
+    return (
+        f"{peer.name} lacks {len(missing)}: {missing[:10]} ...; online: {peer.online.is_set()},"
+        f" in Redis: {session}, {queued} queued, in flight: {flying}"
+    )
+
+
+def _expected(publishers: list[Publisher], qos: int) -> dict[str, list[str]]:
+    return {
+        each.topic: [f"{each.topic}/{number}" for number in range(each.sent)]
+        for each in publishers
+        if each.qos == qos
+    }
+
+
+def test_redis_out_of_memory(cluster: Cluster) -> None:
+    """Publishers to persistent sessions are refused, and nothing that was acknowledged is lost."""
+    a, b = cluster.nodes
+    acknowledged = refused = number = 0
+    with raw.Raw(b.mqtt, timeout=PATIENCE) as reader:
+        reader.connect(raw.V311, "oom-reader", clean=False)
+        reader.subscribe(raw.V311, "oom", qos=1)
+        reader.send(b"\xe0\0")
+    with Redis.from_url(cluster.redis_url) as redis, raw.Raw(a.mqtt, timeout=PATIENCE) as writer:
+        writer.connect(raw.V5, "oom-writer")
+
+        def publish() -> int:
+            nonlocal number
+            number += 1
+            writer.send(raw.publish(raw.V5, "oom", b"%d" % number + b"x" * 1000, 1, number))
+            first, body = writer.packet()
+            assert first == 0x40
+            return body[2] if len(body) > 2 else 0
+
+        assert publish() == 0
+        redis.config_set("maxmemory", redis.info("memory")["used_memory"])
+        end = time.monotonic() + PATIENCE
+        try:
+            while refused < 10:
+                assert time.monotonic() < end, f"{number} were taken"
+                reason = publish()
+                refused += reason == 0x97
+                time.sleep(0.02)
+                if refused == 1 and reason:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{a.http}/healthz") as answer:
+                        assert "sessions" in json.load(answer)["failing"]
+        finally:
+            redis.config_set("maxmemory", 0)
+        acknowledged = number - refused
+        wait(lambda: publish() == 0, lambda: "publishers are still refused")
+        acknowledged += 1
+        number_of_last = number
+    with raw.Raw(a.mqtt, timeout=PATIENCE) as reader:
+        until = time.monotonic() + PATIENCE
+        while True:  # a node that was without Redis lets nobody in who has a session
+            try:
+                assert reader.connect(raw.V311, "oom-reader", clean=False)[0]
+                break
+            except AssertionError:
+                assert time.monotonic() < until
+                time.sleep(0.2)
+        found: list[int] = []
+        while number_of_last not in found:
+            first, body = reader.packet()
+            if first & 0xF0 == 0x30:
+                found.append(int(raw.split_publish(raw.V311, first, body)[1].rstrip(b"x")))
+                reader.send(raw.packet(0x40, body[5:7]))
+    assert len(set(found)) >= acknowledged and found == sorted(set(found))
+
+
+def test_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
+    rng = random.Random(SEED)
+    ports = [node.mqtt for node in cluster.nodes]
+    readers = {
+        f"{kind}-{qos}": Peer(f"{kind}-{qos}", ports) for kind in ("stays", "moves", "away") for qos in (1, 2)
+    }
+    writers = [Publisher(number, qos, ports) for qos in (1, 2) for number in (0, 1)]
+    killed: list[tuple[str, float]] = []
+    try:
+        for place, (name, peer) in enumerate(readers.items()):
+            peer.start(place)
+            peer.subscribe(f"durable/{name[-1]}/#", int(name[-1]))
+            if name.startswith("away"):
+                peer.stop()
+        for place, writer in enumerate(writers):
+            writer.start(place)
+        victims: list[str] = []
+        for turn in range(KILLS):
+            time.sleep(rng.uniform(0.5, 2.0))
+            readers["moves-1"].move(turn)
+            readers["moves-2"].move(turn + 1)
+            time.sleep(rng.uniform(0.0, 0.5))
+            victims = victims or rng.sample(VICTIMS, len(VICTIMS))
+            victim = victims.pop()
+            killed.append((victim, time.time()))
+            _kill(cluster, victim, rng.uniform(0.0, 1.0))
+        time.sleep(2.0)
+        for writer in writers:
+            writer.finish()
+        for name, peer in readers.items():
+            if name.startswith("away"):
+                peer.start(rng.randrange(2))
+        doubles: dict[str, int] = {}
+        for name, peer in readers.items():
+            expected = _expected(writers, int(name[-1]))
+            every = {each for some in expected.values() for each in some}
+            wait(lambda p=peer, e=every: set(p.got) >= e, lambda p=peer, e=every: _lack(cluster, p, e))
+            assert not peer.lost_session, f"{name}: no session where there was one"
+            for topic, wanted in expected.items():
+                mine = [each for each in peer.got if each.startswith(topic)]
+                assert list(dict.fromkeys(mine)) == wanted, f"{name}: invented or out of order"
+            doubles[name] = len(peer.got) - len(every)
+        _report(readers, writers, killed, doubles)
+        exactly = {name: count for name, count in doubles.items() if name.endswith("2") and count}
+        assert not exactly, f"QoS 2, twice: {exactly}"
+    finally:
+        for writer in writers:
+            writer._stopping.set()
+        for each in (*writers, *readers.values()):
+            each.stop()
+
+
+def _report(
+    readers: dict[str, Peer],
+    writers: list[Publisher],
+    killed: list[tuple[str, float]],
+    doubles: dict[str, int],
+) -> None:
+    print(f"\n{KILLS} kills, seed {SEED}: {[each.sent for each in writers]} messages; twice: {doubles}")
+    took = sorted(each for name, peer in readers.items() if name.startswith("stays") for each in peer.took)
+    for place, (victim, at) in enumerate(killed):
+        end = killed[place + 1][1] if place + 1 < len(killed) else float("inf")
+        some = sorted(seconds for when, seconds in took if at <= when < end)
+        if some:
+            print(f"  {victim:8} p50 {some[len(some) // 2]:7.3f} s, slowest {some[-1]:7.3f} s of {len(some)}")
