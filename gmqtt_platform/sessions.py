@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 UPKEEP: Final = 1.0  # seconds between looks for sessions whose time is over
 LAPSE_AT_ONCE: Final = 200
 GROWN_AT_ONCE: Final = 500
+FORGOTTEN_AT_ONCE: Final = 200
 LOOK: Final = 10.0  # seconds between looks for messages that nobody told of
 GOODBYE: Final = 5.0  # seconds that what was recorded has at the end
 
@@ -61,6 +62,7 @@ class NodeSessions:
         self._redis = RedisSessions(conf.redis.url, conf.cluster.prefix, most, self._me, keys)
         self.store = RemoteStore(self._redis, node, self._worker, keys, f"{node.name}-{life}")
         self._tasks: list[asyncio.Task[None]] = []
+        self._forgotten: dict[str, None] = {}  # client ids that were unregistered
         self._full, self._full_until = "", 0.0  # why bridges cannot fill queues, and until when that holds
         node.store = self.store
         member.sessions = self
@@ -136,6 +138,23 @@ class NodeSessions:
             await self._resume(client_id)
         return True
 
+    def forget(self, client_id: str) -> None:
+        """End a session that no node has, soon; every node may be told to."""
+        self._forgotten[client_id] = None
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP)
+            while self._forgotten:
+                some = list(self._forgotten)[:FORGOTTEN_AT_ONCE]
+                for client_id in some:
+                    del self._forgotten[client_id]
+                visits = await asyncio.gather(*map(self._visit, some), return_exceptions=True)
+                for client_id, visited in zip(some, visits, strict=True):
+                    if visited is True:
+                        self._node.forget(client_id, self._node.now)
+                        self.changed(client_id)
+
     # SessionNews ----------------------------------------------------------------------------------
 
     def heard(self, kind: str, parts: list[Any]) -> None:
@@ -183,7 +202,12 @@ class NodeSessions:
     # Upkeep ---------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._lapse, self._look, self._grown]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            self._lapse,
+            self._look,
+            self._grown,
+            self._forget,
+        ]
         self._tasks = [asyncio.create_task(job(), name="sessions") for job in jobs]
 
     async def _lapse(self) -> None:

@@ -197,6 +197,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         inbox.epoch_of = cluster.epoch_of
         sessions = cluster.sessions
         if sessions is not None:
+            operations.elsewhere = sessions.forget
             ok = sessions.status
             health.readiness["sessions"] = lambda: "" if ok()["ok"] else "sessions cannot be stored"
             for name in OF_SESSIONS:

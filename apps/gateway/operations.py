@@ -42,6 +42,7 @@ class NodeOperations:
     def __init__(self, node: Node, now: Callable[[], float]) -> None:
         self._node = node
         self._now = now
+        self.elsewhere: Callable[[str], None] = lambda client_id: None  # forgets a session that no node has
 
     def online(self) -> Iterator[tuple[str, str | None, Peer]]:
         """Client id, user name and peer of every connection, as of the call."""
@@ -126,4 +127,6 @@ class NodeOperations:
 
     def forget(self, client_id: str) -> None:
         """End a client's session with its subscriptions and queue, and with it the connection, if any."""
+        if client_id not in self._node.sessions:
+            self.elsewhere(client_id)
         self._node.forget(client_id, self._now())

@@ -346,3 +346,23 @@ def test_a_queue_is_purged_and_looked_at_while_its_client_is_away(
     with Device(b, name) as device:
         assert device.present
         assert device.quiet()
+
+
+UNREGISTER = """
+from apps.auth.actors import SYSTEM
+from apps.auth.models import Client
+from apps.auth.services import clients
+clients.unregister(SYSTEM, [Client.objects.create(client_id="{}")])
+"""
+
+
+def test_who_is_unregistered_leaves_nothing(cluster: Cluster, nodes: tuple[Process, Process]) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    away(b, name, topic)
+    send(a, topic, b"1")
+    with redis_of(cluster) as redis:
+        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 1, "not queued")
+        command = [sys.executable, "manage.py", "shell", "-c", UNREGISTER.format(name)]
+        subprocess.run(command, cwd=ROOT, env=cluster.environ(0), check=True, timeout=60)
+        until(lambda: not redis.keys(f"*{name}*"), "something is left")
