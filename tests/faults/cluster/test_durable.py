@@ -281,16 +281,24 @@ def test_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
             if name.startswith("away"):
                 peer.start(rng.randrange(2))
         doubles: dict[str, int] = {}
+        wrong: list[str] = []  # invented, or out of order
         for name, peer in readers.items():
             expected = _expected(writers, int(name[-1]))
             every = {each for some in expected.values() for each in some}
             wait(lambda p=peer, e=every: set(p.got) >= e, lambda p=peer, e=every: _lack(cluster, p, e))
             assert not peer.lost_session, f"{name}: no session where there was one"
             for topic, wanted in expected.items():
-                mine = [each for each in peer.got if each.startswith(topic)]
-                assert list(dict.fromkeys(mine)) == wanted, f"{name}: invented or out of order"
+                mine = list(dict.fromkeys(each for each in peer.got if each.startswith(topic)))
+                if mine != wanted:
+                    at = next(
+                        place
+                        for place, both in enumerate(zip(mine, wanted, strict=False))
+                        if len(set(both)) > 1
+                    )
+                    wrong.append(f"{name}, from {at} on: {mine[max(at - 2, 0) : at + 10]}")
             doubles[name] = len(peer.got) - len(every)
         _report(readers, writers, killed, doubles)
+        assert not wrong, "\n".join(wrong)
         exactly = {name: count for name, count in doubles.items() if name.endswith("2") and count}
         assert not exactly, f"QoS 2, twice: {exactly}"
     finally:
