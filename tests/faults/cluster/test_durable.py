@@ -69,7 +69,6 @@ class Peer:
         self.online = threading.Event()
         self.subscribed = threading.Event()
         self.lost_session = 0
-        self.since = 0.0  # when it connected
         self._ports = ports
         self._filter: tuple[str, int] | None = None
         self.client = Client(CallbackAPIVersion.VERSION2, name, clean_session=False)
@@ -83,7 +82,6 @@ class Peer:
     def _connected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             return
-        self.since = time.monotonic()
         self.online.set()
         if self._filter is not None and self.subscribed.is_set() and not flags.session_present:
             self.lost_session += 1
@@ -140,11 +138,9 @@ class Publisher(Peer):
 
     def _run(self) -> None:
         while not self._stopping.wait(0.01):
-            # paho calls on_connect before it sends again what was not acknowledged.
-            has_repeated = self.online.is_set() and time.monotonic() - self.since > 0.3
-            if self.sent - self.acknowledged < WINDOW and has_repeated:
-                self.client.publish(self.topic, f"{self.topic}/{self.sent} {time.time()}", self.qos)
-                self.sent += 1
+            if self.sent - self.acknowledged < WINDOW:
+                payload = f"{self.topic}/{self.sent} {time.time()}"
+                self.sent += self.client.offer(self.topic, payload, self.qos)
 
     def finish(self) -> None:
         self._stopping.set()

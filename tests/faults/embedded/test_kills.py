@@ -82,9 +82,8 @@ class Publisher(Peer):
 
     def _run(self) -> None:
         while not self._stopping:
-            if self.sent - self.acknowledged < WINDOW and self.online.is_set():
-                self.client.publish(f"faults/{self.qos}", f"{self.qos}/{self.sent}", self.qos)
-                self.sent += 1
+            if self.sent - self.acknowledged < WINDOW:
+                self.sent += self.client.offer(f"faults/{self.qos}", f"{self.qos}/{self.sent}", self.qos)
             else:
                 time.sleep(0.002)
             time.sleep(0.001)
