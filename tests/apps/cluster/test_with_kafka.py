@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.apps.cluster.support.asking import ask
 from tools.cluster import ROOT, Cluster, Process
 
 PATIENCE = 30.0
@@ -219,3 +220,17 @@ def test_an_export_rule_is_in_force_within_a_second(cluster: Cluster) -> None:
 
 def _message(record: Any) -> Any:
     return record if record is not None and record.error() is None else None
+
+
+def test_any_node_steers_every_bridge(cluster: Cluster) -> None:
+    """By REST of the first node, and Celery."""
+    a, b = cluster.nodes
+    with subscriber(b, "telemetry/steered") as messages, client(a) as publisher:
+        assert {row["node"] for row in ask(cluster, "bridge", "status")} == {"node-a", "node-b", "@queues"}
+        ask(cluster, "bridge", "pause", "node-b")
+        publisher.publish("telemetry/steered", b"x", 1).wait_for_publish(PATIENCE)
+        states = {row["node"]: row["state"] for row in ask(cluster, "bridge", "status")}
+        assert states == {"node-a": "running", "node-b": "paused", "@queues": "running"}
+        assert messages.empty()
+        ask(cluster, "bridge", "resume", "node-b")
+        assert messages.get(timeout=PATIENCE).payload == b"x"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +13,11 @@ import pytest
 from confluent_kafka import Producer
 from redis import Redis
 
+from tests.apps.cluster.support.asking import ask, shell
 from tests.apps.cluster.test_with_kafka import prefix, until
 from tests.wire import raw
 from tests.wire.raw import V5, V311, Closed, Raw
-from tools.cluster import ROOT, Cluster, Process
+from tools.cluster import Cluster, Process
 
 PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 0x30, 0x40, 0x50, 0x62, 0x70
 WAIT = 15.0
@@ -87,17 +85,6 @@ def send(node: Process, topic: str, *payloads: bytes, qos: int = 1) -> None:
         for number, payload in enumerate(payloads, 1):
             writer.publish(topic, payload, qos, number)
             writer.expect(PUBACK if qos == 1 else PUBREC, number)
-
-
-def ask(cluster: Cluster, *words: str) -> Any:
-    """By the command line, of the first node."""
-    url = f"http://127.0.0.1:{cluster.nodes[0].http}"
-    command = [sys.executable, "manage.py", "gmqtt", "--url", url, "--json", *words]
-    done = subprocess.run(
-        command, cwd=ROOT, env=cluster.environ(0), capture_output=True, text=True, timeout=60
-    )
-    assert not done.returncode, done.stderr
-    return json.loads(done.stdout)
 
 
 def rows(cluster: Cluster) -> list[tuple[str, Any]]:
@@ -363,6 +350,5 @@ def test_who_is_unregistered_leaves_nothing(cluster: Cluster, nodes: tuple[Proce
     send(a, topic, b"1")
     with redis_of(cluster) as redis:
         until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 1, "not queued")
-        command = [sys.executable, "manage.py", "shell", "-c", UNREGISTER.format(name)]
-        subprocess.run(command, cwd=ROOT, env=cluster.environ(0), check=True, timeout=60)
+        shell(cluster, UNREGISTER.format(name))
         until(lambda: not redis.keys(f"*{name}*"), "something is left")
