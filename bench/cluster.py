@@ -214,6 +214,7 @@ def amplified(cluster: Cluster, count: int, messages: int) -> float:
         def size() -> int:
             return int(redis.info("persistence")["aof_current_size"])
 
+        redis.config_set("auto-aof-rewrite-percentage", 0)
         durable.away(b, names, [topic] * count)  # type: ignore[arg-type]
         time.sleep(2.0)
         before = size()
@@ -296,6 +297,7 @@ def two(
                     flush=True,
                 )
         if "B4" in wanted:
+            time.sleep(3.0)  # the ends of the sessions before are written
             show(run("B4 A -> A, in a cluster", pairs(messages), pids(cluster), a, a))
     if "B4" in wanted:
         alone = {"BROKER__PROVIDER": "mock", "CLUSTER__ENABLED": "false", "SESSIONS__PROVIDER": "mock"}

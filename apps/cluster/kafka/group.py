@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from apps.cluster.kafka.client import KafkaConf, logger
-from apps.cluster.kafka.reader import PREFETCH, failed, record
-from apps.cluster.kafka.records import Positions, Record
+from apps.cluster.kafka.reader import PREFETCH, failed, is_fatal, record
+from apps.cluster.kafka.records import Broken, Positions, Record
 
 SESSION_TIMEOUT: Final = (
     6_000  # milliseconds without a word of a member; the least that Kafka allows by default
@@ -26,6 +26,7 @@ class KafkaGroup:
 
     def __init__(self, conf: KafkaConf, group: str, member: str) -> None:
         """`member`: a name that no other one has, the same after a restart."""
+        self._broken = ""
         self._client: Any = Consumer(
             conf.client(
                 group,
@@ -42,11 +43,18 @@ class KafkaGroup:
                     "fetch.wait.max.ms": 50,
                     "fetch.error.backoff.ms": 100,
                     "topic.metadata.refresh.interval.ms": 10_000,
+                    "error_cb": self._trouble,
+                    "on_commit": lambda error, _: self._trouble(error),
                 },
             )
         )
         self._wanted: frozenset[str] = frozenset()
         self._running: set[tuple[str, int]] = set()  # partitions that are read
+
+    def _trouble(self, error: KafkaError | None) -> None:
+        """librdkafka's: called from `poll`, which itself says nothing of it where a commit failed."""
+        if error is not None and is_fatal(error):
+            self._broken = error.str()
 
     def join(self, topics: list[str]) -> None:
         self._client.subscribe(topics)
@@ -57,6 +65,8 @@ class KafkaGroup:
     def read(self, count: int, timeout: float) -> list[Record]:
         self._run(self._wanted)
         first = self._client.poll(timeout)
+        if self._broken:
+            raise Broken(self._broken)
         if first is None:
             return []
         found = [first, *self._client.consume(count - 1, 0)] if count > 1 else [first]
@@ -65,6 +75,8 @@ class KafkaGroup:
     def hold(self) -> None:
         self._run(frozenset())
         self._client.poll(0)
+        if self._broken:
+            raise Broken(self._broken)
 
     def _run(self, topics: frozenset[str]) -> None:
         """Of the partitions that this member has, read those of `topics`."""

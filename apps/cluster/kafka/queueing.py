@@ -27,6 +27,7 @@ QUEUES: Final = "@queues"  # its place among the nodes that a bridge serves
 AT_ONCE: Final = 1000  # records
 WAIT: Final = 0.05  # seconds for the next record
 AGAIN: Final = 0.25  # seconds until Redis is asked again
+COMMIT: Final = 0.2  # seconds between commits
 SKIP: Final = 1.0  # seconds between looks for the ends of what is not read
 REPORT: Final = 1.0  # seconds between looks at how far behind it is
 
@@ -53,12 +54,14 @@ class Queueing(threading.Thread):
         self.read = 0
         self._trouble = ""
         self._places: list[dict[str, Any]] = []
-        self._next_report = self._next_skip = 0.0
+        self._next_report = self._next_skip = self._next_commit = 0.0
+        self._behind: Positions = {}  # to be committed
         self._wanted: frozenset[str] = frozenset()  # Kafka topics with something for a queue
 
     def run(self) -> None:
         while not self._stopping.is_set():
             group = self._group_of()
+            self._behind = {}
             try:
                 group.join(list(self._names.live))
                 while not self._stopping.is_set():
@@ -68,6 +71,8 @@ class Queueing(threading.Thread):
             except Exception:
                 logger.exception("queues were not filled by this bridge; trying again")
             finally:
+                if self._behind:
+                    group.commit(self._behind)
                 group.close()
             self._stopping.wait(AGAIN)
         self._queues.close()
@@ -89,6 +94,7 @@ class Queueing(threading.Thread):
             self._recovered()
         except Away as error:
             self._complain(error)
+        self._commit(group)
         records = group.read(AT_ONCE, WAIT)
         if not records:
             return
@@ -99,13 +105,20 @@ class Queueing(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._write(records)
-                group.commit(behind)
+                self._behind |= behind
                 self._recovered()
                 return
             except Away as error:
                 self._complain(error)
                 group.hold()
                 self._stopping.wait(AGAIN)
+
+    def _commit(self, group: Group) -> None:
+        """Now and then: what is read again is known, and Kafka's heartbeats wait behind its commits."""
+        if self._behind and time.monotonic() >= self._next_commit:
+            self._next_commit = time.monotonic() + COMMIT
+            group.commit(self._behind)
+            self._behind = {}
 
     def _look(self, group: Group) -> None:
         """Which topics have anything for a queue? The others are passed over. Raises `Away`.

@@ -107,12 +107,17 @@ def _patiently(ask: Callable[[], T]) -> T:
         raise Unreachable(error.args[0].str()) from None
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Is it the end of its client?"""
+    return bool(error.fatal()) or error.code() in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)
+
+
 def failed(raw: Raw) -> bool:
     """Is it no record? Raises `Broken`."""
     error = raw.error()
     if error is None:
         return False
-    if error.fatal():
+    if is_fatal(error):
         raise Broken(error.str())
     if error.code() != KafkaError._PARTITION_EOF:
         logger.warning("reading %s: %s", raw.topic(), error.str())

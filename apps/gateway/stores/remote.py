@@ -51,6 +51,7 @@ class RemoteStore(BatchStore):
         self.nodes: frozenset[str] = frozenset()  # that there were then
         self._names = names
         self._durables: dict[int, Remote] = {}
+        self._left: list[int] = []  # keys of sessions that are not here any more
         self._life = life
         self._count = 0
 
@@ -184,7 +185,7 @@ class RemoteStore(BatchStore):
     def _forget(self, durable: Durable) -> None:
         if self._node.sessions.get(durable.session.client_id) is not durable.session:
             self._durables.pop(durable.key, None)
-            self._names.pop(durable.key, None)
+            self._left.append(durable.key)
 
     def _loaded(self, outcome: Outcome) -> None:
         for load, found, rest, size in outcome.loads:
@@ -200,6 +201,9 @@ class RemoteStore(BatchStore):
             load.durable.unread()
 
     def _settled(self, batch: Batch) -> None:
+        for key in self._left:  # what was recorded before they left was written with this batch
+            self._names.pop(key, None)
+        self._left = []
         for key in batch.ends:
             self._durables.pop(key, None)
             self._names.pop(key, None)
