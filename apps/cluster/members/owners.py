@@ -142,17 +142,21 @@ class Owners:
 
     def asked(self, name: str, items: Sequence[tuple[str, int, bool]]) -> None:
         """Another node has clients that this one has; each with the epoch that it knows of."""
+        asked_for: set[str] = set()
         for client_id, epoch, resumed in items:
             mine = self.epochs.get(client_id)
             if mine == epoch:
                 self.takeovers += 1
-                self._view.evict(client_id, resumed)
-                self._note(client_id)
+                asked_for.add(client_id)
+                if self._view.has(client_id):
+                    self._view.evict(client_id, resumed)  # it is noted when what became of it is stored
+                else:
+                    self._note(client_id)
             elif mine is None and client_id not in self._claiming:  # a trace of what this node had
                 self._steps.append(_Step("release", client_id, str(epoch)))
         self._resolve()
         for client_id, _, _ in items:
-            if self._view.has(client_id) and client_id in self.epochs:  # when its session is stored
+            if client_id in asked_for and client_id in self.epochs:  # told when it is released
                 self._askers.setdefault(client_id, set()).add(name)
             else:
                 self._steps.append(_Step("tell", client_id, name))
