@@ -10,6 +10,7 @@ from apps.cluster.exports import Export, Exports
 from apps.cluster.kafka import envelope
 from apps.cluster.kafka.names import TopicNames
 from apps.cluster.kafka.records import Headers, Producer
+from apps.cluster.members.routes import QUEUES
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, Choice
 from apps.gateway.mqtt import reasons
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # `wants` answers, beside the sum that the broker knows, which export rules match: their place in a list.
 EXPORT_SHIFT: Final = 8
+_TO_QUEUES: Final = f"{QUEUES} "
 
 
 class Interest(Protocol):
@@ -27,18 +29,18 @@ class Interest(Protocol):
     def wants(self, topic: str) -> int:
         """Sum of OUTSIDE_LIVE, OUTSIDE_DURABLE and OUTSIDE_SHARED, as `ports.Outside.wants`."""
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
-        """As `ports.Outside.choose`; each of `there` is "<node> <share name>/<filter>"."""
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
+        """As `ports.Outside.choose`; each of `there` is "<node or QUEUES> <share name>/<filter>"."""
 
     def subscribed(self, filter: str, share: str) -> None:
         """A client of this node subscribed. `share`: name of the shared subscription, or ""."""
 
     def unsubscribed(self, filter: str, share: str) -> None: ...
 
-    def present(self, filter: str, share: str, here: bool) -> None:
-        """A member of a shared subscription here is online now, or no longer is."""
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
+        """As `ports.Outside.present`."""
 
-    def shares(self, topic: str, where: str) -> frozenset[str] | None:
+    def shares(self, topic: str, qos: int, where: str) -> frozenset[str] | None:
         """Of this node's shared subscriptions those that serve a message which nobody chose a member for.
 
         `where` is the record's place, the same on every node. None: all.
@@ -135,20 +137,21 @@ class Stream:
         self._sets = [()]
         self._places = {(): 0}
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
-        return self._interest.choose(topic, groups)
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
+        return self._interest.choose(topic, groups, qos)
 
     def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
-        if wants & OUTSIDE_DURABLE and message.qos and self.sessions is not None and self.sessions.is_full:
-            return reasons.QUOTA_EXCEEDED
         there = choice.there if choice is not None else ()
+        durable = wants & OUTSIDE_DURABLE or any(each.startswith(_TO_QUEUES) for each in there)
+        if durable and message.qos and self.sessions is not None and self.sessions.is_full:
+            return reasons.QUOTA_EXCEEDED
         place = wants >> EXPORT_SHIFT
         username = self._username_of(message.origin) if message.origin else None
         self._count += 1
         name = message.once or f"{self._prefix}{self._count}"
         headers = envelope.headers(message, self._now(), username, self._node, name)
         taken = False
-        if wants & OUTSIDE_LIVE or there or (wants & OUTSIDE_DURABLE and message.qos):
+        if wants & OUTSIDE_LIVE or there or (durable and message.qos):
             more: Headers = [(envelope.SHARE, each.encode()) for each in there]
             topic = self._names.of_topic(message.topic)
             if not self._producer.send(
@@ -178,8 +181,8 @@ class Stream:
         self._interest.unsubscribed(filter, share)
         self._feed.unsubscribed(filter)
 
-    def present(self, filter: str, share: str, here: bool) -> None:
-        self._interest.present(filter, share, here)
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
+        self._interest.present(filter, share, here, kept)
 
     def unsettled(self) -> bool:
         return self._interest.unsettled()
@@ -191,6 +194,6 @@ class Stream:
 
     # A service's message ---------------------------------------------------------------------------
 
-    def shares(self, topic: str, where: str) -> frozenset[str] | None:
+    def shares(self, topic: str, qos: int, where: str) -> frozenset[str] | None:
         """The shared subscriptions of this node that serve a message which every node got alike."""
-        return self._interest.shares(topic, where)
+        return self._interest.shares(topic, qos, where)

@@ -83,7 +83,13 @@ RULES = (
     ),
     Rule(  # what a node's store hands over, and gets
         "apps.cluster.durable",
-        ("apps.cluster", "apps.gateway.broker.messages", "apps.gateway.mqtt", "apps.gateway.stores"),
+        (
+            "apps.cluster",
+            "apps.gateway.broker.messages",
+            "apps.gateway.broker.stats",
+            "apps.gateway.mqtt",
+            "apps.gateway.stores",
+        ),
     ),
     Rule(
         "apps.cluster",

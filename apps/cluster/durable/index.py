@@ -1,21 +1,19 @@
-"""The persistent subscriptions of the whole cluster, and which sessions' queues a message goes to. No I/O.
-
-Shared subscriptions are not among them: the node that was chosen for one queues for the member it chooses.
-"""
+"""The persistent subscriptions of the whole cluster, and which sessions' queues a message goes to. No I/O."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from apps.cluster.durable.packing import unpack_options
 from apps.cluster.filters import FilterTree
 from apps.gateway.broker.messages import identifier_properties
+from apps.gateway.mqtt import topics
 
 REMEMBERED: Final = 1_000_000  # sessions in the answers that are kept, all topics together
 TOPIC_COST: Final = 4  # what an answer counts beside its sessions
-_SHARE: Final = "$share/"
+SHARE: Final = "$share/"
 
 
 class Change(NamedTuple):
@@ -38,23 +36,50 @@ class Target(NamedTuple):
     qos: int  # the highest that was granted, never 0
     as_published: bool
     identifiers: bytes  # encoded properties
+    via: str = ""  # the shared subscription that it was chosen of, as clients write it
 
 
-class _Wanted:
-    """A filter of somebody's."""
+class Wanted:
+    """A filter of somebody's, or a shared subscription."""
 
-    __slots__ = ("by_client",)
+    __slots__ = ("_members", "_turn", "by_client", "filter", "name")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name  # as clients write it
+        self.filter = topics.split_share(name)[1]
         self.by_client: dict[str, Options] = {}
+        self._members: list[str] = []
+        self._turn = 0
+
+    @property
+    def members(self) -> list[str]:
+        """Clients that get messages at QoS 1 or 2."""
+        if not self._members:
+            self._members = [client_id for client_id, each in self.by_client.items() if each.qos]
+        return self._members
+
+    def changed(self) -> None:
+        self._members = []
+
+    def choose(self, online: Collection[str]) -> Target | None:
+        """The next member, one that is online where any is; None: there is none at all."""
+        members = self.members
+        if not members:
+            return None
+        turns = [(self._turn + step) % len(members) for step in range(len(members))]
+        turn = next((each for each in turns if members[each] in online), turns[0])
+        self._turn = turn + 1
+        client_id = members[turn]
+        return _merged(client_id, [self.by_client[client_id]], self.name)
 
 
 class Index:
     def __init__(self) -> None:
         self.version = -1  # nothing was read yet
-        self._wanted: dict[str, _Wanted] = {}
+        self._wanted: dict[str, Wanted] = {}
         self.levels: Counter[str] = Counter()  # first levels of filters that want records
-        self._tree: FilterTree[_Wanted] = FilterTree()
+        self._tree: FilterTree[Wanted] = FilterTree()
+        self._shared: FilterTree[Wanted] = FilterTree()
         self._answers: dict[str, tuple[Target, ...]] = {}
         self._local: dict[str, bool] = {}  # by topic: does somebody want no message of his own
         self._kept = 0
@@ -68,16 +93,15 @@ class Index:
         self._wanted.clear()
         self.levels.clear()
         self._tree = FilterTree()
+        self._shared = FilterTree()
         self._forget()
 
     def apply(self, changes: Iterable[Change]) -> None:
-        for client_id, filter, options in changes:
-            if filter.startswith(_SHARE):
-                continue
+        for client_id, name, options in changes:
             if options:
-                self._set(client_id, filter, read_options(options))
+                self._set(client_id, name, read_options(options))
             else:
-                self._unset(client_id, filter)
+                self._unset(client_id, name)
         self._forget()
 
     def _forget(self) -> None:
@@ -85,31 +109,44 @@ class Index:
         self._local.clear()
         self._kept = 0
 
-    def _set(self, client_id: str, filter: str, options: Options) -> None:
-        wanted = self._wanted.get(filter)
+    def _set(self, client_id: str, name: str, options: Options) -> None:
+        wanted = self._wanted.get(name)
         if wanted is None:
-            wanted = self._wanted[filter] = _Wanted()
-            self._tree.add(filter, wanted)
-        self._count(filter, wanted.by_client.get(client_id), -1)
+            wanted = self._wanted[name] = Wanted(name)
+            self._tree_of(name).add(wanted.filter, wanted)
+        self._count(wanted, wanted.by_client.get(client_id), -1)
         wanted.by_client[client_id] = options
-        self._count(filter, options, 1)
+        self._count(wanted, options, 1)
 
-    def _unset(self, client_id: str, filter: str) -> None:
-        wanted = self._wanted.get(filter)
+    def _unset(self, client_id: str, name: str) -> None:
+        wanted = self._wanted.get(name)
         options = wanted.by_client.pop(client_id, None) if wanted is not None else None
-        self._count(filter, options, -1)
-        if wanted is None or options is None or wanted.by_client:
+        if wanted is None or options is None:
             return
-        del self._wanted[filter]
-        self._tree.remove(filter, wanted)
+        self._count(wanted, options, -1)
+        if wanted.by_client:
+            return
+        del self._wanted[name]
+        self._tree_of(name).remove(wanted.filter, wanted)
 
-    def _count(self, filter: str, options: Options | None, step: int) -> None:
+    def _tree_of(self, name: str) -> FilterTree[Wanted]:
+        return self._shared if name.startswith(SHARE) else self._tree
+
+    def _count(self, wanted: Wanted, options: Options | None, step: int) -> None:
+        wanted.changed()
         if options is None or not options.qos:
             return
-        level = filter.partition("/")[0]
+        level = wanted.filter.partition("/")[0]
         self.levels[level] += step
         if not self.levels[level]:
             del self.levels[level]
+
+    def shared(self, key: str) -> Wanted | None:
+        """A shared subscription by "<share name>/<filter>"."""
+        return self._wanted.get(SHARE + key)
+
+    def match_shared(self, topic: str) -> list[Wanted]:
+        return self._shared.match(topic)
 
     def match(self, topic: str, origin: str) -> tuple[Target, ...]:
         """Who gets a message of the client `origin` ("": a service's) on `topic` with QoS 1 or 2."""
@@ -137,12 +174,13 @@ class Index:
         self._local[topic] = local
 
 
-def _merged(client_id: str, matching: list[Options]) -> Target:
+def _merged(client_id: str, matching: list[Options], via: str = "") -> Target:
     return Target(
         client_id,
         max(options.qos for options in matching),
         any(options.as_published for options in matching),
         identifier_properties([options.identifier for options in matching if options.identifier]),
+        via,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ from redis.retry import Retry
 from apps.cluster.durable.index import Change, Index, Target, change
 from apps.cluster.durable.packing import DROPPED, FULL, pack_message, said, script
 from apps.gateway.broker.messages import Message
+from apps.gateway.broker.stats import DROP_NO_MEMBER
 
 logger = logging.getLogger("gmqtt.bridge")
 
@@ -50,6 +51,10 @@ class QueueLimits:
 
 class Away(Exception):
     """Redis does not answer, or takes nothing. What was written may be there."""
+
+
+class Gone(Exception):
+    """A session ended that was chosen of a shared subscription. What else was written is there."""
 
 
 class Full(Away):
@@ -131,7 +136,7 @@ class Queues:
     # The queues -----------------------------------------------------------------------------------
 
     def write(self, records: list[Queued]) -> None:
-        """In this order; what is there already is left as it is. Nodes hear of it. Raises `Away`.
+        """In this order; what is there already is left as it is. Nodes hear of it. Raises `Away`, `Gone`.
 
         One script after the other: if one fails, what comes after it must not be there.
         """
@@ -141,10 +146,12 @@ class Queues:
                 limits = self._limits
                 hour = int(time.time()) // 3600
                 head = (limits.messages, limits.bytes, limits.policy, hour, count)
-                dropped, written, known = self._script(keys=[self._prefix], args=[*head, *arguments])
+                dropped, written, known, gone = self._script(keys=[self._prefix], args=[*head, *arguments])
                 self.written += written
                 self.known += known
                 self._count(dropped, drops)
+                if gone:
+                    raise Gone
         except RedisError as error:
             text = str(error) or type(error).__name__
             raise (Full if isinstance(error, OutOfMemoryError) else Away)(text) from error
@@ -178,18 +185,35 @@ class Queues:
                     blob,
                     len(targets),
                 )
-                for client_id, granted, as_published, identifiers in targets:
+                for client_id, granted, as_published, identifiers, via in targets:
                     qos = min(granted, message.qos)
                     kind = (qos, message.retain and as_published, identifiers)
                     entry = entries.get(kind)
                     if entry is None:
                         entry = entries[kind] = said(*kind, message.size, now, once)
-                    arguments += (client_id, entry)
+                    arguments += (client_id, entry, via)
                 count += 1
                 references += len(targets)
                 size += len(blob)
         if count:
             yield count, arguments
+
+    def online(self, client_ids: Iterable[str]) -> set[str]:
+        """Those whose sessions some node has. Raises `Away`."""
+        names = list(client_ids)
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.hget(f"{self._prefix}:session:{name}", "node")
+                return {name for name, node in zip(names, pipeline.execute(), strict=True) if node}
+        except RedisError as error:
+            raise Away(str(error) or type(error).__name__) from error
+
+    def unserved(self, topics: Counter[str]) -> None:
+        """Messages to shared subscriptions that have no member any more, by topic."""
+        self.dropped += topics.total()
+        counted = {("", DROP_NO_MEMBER, topic): count for topic, count in topics.items()}
+        self._tell({self.deputy: Counter(counted)} if counted else {})
 
     def _count(self, flat: list[bytes], drops: dict[str, Counter[tuple[str, str, str]]]) -> None:
         fours = iter(flat)

@@ -66,10 +66,10 @@ class Feed:
         node: str,
         wanted: Wanted,
         inject: Inject,
-        shares: Callable[[str, str], Collection[str] | None],
+        shares: Callable[[str, int, str], Collection[str] | None],
         is_full: Callable[[], bool],
     ) -> None:
-        """`shares(topic, where)`: the shared subscriptions that this node serves with a service's message.
+        """`shares(topic, qos, where)`: this node's shared subscriptions that get what a service sent.
 
         `is_full`: the node cannot take more now; the bridge waits then.
         """
@@ -172,7 +172,7 @@ class Feed:
         needed = 0
         for topic, payload, qos, retain, properties, expires, origin, shares, where in messages:
             if shares is None:
-                shares = self._shares(topic, where)
+                shares = self._shares(topic, qos, where)
             needed += inject(Message(topic, payload, qos, retain, properties, expires, origin), shares)
         self.handed += len(messages)
         self.needed += needed

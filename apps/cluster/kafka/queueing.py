@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from apps.cluster.durable.index import Index
-from apps.cluster.durable.queues import Away, Full, Queued, Queues
+from apps.cluster.durable.index import Index, Wanted
+from apps.cluster.durable.queues import Away, Full, Gone, Queued, Queues
 from apps.cluster.kafka import envelope
 from apps.cluster.kafka.envelope import BadRecord
 from apps.cluster.kafka.names import TopicNames
 from apps.cluster.kafka.records import Broken, Group, Positions, Record
 from apps.cluster.kafka.serving import Sizes
+from apps.cluster.members.routes import QUEUES as SESSIONS
+from apps.gateway.broker.messages import Message
 
 logger = logging.getLogger("gmqtt.bridge")
 
@@ -56,6 +59,7 @@ class Queueing(threading.Thread):
         self._places: list[dict[str, Any]] = []
         self._next_report = self._next_skip = self._next_commit = 0.0
         self._behind: Positions = {}  # to be committed
+        self._unserved: Counter[str] = Counter()  # by topic, messages of a batch that no member was left for
         self._wanted: frozenset[str] = frozenset()  # Kafka topics with something for a queue
 
     def run(self) -> None:
@@ -104,10 +108,14 @@ class Queueing(threading.Thread):
             behind[record.topic, record.partition] = record.offset + 1
         while not self._stopping.is_set():
             try:
+                self._unserved.clear()
                 self._write(records)
                 self._behind |= behind
                 self._recovered()
+                self._queues.unserved(self._unserved)
                 return
+            except Gone:
+                continue  # others are chosen; what is written already is known
             except Away as error:
                 self._complain(error)
                 group.hold()
@@ -145,25 +153,42 @@ class Queueing(threading.Thread):
     def _write(self, records: list[Record]) -> None:
         self._catch_up()
         self._queues.deputy = self._deputy()
-        wanted = [found for record in records if (found := self._queued(record)) is not None]
+        messages = [found for record in records if (found := self._message(record)) is not None]
+        groups = {group.name: group for _, _, shared in messages for group in shared}
+        online = self._queues.online({name for each in groups.values() for name in each.members})
+        wanted = []
+        for record, message, shared in messages:
+            chosen = [target for group in shared if (target := group.choose(online)) is not None]
+            targets = (*self._index.match(message.topic, message.origin), *chosen)
+            if targets:
+                once = message.once if message.qos == 2 else ""
+                place = f"{record.topic}/{record.partition}"
+                wanted.append(Queued(place, record.offset, message, once, message.again, targets))
         if wanted:
             self._queues.write(wanted)
 
-    def _queued(self, record: Record) -> Queued | None:
-        """None: it is for nobody's queue, or no message (those who read for a node bury it)."""
+    def _message(self, record: Record) -> tuple[Record, Message, list[Wanted]] | None:
+        """With the shared subscriptions whose members are to get it here; None: it is for nobody's queue.
+
+        Who publishes at a node has it choose (`Routes.choose`); what a service sends is for all of them.
+        """
         sizes = self._sizes
         try:
-            message, _, _ = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
-        except BadRecord:
+            message, node, named = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
+        except BadRecord:  # those who read for a node bury it
             return None
         if not message.qos:
             return None
-        targets = self._index.match(message.topic, message.origin)
-        if not targets:
-            return None
-        once = message.once if message.qos == 2 else ""
-        place = f"{record.topic}/{record.partition}"
-        return Queued(place, record.offset, message, once, message.again, targets)
+        if not node:
+            return record, message, self._index.match_shared(message.topic)
+        shared = []
+        for place, _, key in (each.partition(" ") for each in named):
+            group = self._index.shared(key) if place == SESSIONS else None
+            if group is not None and group.members:
+                shared.append(group)
+            elif place == SESSIONS:
+                self._unserved[message.topic] += 1
+        return record, message, shared
 
     def _recovered(self) -> None:
         if self._trouble:

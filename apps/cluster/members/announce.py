@@ -100,11 +100,11 @@ class Announcer:
     def wants(self, topic: str) -> int:
         return self._routes.wants(topic)
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
-        return self._routes.choose(topic, groups)
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
+        return self._routes.choose(topic, groups, qos)
 
-    def shares(self, topic: str, where: str) -> frozenset[str]:
-        return self._routes.shares(topic, where)
+    def shares(self, topic: str, qos: int, where: str) -> frozenset[str]:
+        return self._routes.shares(topic, qos, where)
 
     def subscribed(self, filter: str, share: str) -> None:
         self._routes.subscribed(filter, share)
@@ -114,8 +114,8 @@ class Announcer:
         self._routes.unsubscribed(filter, share)
         self._wake.set()
 
-    def present(self, filter: str, share: str, here: bool) -> None:
-        self._routes.present(filter, share, here)
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
+        self._routes.present(filter, share, here, kept)
         self._wake.set()
 
     def unsettled(self) -> bool:

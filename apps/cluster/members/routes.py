@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from apps.cluster.filters import FilterTree
 from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, OUTSIDE_SHARED, Choice
@@ -16,8 +16,23 @@ from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, OUTSIDE_SHA
 _SHARE: Final = "$share/"
 QUEUES: Final = "@sessions"  # in the place of a node: the queues of the cluster's persistent sessions
 
-# A filter as clients write it, and "<members online> <members>"; "": nobody is left.
+# A filter as clients write it, and `_Members` with blanks between; "": nobody is left.
 Change = tuple[str, str]
+
+
+class _Members(NamedTuple):
+    """How many clients of a node are in a shared subscription."""
+
+    online: int
+    all: int
+    kept: int  # of those that are online: sessions that the cluster queues for
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self)) if self.all else ""
+
+
+_NOBODY: Final = _Members(0, 0, 0)
+_QUEUED: Final = _Members(0, 1, 0)  # who of them is online, the nodes say
 
 
 class _Wanted:
@@ -36,55 +51,85 @@ class _Wanted:
         return (OUTSIDE_DURABLE if durable else 0) | (OUTSIDE_LIVE if len(self.nodes) > durable else 0)
 
 
+class _Turns:
+    """Smooth weighted round robin."""
+
+    __slots__ = ("_credit", "weights")
+
+    def __init__(self, weights: dict[str, int]) -> None:
+        self.weights = weights
+        self._credit = dict.fromkeys(weights, 0)
+
+    def next(self) -> str:
+        """Each as often as its weight says, and evenly; "" where there is nobody."""
+        credit = self._credit
+        best = ""
+        for node, weight in self.weights.items():
+            credit[node] += weight
+            if not best or credit[node] > credit[best]:
+                best = node
+        if best:
+            credit[best] -= sum(self.weights.values())
+        return best
+
+
 class _Group:
     """A shared subscription, wherever its members are."""
 
-    __slots__ = ("_credit", "_weights", "filter", "key", "members")
+    __slots__ = ("_live", "_queued", "filter", "key", "members")
 
     def __init__(self, key: str, filter: str) -> None:
         self.key = key  # "<share name>/<filter>"
         self.filter = filter
-        self.members: dict[str, tuple[int, int]] = {}  # by node: online, all
-        self._weights: dict[str, int] | None = None
-        self._credit: dict[str, int] = {}
+        self.members: dict[str, _Members] = {}  # by node
+        self._live: _Turns | None = None
+        self._queued: _Turns | None = None
 
-    def set(self, node: str, online: int, members: int) -> None:
-        if members:
-            self.members[node] = online, members
+    def set(self, node: str, members: _Members) -> None:
+        if members.all:
+            self.members[node] = members
         else:
             self.members.pop(node, None)
-        self._weights = None
+        self._live = self._queued = None
 
-    @property
-    def weights(self) -> dict[str, int]:
-        """By node: its members, those that are online where any is."""
-        if self._weights is None:
-            self._weights = {node: online for node, (online, _) in self.members.items() if online}
-            if not self._weights:
-                self._weights = {node: members for node, (_, members) in self.members.items()}
-            self._credit = dict.fromkeys(self._weights, 0)
-        return self._weights
+    def turns(self, qos: int) -> _Turns:
+        """Nodes by their members, those that are online where any is.
 
-    def choose(self) -> str:
-        """The next node, each as often as it has members, and evenly (smooth weighted round robin)."""
-        weights = self.weights
-        credit = self._credit
-        best = ""
-        for node, weight in weights.items():
-            credit[node] += weight
-            if not best or credit[node] > credit[best]:
-                best = node
-        credit[best] -= sum(weights.values())
-        return best
+        At QoS 1 and 2 persistent sessions are the queues' members, not a node's, if the queues have any.
+        """
+        known = self._queued if qos else self._live
+        if known is None:
+            known = _Turns(self._weights(bool(qos) and QUEUES in self.members))
+            if qos:
+                self._queued = known
+            else:
+                self._live = known
+        return known
 
-    def elect(self, where: str) -> str:
-        """The node for what stands at `where`, the same on all nodes (weighted rendezvous hashing)."""
+    def _weights(self, queued: bool) -> dict[str, int]:
+        nodes = {node: members for node, members in self.members.items() if node != QUEUES}
+        weights = {node: each.online - (each.kept if queued else 0) for node, each in nodes.items()}
+        if queued:
+            weights[QUEUES] = sum(each.kept for each in nodes.values())
+        online = {node: weight for node, weight in weights.items() if weight > 0}
+        if online:
+            return online
+        return {QUEUES: 1} if queued else {node: each.all for node, each in nodes.items()}
+
+    def elect(self, qos: int, where: str) -> str:
+        """Who has what a service sent and stands at `where`, the same on all nodes ("": nobody).
+
+        The queues where they have members: bridges know no others. Else by weighted rendezvous hashing.
+        """
+        if qos and QUEUES in self.members:
+            return QUEUES
+        weights = self.turns(qos).weights
 
         def score(node: str) -> float:
             digest = blake2b(f"{where}|{self.key}|{node}".encode(), digest_size=8).digest()
-            return -self.weights[node] / math.log((int.from_bytes(digest) + 0.5) / 2**64)
+            return -weights[node] / math.log((int.from_bytes(digest) + 0.5) / 2**64)
 
-        return max(sorted(self.weights), key=score)
+        return max(sorted(weights), key=score, default="")
 
 
 class Routes:
@@ -114,22 +159,22 @@ class Routes:
         """Other nodes with subscribers, shared ones aside."""
         return set().union(*(wanted.nodes for wanted in self._wanted_tree.match(topic))) - {QUEUES}
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
         here: list[str] = []
         there: list[str] = []
         for group in self._group_tree.match(topic):
-            node = group.choose()
+            node = group.turns(qos).next()
             if node == self._own:
                 here.append(group.key)
-            else:
+            elif node:
                 there.append(f"{node} {group.key}")
         return Choice(frozenset(here), tuple(there))
 
-    def shares(self, topic: str, where: str) -> frozenset[str]:
+    def shares(self, topic: str, qos: int, where: str) -> frozenset[str]:
         return frozenset(
             group.key
             for group in self._group_tree.match(topic)
-            if self._own in group.weights and group.elect(where) == self._own
+            if self._own in group.members and group.elect(qos, where) == self._own
         )
 
     # What the node's clients do ---------------------------------------------------------------------
@@ -138,7 +183,7 @@ class Routes:
         if filter.startswith("$"):
             return
         if share:
-            self._count(filter, share, 0, 1)
+            self._count(filter, share, _Members(0, 1, 0))
             return
         self._plain[filter] = self._plain.get(filter, 0) + 1
         if self._plain[filter] == 1:
@@ -148,22 +193,24 @@ class Routes:
         if filter.startswith("$"):
             return
         if share:
-            self._count(filter, share, 0, -1)
+            self._count(filter, share, _Members(0, -1, 0))
             return
         self._plain[filter] -= 1
         if not self._plain[filter]:
             del self._plain[filter]
             self._changed[filter] = None
 
-    def present(self, filter: str, share: str, here: bool) -> None:
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
         if not filter.startswith("$"):
-            self._count(filter, share, 1 if here else -1, 0)
+            step = 1 if here else -1
+            self._count(filter, share, _Members(step, 0, step if kept else 0))
 
-    def _count(self, filter: str, share: str, online: int, members: int) -> None:
+    def _count(self, filter: str, share: str, step: _Members) -> None:
         key = f"{share}/{filter}"
         group = self._groups.get(key)
-        before = group.members.get(self._own, (0, 0)) if group is not None else (0, 0)
-        self._set_members(self._own, key, filter, before[0] + online, before[1] + members)
+        before = group.members.get(self._own, _NOBODY) if group is not None else _NOBODY
+        after = _Members(*(one + more for one, more in zip(before, step, strict=True)))
+        self._set_members(self._own, key, filter, after)
         self._changed[_SHARE + key] = None
 
     # For the other nodes --------------------------------------------------------------------------
@@ -189,10 +236,9 @@ class Routes:
 
     def _value(self, name: str) -> str:
         if not name.startswith(_SHARE):
-            return "1 1" if name in self._plain else ""
+            return "1" if name in self._plain else ""
         group = self._groups.get(name.removeprefix(_SHARE))
-        online, members = group.members.get(self._own, (0, 0)) if group is not None else (0, 0)
-        return f"{online} {members}" if members else ""
+        return str(group.members.get(self._own, _NOBODY)) if group is not None else ""
 
     # From the other nodes -------------------------------------------------------------------------
 
@@ -210,8 +256,8 @@ class Routes:
             if name.startswith(_SHARE):
                 key = name.removeprefix(_SHARE)
                 filter = key.partition("/")[2]
-                online, members = map(int, value.split(" ")) if value else (0, 0)
-                if self._set_members(node, key, filter, online, members):
+                members = _read(node, value) if value else _NOBODY
+                if self._set_members(node, key, filter, members):
                     outdated.add(filter)
             elif self._set_wanted(node, name, bool(value)):
                 outdated.add(name)
@@ -242,15 +288,15 @@ class Routes:
             self._wanted_tree.remove(filter, known)
         return known.kinds != before
 
-    def _set_members(self, node: str, key: str, filter: str, online: int, members: int) -> bool:
+    def _set_members(self, node: str, key: str, filter: str, members: _Members) -> bool:
         group = self._groups.get(key)
         if group is None:
-            if not members and not online:
+            if not members.all:
                 return False
             group = self._groups[key] = _Group(key, filter)
             self._group_tree.add(filter, group)
         before = self._is_outside(group)
-        group.set(node, online, members)
+        group.set(node, members)
         if not group.members:
             del self._groups[key]
             self._group_tree.remove(filter, group)
@@ -258,3 +304,7 @@ class Routes:
 
     def _is_outside(self, group: _Group) -> bool:
         return any(node != self._own for node in group.members)
+
+
+def _read(node: str, value: str) -> _Members:
+    return _QUEUED if node == QUEUES else _Members(*map(int, value.split(" ")))

@@ -12,7 +12,7 @@ touch keys whose names they find in others.
 | `owner:<client id>` | string | "<epoch> <name> <life>" of the node that has the client's session |
 | `clients:<name> <life>` | hash | a node's client ids -> epoch |
 | `wills:<name> <life>` | hash | client id -> "<delay> <due> <will>" |
-| `routes:<name> <life>` | hash | filter -> "<members online> <members>"; "" -> version |
+| `routes:<name> <life>` | hash | filter -> "1", or `routes._Members` if it is shared; "" -> version |
 | `retained`, `retained:expiring` | hash, sorted set | by topic: the message; when it expires |
 | `retained:seq` | integer | number of the last change |
 | `session:<client id>` | hash | a persistent session: `node` ("": its client is away), `seq`, `bytes` ... |
@@ -23,6 +23,7 @@ touch keys whose names they find in others.
 | `queue:<client id>` | stream | `d`: what is said of a message; `m`: it, or "" where it is in `message:` |
 | `message:<Kafka topic>/<partition>/<offset>` | hash | `m`: a message of several queues, `n`: of how many |
 | `marks:<client id>` | hash | "<Kafka topic>/<partition>" -> the next offset for the queue |
+| `taken:$share/<name>/<filter>` | hash | the same for the queues of all its members |
 | `inflight:<client id>` | hash | place in the queue -> "<packet id> <state>" |
 | `incoming:<client id>` | hash | QoS 2 identifier -> what its message is known by |
 | `ids:<hour>` | hash | what QoS 2 messages are known by -> where they stand |

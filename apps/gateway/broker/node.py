@@ -204,11 +204,10 @@ class Node:
             durable.store.save(session)
 
     def _present(self, session: Session, here: bool) -> None:
-        outside = self.outside
-        if outside is not None:
+        if self.outside is not None:
             for subscription in session.subscriptions.values():
                 if subscription.share:
-                    outside.present(subscription.filter, subscription.share, here)
+                    self.router.present(subscription, here)
 
     def end_session(self, session: Session, now: float) -> None:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
@@ -232,14 +231,12 @@ class Node:
     def park(self, session: Session, force: bool) -> None:
         """A cluster keeps the session of a client that is not here: it leaves the memory of this node.
 
-        Unless this node still has to do with it: publish a delayed will, or queue for a shared subscription;
-        `force`: another node does that now.
+        Unless this node still has to publish a delayed will; `force`: another node does that now.
         """
         client_id = session.client_id
         if session.connection is not None or self.sessions.get(client_id) is not session:
             return
-        shared = any(subscription.share for subscription in session.subscriptions.values())
-        if not force and (shared or session.will is not None):
+        if not force and session.will is not None:
             return
         del self.sessions[client_id]
         for subscription in session.subscriptions.values():

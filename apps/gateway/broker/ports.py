@@ -130,10 +130,10 @@ class Outside(Protocol):
         Kept for the topic until `Node.outside_changed` names a filter that matches it.
         """
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
         """One member for each shared subscription to `topic` in the cluster, where wants OUTSIDE_SHARED.
 
-        `groups` are those with members here, as "<share name>/<filter>".
+        `groups` are those with members here, as "<share name>/<filter>"; `qos` is the message's.
         """
 
     def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
@@ -151,8 +151,11 @@ class Outside(Protocol):
     def unsubscribed(self, filter: str, share: str) -> None:
         """One less."""
 
-    def present(self, filter: str, share: str, here: bool) -> None:
-        """A member of a shared subscription on this node is online now, or no longer is."""
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
+        """A member of a shared subscription on this node is online now, or no longer is.
+
+        `kept`: the cluster, not this node, queues for it.
+        """
 
     def unsettled(self) -> bool:
         """Has a SUBACK to wait for `settle`?"""

@@ -94,14 +94,17 @@ class Router:
     # Subscriptions -------------------------------------------------------------------------------
 
     def subscribe(self, subscription: Subscription) -> None:
-        before = self.trie.count
-        self.trie.add(subscription)
+        before = self.trie.add(subscription)
         self._invalidate(subscription.filter)
         outside = self._node.outside
-        if outside is not None and self.trie.count != before:
+        if outside is None:
+            return
+        if before is None:
             outside.subscribed(subscription.filter, subscription.share)
-            if subscription.share and subscription.session.connection is not None:
-                outside.present(subscription.filter, subscription.share, True)
+        if subscription.share and subscription.session.connection is not None:
+            if before is not None:
+                self.present(before, False)
+            self.present(subscription, True)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         before = self.trie.count
@@ -110,8 +113,16 @@ class Router:
         outside = self._node.outside
         if outside is not None and self.trie.count != before:
             if subscription.share and subscription.session.connection is not None:
-                outside.present(subscription.filter, subscription.share, False)
+                self.present(subscription, False)
             outside.unsubscribed(subscription.filter, subscription.share)
+
+    def present(self, subscription: Subscription, here: bool) -> None:
+        """A member of a shared subscription is online now, or no longer is."""
+        if here:
+            subscription.known_kept = subscription.kept
+        outside = self._node.outside
+        if outside is not None:
+            outside.present(subscription.filter, subscription.share, here, subscription.known_kept)
 
     def outdate(self, filter: str | None) -> None:
         """Who outside wants what `filter` matches has changed; None: any topic."""
@@ -202,7 +213,7 @@ class Router:
             return reasons.SUCCESS
         choice: Choice | None = None
         if wants & ports.OUTSIDE_SHARED:
-            choice = outside.choose(route.topic, [group.key for group in route.groups])
+            choice = outside.choose(route.topic, [group.key for group in route.groups], message.qos)
         receipt = node.receipt() if message.qos else None
         reason = outside.publish(message, wants, choice, receipt)
         if reason and message.qos:

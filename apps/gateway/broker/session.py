@@ -27,6 +27,7 @@ class Subscription:
         "client_id",
         "filter",
         "identifier",
+        "known_kept",
         "no_local",
         "qos",
         "retain_as_published",
@@ -52,6 +53,13 @@ class Subscription:
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier  # 0 = none
+        self.known_kept = False  # `kept`, as the other nodes have been told
+
+    @property
+    def kept(self) -> bool:
+        """Does a cluster queue for it, wherever its client is? Then that chooses it of a shared one, too."""
+        durable = self.session.durable
+        return durable is not None and durable.remote and self.qos > 0
 
     @property
     def size(self) -> int:

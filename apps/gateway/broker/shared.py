@@ -21,15 +21,16 @@ class SharedGroup:
         self._places: dict[str, int] = {}  # client id -> index in members
         self._turn = 0
 
-    def add(self, subscription: Subscription) -> bool:
-        """False: this client was a member already, and its options are replaced."""
+    def add(self, subscription: Subscription) -> Subscription | None:
+        """What it replaces, where this client was a member already."""
         place = self._places.get(subscription.client_id)
         if place is not None:
+            before = self.members[place]
             self.members[place] = subscription
-            return False
+            return before
         self._places[subscription.client_id] = len(self.members)
         self.members.append(subscription)
-        return True
+        return None
 
     def remove(self, subscription: Subscription) -> bool:
         place = self._places.pop(subscription.client_id, None)
@@ -47,20 +48,27 @@ class SharedGroup:
 
     def choose(self, qos: int) -> Subscription | None:
         """The next member to which it can go out at once; else the next that is online; else, for QoS above
-        0, the next with a session that will queue.
+        0, the next with a session that will queue; else the next for whom a cluster does, which is not
+        asked for those as long as there is another.
         """
         members = self.members
         count = len(members)
         busy: Subscription | None = None
         busy_turn = 0
+        kept_turn = 0
         offline: Subscription | None = None
+        kept: Subscription | None = None
         for step in range(count):
             index = (self._turn + step) % count
             member = members[index]
-            if member.session.has_room():
+            if qos and member.kept:
+                if kept is None:
+                    kept = member
+                    kept_turn = index + 1
+            elif member.session.has_room():
                 self._turn = index + 1
                 return member
-            if member.session.connection is not None:
+            elif member.session.connection is not None:
                 if busy is None:
                     busy = member
                     busy_turn = index + 1
@@ -69,4 +77,7 @@ class SharedGroup:
         if busy is not None:
             self._turn = busy_turn
             return busy
+        if offline is None and kept is not None:
+            self._turn = kept_turn
+            return kept
         return offline

@@ -58,8 +58,8 @@ class SubscriptionTrie:
         self.count = 0  # subscriptions, shared ones included
         self.shared_count = 0
 
-    def add(self, subscription: Subscription) -> None:
-        """Insert, or replace the same client's subscription to the same filter."""
+    def add(self, subscription: Subscription) -> Subscription | None:
+        """Insert, or replace the same client's subscription to the same filter: what is replaced."""
         node = self._root
         levels = subscription.filter.split("/")
         below = levels[-1] == "#"
@@ -79,8 +79,7 @@ class SubscriptionTrie:
                     node.children[level] = child
                 node = child
         if subscription.share:
-            self._add_member(node, below, subscription)
-            return
+            return self._add_member(node, below, subscription)
         if below:
             if node.below is None:
                 node.below = {}
@@ -89,11 +88,13 @@ class SubscriptionTrie:
             if node.here is None:
                 node.here = {}
             subscriptions = node.here
-        if subscription.client_id not in subscriptions:
+        before = subscriptions.get(subscription.client_id)
+        if before is None:
             self.count += 1
         subscriptions[subscription.client_id] = subscription
+        return before
 
-    def _add_member(self, node: _Node, below: bool, subscription: Subscription) -> None:
+    def _add_member(self, node: _Node, below: bool, subscription: Subscription) -> Subscription | None:
         if below:
             if node.below_groups is None:
                 node.below_groups = {}
@@ -106,9 +107,11 @@ class SubscriptionTrie:
         if group is None:
             group = SharedGroup(subscription.share, subscription.filter)
             groups[subscription.share] = group
-        if group.add(subscription):
+        before = group.add(subscription)
+        if before is None:
             self.count += 1
             self.shared_count += 1
+        return before
 
     def remove(self, subscription: Subscription) -> None:
         """Take out what `add` put in, and the nodes that nothing else needs."""

@@ -2,7 +2,8 @@
 
 Two publishers at each of QoS 1 and 2, with persistent sessions; subscribers that stay, are away, or move from
 node to node all the time. In the end each has every acknowledged message, in order, and those of QoS 2
-once. `pytest -s` prints what was killed, and how long messages took.
+once; and of two that share a subscription one has it. `pytest -s` prints what was killed, and how long
+messages took.
 """
 
 from __future__ import annotations
@@ -181,6 +182,14 @@ def _lack(cluster: Cluster, peer: Peer, wanted: set[str]) -> str:
     )
 
 
+def _together(members: list[Peer]) -> set[str]:
+    return {each for peer in members for each in peer.got}
+
+
+def _lacks(cluster: Cluster, members: list[Peer], wanted: set[str]) -> str:
+    return "; ".join(_lack(cluster, peer, wanted - _together(members)) for peer in members)
+
+
 def _expected(publishers: list[Publisher], qos: int) -> dict[str, list[str]]:
     return {
         each.topic: [f"{each.topic}/{number}" for number in range(each.sent)]
@@ -250,6 +259,7 @@ def test_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
     readers = {
         f"{kind}-{qos}": Peer(f"{kind}-{qos}", ports) for kind in ("stays", "moves", "away") for qos in (1, 2)
     }
+    shared = {qos: [Peer(f"shared-{qos}-{number}", ports) for number in (0, 1)] for qos in (1, 2)}
     writers = [Publisher(number, qos, ports) for qos in (1, 2) for number in (0, 1)]
     killed: list[tuple[str, float]] = []
     try:
@@ -258,6 +268,10 @@ def test_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
             peer.subscribe(f"durable/{name[-1]}/#", int(name[-1]))
             if name.startswith("away"):
                 peer.stop()
+        for qos, members in shared.items():
+            for place, peer in enumerate(members):
+                peer.start(place)
+                peer.subscribe(f"$share/group/durable/{qos}/#", qos)
         for place, writer in enumerate(writers):
             writer.start(place)
         victims: list[str] = []
@@ -293,6 +307,13 @@ def test_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
                     )
                     wrong.append(f"{name}, from {at} on: {mine[max(at - 2, 0) : at + 10]}")
             doubles[name] = len(peer.got) - len(every)
+        for qos, members in shared.items():
+            every = {each for some in _expected(writers, qos).values() for each in some}
+            wait(
+                lambda m=members, e=every: _together(m) >= e, lambda m=members, e=every: _lacks(cluster, m, e)
+            )
+            assert all(len(peer.got) > len(every) // 10 for peer in members), "one member had next to nothing"
+            doubles[f"shared-{qos}"] = sum(len(peer.got) for peer in members) - len(every)
         _report(readers, writers, killed, doubles)
         assert not wrong, "\n".join(wrong)
         exactly = {name: count for name, count in doubles.items() if name.endswith("2") and count}
@@ -300,7 +321,7 @@ def test_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
     finally:
         for writer in writers:
             writer._stopping.set()
-        for each in (*writers, *readers.values()):
+        for each in (*writers, *readers.values(), *shared[1], *shared[2]):
             each.stop()
 
 

@@ -119,9 +119,9 @@ end
 
 local changed, subscribed = {}, false
 
--- Does it want records? Shared subscriptions are the business of nodes.
-local function wants(name, options)
-  return options ~= '' and name:sub(1, 7) ~= '$share/' and cmsgpack.unpack(options)[1] > 0
+-- Does it want records?
+local function wants(options)
+  return options ~= '' and cmsgpack.unpack(options)[1] > 0
 end
 
 -- With these options ("": not any more): known to the bridges by the log, to the nodes by `announce`.
@@ -137,17 +137,15 @@ local function subscribe(client, name, options)
   else
     redis.call('HSET', key, name, options)
   end
-  if name:sub(1, 7) == '$share/' then
-    return
-  end
-  local was, is = wants(name, before), wants(name, options)
+  local was, is = wants(before), wants(options)
   if was ~= is then
     local left = redis.call('HINCRBY', ROUTES, name, is and 1 or -1)
     if left <= 0 then
       redis.call('HDEL', ROUTES, name)
+      redis.call('DEL', p .. ':taken:' .. name)
       changed[name] = ''
     elseif left == 1 and is then
-      changed[name] = '1 1'
+      changed[name] = '1'
     end
   end
   local version = number(redis.call('INCR', p .. ':index:version'))

@@ -3,12 +3,14 @@
 --   disconnect), hours since 1970, number of messages; and for each of those
 --   place ("<Kafka topic>/<partition>"), offset, id where it is stored once ("": in each queue), its QoS 2 id or "",
 --   "1" where it was perhaps published before, size, topic, message, number of sessions, then for each
---     client id, what its queue says of it
--- Answers {drops: client id, node or "", reason, topic, ..., references written, those that were there already}.
+--     client id, what its queue says of it, the shared subscription whose member it was chosen as or ""
+-- Answers {drops: client id, node or "", reason, topic, ..., references written, those that were there already,
+-- 1 where a member of a shared subscription was chosen whose session has ended, else 0}.
 -- A session's mark tells the next offset of each place: what stands before it was queued, whoever writes it again.
+-- A shared subscription has marks of its own: whoever writes again may choose another member.
 most, most_bytes, policy = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local hour = tonumber(ARGV[4])
-local written, known = 0, 0
+local written, known, gone = 0, 0, 0
 
 -- Has a QoS 2 message been queued from another place?
 local function repeated(id, where, again)
@@ -30,6 +32,26 @@ local function repeated(id, where, again)
   return false
 end
 
+-- Is it new to the session, or to the shared subscription? Then it is not from now on.
+local taken, ended = {}, {}
+local function advance(one, via, place, offset)
+  local marks, key = one.marks, p .. ':marks:' .. one.client
+  if via ~= '' then
+    marks, key = taken[via] or {}, p .. ':taken:' .. via
+    taken[via] = marks
+  end
+  local mark = marks[place]
+  if mark == nil then
+    mark = tonumber(redis.call('HGET', key, place) or '0')
+  end
+  if offset < mark then
+    marks[place] = mark
+    return false
+  end
+  marks[place] = offset + 1
+  return true
+end
+
 local at = 6
 for _ = 1, tonumber(ARGV[5]) do
   local place, offset, id = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
@@ -37,29 +59,25 @@ for _ = 1, tonumber(ARGV[5]) do
   local skip = repeated(ARGV[at + 3], place .. '/' .. ARGV[at + 1], ARGV[at + 4])
   at = at + 9
   local references = 0
-  for i = at, at + 2 * count - 2, 2 do
-    local client = ARGV[i]
-    local one = session(client)
+  for i = at, at + 3 * count - 3, 3 do
+    local client, via = ARGV[i], ARGV[i + 2]
+    local one = not ended[via] and session(client)
     if one then
-      local mark = one.marks[place]
-      if mark == nil then
-        mark = tonumber(redis.call('HGET', p .. ':marks:' .. client, place) or '0')
-      end
-      if offset < mark or skip then
+      if skip or not advance(one, via, place, offset) then
         known = known + 1
         one.new = true  -- whoever wrote it has perhaps not said so
       else
-        mark = offset + 1
         one.dirty = true
         if admit(one, size, topic) then
           put(one, size, ARGV[i + 1], id == '' and message or '')
           references = references + 1
         end
       end
-      one.marks[place] = mark
+    elseif via ~= '' then
+      ended[via], gone = true, 1  -- what comes after this must not be there before it
     end
   end
-  at = at + 2 * count
+  at = at + 3 * count
   written = written + references
   if references > 0 and id ~= '' then
     local key = p .. ':message:' .. id
@@ -68,6 +86,11 @@ for _ = 1, tonumber(ARGV[5]) do
   end
 end
 write_back()
+for via, marks in pairs(taken) do
+  for place, mark in pairs(marks) do
+    redis.call('HSET', p .. ':taken:' .. via, place, number(mark))
+  end
+end
 
 local nodes = {}
 for _, client in ipairs(touched) do
@@ -83,4 +106,4 @@ end
 for node, clients in pairs(nodes) do
   redis.call('PUBLISH', p .. ':to:' .. node, cmsgpack.pack({'wake', 'bridge', clients}))
 end
-return {drops, written, known}
+return {drops, written, known, gone}

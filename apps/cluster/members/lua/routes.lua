@@ -1,6 +1,6 @@
 -- What this node's clients have subscribed to. KEYS: prefix.
 -- ARGV: name, life, "1" to begin anew else "0", version, news for the others, then for each filter: it as clients
--- write it, and "<members online> <members>" or "" where nobody is left.
+-- write it, and how many want it or "" where nobody is left.
 -- Answers {all nodes, retained sequence}, or "lost" where the node is no member.
 local p, name, life = KEYS[1], ARGV[1], ARGV[2]
 local known = redis.call('HGET', p .. ':nodes', name)

@@ -30,7 +30,7 @@ class Bridge:
     def wants(self, topic: str) -> int:
         return OUTSIDE_DURABLE
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
         return Choice(frozenset(groups))
 
     def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
@@ -46,7 +46,7 @@ class Bridge:
 
     def unsubscribed(self, filter: str, share: str) -> None: ...
 
-    def present(self, filter: str, share: str, here: bool) -> None: ...
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None: ...
 
     def unsettled(self) -> bool:
         return False

@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 
 from apps.cluster.durable import packing
-from apps.cluster.durable.index import Change, Index
-from apps.cluster.durable.queues import Queued, QueueLimits, Queues
+from apps.cluster.durable.index import Change, Index, Target
+from apps.cluster.durable.queues import Gone, Queued, QueueLimits, Queues
 from apps.gateway.broker.messages import Message
 
 ME = ("node", "life")
@@ -109,14 +109,16 @@ def test_the_index_follows_the_log_and_where_that_is_cut_begins_anew(
     node.save("shared", "$share/g/t/a")
     queues.catch_up(index)
     assert {target.client_id: target.qos for target in index.match("t/a", "")} == {"one": 1, "two": 2}
+    assert [each.members for each in index.match_shared("t/a")] == [["shared"]]
     assert set(index.levels) == {"t"}
     node.end("one")
     redis.delete("p:index")
     queues.catch_up(index)
     assert [target.client_id for target in index.match("t/a", "")] == ["two"]
     node.end("two")
+    node.end("shared")
     queues.catch_up(index)
-    assert not index.levels
+    assert not index.levels and not index.match_shared("t/a")
 
 
 def test_a_message_for_several_is_stored_once_and_goes_with_the_last(
@@ -239,3 +241,44 @@ def test_no_local_and_several_subscriptions_of_one_client() -> None:
     assert both["one"].identifiers in (b"\x0b\x05\x0b\x06", b"\x0b\x06\x0b\x05")
     assert set(both) == {"one", "two"}
     assert [target.client_id for target in index.match("t/a", "two")] == ["one"]
+
+
+def shared(offset: int, *targets: Target) -> Queued:
+    return Queued("k/0", offset, Message("t/a", b"%d" % offset, 1), "", False, targets)
+
+
+def test_whoever_of_a_shared_subscription_is_chosen_again_gets_it_once(
+    node: Node, redis: Redis, bridge: Callable[..., Queues]
+) -> None:
+    """Also where the member has the message by another subscription of its own."""
+    for name in ("one", "two"):
+        node.save(name, "$share/g/t/a")
+    one, two = (Target(name, 1, False, b"", "$share/g/t/a") for name in ("one", "two"))
+    queues = bridge()
+    queues.write([shared(0, one._replace(via=""), one), shared(1, two)])
+    queues.write([shared(0, two), shared(1, one), shared(2, two)])  # another bridge takes others
+    assert (node.page("one"), node.page("two")) == ([b"0", b"0"], [b"1", b"2"])
+    node.end("one")
+    with pytest.raises(Gone):
+        queues.write([shared(3, one), shared(4, two)])
+    queues.write([shared(3, two), shared(4, two)])
+    assert node.page("two") == [b"1", b"2", b"3", b"4"]
+    node.end("two")
+    assert not redis.keys("p:taken:*")
+
+
+def test_a_member_that_is_online_is_chosen_in_turn_before_those_that_are_away() -> None:
+    index = Index()
+    options = packing.pack_options(1, False, False, 0)
+    index.apply([Change(name, "$share/g/t/+", options) for name in ("a", "b", "c", "d")])
+    index.apply([Change("d", "$share/g/t/+", packing.pack_options(0, False, False, 0))])
+    (group,) = index.match_shared("t/x")
+    assert index.shared("g/t/+") is group and index.levels == {"t": 3}
+
+    def turns(*online: str) -> list[str]:
+        return [target.client_id for _ in range(4) if (target := group.choose(online)) is not None]
+
+    assert turns("a", "c", "d") == ["a", "c", "a", "c"]
+    assert sorted(turns()[:3]) == ["a", "b", "c"]
+    index.apply([Change(name, "$share/g/t/+", b"") for name in ("a", "b", "c")])
+    assert group.choose(()) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import struct
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -269,49 +268,48 @@ def test_retained_messages_come_by_the_queue(nodes: tuple[Process, Process]) -> 
 def test_a_shared_subscription_queues_for_one_that_is_away(
     cluster: Cluster, nodes: tuple[Process, Process]
 ) -> None:
+    """No node has to do with it: neither that where the member was, nor another one."""
     a, b = nodes
-    name, topic = unique("reader"), unique("t")
+    name, topic = unique("reader"), f"telemetry/{unique('t')}"
     away(a, name, f"$share/g/{topic}")
-    send(b, topic, b"1")
-    send(a, topic, b"2")
     with redis_of(cluster) as redis:
-        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 2, "not queued")
+        until(lambda: not redis.exists(f"gmqtt:owner:{name}"), "a node still has the session")
+        send(b, topic, b"1")
+        send(a, topic, b"2")
+        service = Producer({"bootstrap.servers": cluster.servers, "partitioner": "murmur2_random"})
+        headers = [("mqtt-topic", topic.encode()), ("qos", b"1")]
+        service.produce(prefix(cluster) + "telemetry", b"3", topic.encode(), headers=headers)
+        assert service.flush(WAIT) == 0
+        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 3, "not queued")
     with Device(b, name) as device:
-        assert sorted(device.take(2)) == [b"1", b"2"]
+        assert sorted(device.take(3)) == [b"1", b"2", b"3"]
+        assert device.quiet()
 
 
-def test_nothing_after_a_suback_is_missed_while_bridges_restart(
-    cluster: Cluster, nodes: tuple[Process, Process]
-) -> None:
-    """As soon as a subscription on one node is acknowledged, the other node has a message for it."""
-    count = 300
+def test_a_shared_subscription_has_every_message_for_one_member(nodes: tuple[Process, Process]) -> None:
+    """Of two persistent ones, on both nodes, one that is away, and one without a session."""
     a, b = nodes
-    run = unique("run")
-    over = threading.Event()
-
-    def restart() -> None:
-        while not over.wait(1.0):
-            cluster.bridge.kill()
-            cluster.bridge.start()
-            cluster.bridge.ready.wait(WAIT)
-
-    restarting = threading.Thread(target=restart)
-    restarting.start()
-    try:
-        with Device(b, unique("writer")) as writer:
-            for number in range(count):
-                with Device(a, f"{run}-{number}") as device:
-                    device.subscribe(V311, f"{run}/{number}", qos=1)
-                    writer.publish(f"{run}/{number}", b"%d" % number, 1, number + 1)
-                    writer.expect(PUBACK, number + 1)
-                    device.leave()
-    finally:
-        over.set()
-        restarting.join()
-    for number in range(count):
-        with Device((a, b)[number % 2], f"{run}-{number}") as device:
-            assert device.take(1) == [b"%d" % number], number
-        Device(b, f"{run}-{number}", clean=True).close()
+    topic = unique("t")
+    away(b, unique("away"), f"$share/g/{topic}")
+    with (
+        Device(a, unique("here")) as here,
+        Device(b, unique("there")) as there,
+        Device(a, unique("clean"), clean=True) as clean,
+    ):
+        members = (here, there, clean)
+        for member in members:
+            member.subscribe(V311, f"$share/g/{topic}", qos=1)
+        send(b, topic, *(b"%d" % number for number in range(30)))
+        found = [member.take(10) for member in members]
+        assert sorted(int(payload) for some in found for payload in some) == list(range(30))
+        for some in found:
+            assert some == sorted(some, key=int)
+        with Device(a, unique("writer"), clean=True) as writer:
+            for number in range(6):
+                writer.publish(topic, b"%d" % number, 0)
+            fleeting = [member.packet()[0] for member in members for _ in range(2)]
+        assert fleeting == [PUBLISH] * 6
+        assert all(member.quiet() for member in members)
 
 
 def test_a_queue_is_purged_and_looked_at_while_its_client_is_away(

@@ -45,7 +45,7 @@ class Receiver:
         self.shares.append(shares)
         return True
 
-    def _choose(self, topic: str, where: str) -> Collection[str] | None:
+    def _choose(self, topic: str, qos: int, where: str) -> Collection[str] | None:
         return [where]
 
     @property

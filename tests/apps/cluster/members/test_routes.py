@@ -48,7 +48,7 @@ def test_it_is_what_the_naive_matcher_says(steps: list[tuple[str, str, str, bool
     shared = {f"{share}/{filter}" for _, filter, share in matching if share}
     assert routes.nodes(topic) == live
     assert routes.wants(topic) == (OUTSIDE_LIVE if live else 0) | (OUTSIDE_SHARED if shared else 0)
-    choice = routes.choose(topic, [])
+    choice = routes.choose(topic, [], 1)
     assert choice.here == frozenset()
     assert sorted(each.partition(" ")[2] for each in choice.there) == sorted(shared)
     for name in ("b", "c"):
@@ -64,15 +64,15 @@ def spread(counts: dict[str, tuple[int, int]], own: str = "a") -> Routes:
             for number in range(members):
                 routes.subscribed("t", "g")
                 if number < online:
-                    routes.present("t", "g", True)
+                    routes.present("t", "g", True, False)
         elif members:
-            routes.apply(name, [("$share/g/t", f"{online} {members}")])
+            routes.apply(name, [("$share/g/t", f"{online} {members} 0")])
     return routes
 
 
 def test_each_node_gets_its_members_part_evenly() -> None:
     routes = spread({"a": (1, 1), "b": (2, 2), "c": (3, 3)})
-    chosen = [routes.choose("t", ["g/t"]) for _ in range(60)]
+    chosen = [routes.choose("t", ["g/t"], 1) for _ in range(60)]
     names = ["a" if choice.here else choice.there[0].split(" ")[0] for choice in chosen]
     assert Counter(names) == {"a": 10, "b": 20, "c": 30}
     assert Counter(names[:6]) == {"a": 1, "b": 2, "c": 3}
@@ -81,9 +81,9 @@ def test_each_node_gets_its_members_part_evenly() -> None:
 
 def test_who_is_online_comes_before_who_is_away() -> None:
     routes = spread({"a": (0, 5), "b": (1, 1)})
-    assert {routes.choose("t", ["g/t"]).there for _ in range(5)} == {("b g/t",)}
-    routes.apply("b", [("$share/g/t", "0 1")])  # nobody is online: those that are away will queue
-    there = [routes.choose("t", ["g/t"]).there for _ in range(6)]
+    assert {routes.choose("t", ["g/t"], 1).there for _ in range(5)} == {("b g/t",)}
+    routes.apply("b", [("$share/g/t", "0 1 0")])  # nobody is online: those that are away will queue
+    there = [routes.choose("t", ["g/t"], 1).there for _ in range(6)]
     assert there.count(()) == 5
 
 
@@ -94,12 +94,42 @@ def test_who_is_online_comes_before_who_is_away() -> None:
 def test_a_services_message_has_one_member(counts: dict[str, int], where: str) -> None:
     """Every node decides alike, without a word."""
     members = {name: (count, count) for name, count in counts.items()}
-    takers = [own for own in "abcd" if spread(members, own).shares("t", where)]
+    takers = [own for own in "abcd" if spread(members, own).shares("t", 1, where)]
     assert len(takers) == (1 if any(counts.values()) else 0)
     assert all(counts[taker] for taker in takers)
 
 
 def test_services_messages_are_spread_by_members() -> None:
     routes = spread({"a": (1, 1), "b": (3, 3)})
-    mine = sum(bool(routes.shares("t", f"t-0-{offset}")) for offset in range(4000))
+    mine = sum(bool(routes.shares("t", 1, f"t-0-{offset}")) for offset in range(4000))
     assert 850 < mine < 1150
+
+
+def chosen(routes: Routes, qos: int, times: int) -> Counter[str]:
+    choices = [routes.choose("t", ["g/t"], qos) for _ in range(times)]
+    return Counter(there.split(" ")[0] for each in choices for there in (each.there or ("own g/t",)))
+
+
+def test_persistent_members_are_the_queues() -> None:
+    """Of three online members at b two are persistent, and so is the one here."""
+    routes = Routes("a")
+    routes.subscribed("t", "g")
+    routes.present("t", "g", True, True)
+    routes.apply("b", [("$share/g/t", "3 3 2")])
+    assert chosen(routes, 1, 8) == {"own": 2, "b": 6}  # as long as nobody has heard of the queues
+    assert routes.apply("@sessions", [("$share/g/t", "1")]) == set()  # outside it was already
+    assert chosen(routes, 1, 8) == {"@sessions": 6, "b": 2}
+    assert chosen(routes, 0, 8) == {"own": 2, "b": 6}
+    assert not routes.shares("t", 1, "t-0-1")  # what a service sends is the bridges'
+    takers = [bool(routes.shares("t", 0, f"t-0-{offset}")) for offset in range(40)]
+    assert any(takers) and not all(takers)
+
+
+def test_when_all_are_away_the_queues_take_it() -> None:
+    routes = Routes("a")
+    assert routes.apply("@sessions", [("$share/g/t", "3")]) == {"t"}
+    assert routes.wants("t") == OUTSIDE_SHARED
+    assert chosen(routes, 1, 2) == {"@sessions": 2}
+    assert routes.choose("t", [], 0).there == ()
+    assert routes.apply("@sessions", [("$share/g/t", "")]) == {"t"}
+    assert routes.wants("t") == 0 and not routes._groups

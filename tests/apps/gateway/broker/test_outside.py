@@ -41,7 +41,7 @@ class Stream:
     def unsubscribed(self, filter: str, share: str) -> None:
         self.filters.remove((filter, share))
 
-    def present(self, filter: str, share: str, here: bool) -> None:
+    def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
         (self.members.append if here else self.members.remove)((filter, share))
 
     def unsettled(self) -> bool:
@@ -54,7 +54,7 @@ class Stream:
     def wants(self, topic: str) -> int:
         return self.topics.get(topic, 0)
 
-    def choose(self, topic: str, groups: Sequence[str]) -> Choice:
+    def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
         return self.choice
 
     def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
