@@ -24,6 +24,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from redis import Redis
 
+from tests.apps.cluster.support.device import PUBACK, Device
 from tests.faults.paho import Client
 from tests.services import present
 from tests.wire import raw
@@ -38,6 +39,7 @@ pytestmark = [
 KILLS = int(os.environ.get("FAULT_KILLS", "4"))
 SEED = int(os.environ.get("FAULT_SEED", "6"))
 PATIENCE = 90.0
+SUBSCRIBERS = max(300, 20 * KILLS)  # one after the other
 WINDOW = 20  # publishes of one publisher that may be unacknowledged
 VICTIMS = ("node-a", "bridge", "redis", "node-b", "kafka")
 
@@ -196,6 +198,33 @@ def _expected(publishers: list[Publisher], qos: int) -> dict[str, list[str]]:
         for each in publishers
         if each.qos == qos
     }
+
+
+def test_nothing_after_a_suback_is_missed_while_bridges_restart(cluster: Cluster) -> None:
+    """As soon as a subscription on one node is acknowledged, the other node has a message for it."""
+    a, b = cluster.nodes
+    over = threading.Event()
+
+    def restart() -> None:
+        while not over.wait(1.0):
+            _kill(cluster, "bridge", 0.0)
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    try:
+        with Device(b, "subscribed-writer") as writer:
+            for number in range(SUBSCRIBERS):
+                with Device(a, f"subscribed-{number}") as device:
+                    device.subscribe(raw.V311, f"subscribed/{number}", qos=1)
+                    writer.publish(f"subscribed/{number}", b"%d" % number, 1, number + 1)
+                    writer.expect(PUBACK, number + 1)
+                    device.leave()
+    finally:
+        over.set()
+        restarting.join()
+    for number in range(SUBSCRIBERS):
+        with Device((a, b)[number % 2], f"subscribed-{number}") as device:
+            assert device.take(1) == [b"%d" % number], number
 
 
 def test_redis_out_of_memory(cluster: Cluster) -> None:
