@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 UPKEEP: Final = 1.0  # seconds between looks for sessions whose time is over
 LAPSE_AT_ONCE: Final = 200
+EXPIRY: Final = 5.0  # seconds between looks for messages whose time is over
+EXPIRED_AT_ONCE: Final = 1000
 GROWN_AT_ONCE: Final = 500
 FORGOTTEN_AT_ONCE: Final = 200
 LOOK: Final = 10.0  # seconds between looks for messages that nobody told of
@@ -204,6 +206,7 @@ class NodeSessions:
     async def start(self) -> None:
         jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
             self._lapse,
+            self._expire,
             self._look,
             self._grown,
             self._forget,
@@ -231,6 +234,18 @@ class NodeSessions:
                     await self._database.run(directory.lapsed, keys, datetime.now(UTC))
                 except Away:
                     logger.warning("%d sessions that expired stay in the directory", len(keys))
+
+    async def _expire(self) -> None:
+        """Drop messages whose time is over while their client is away."""
+        while True:
+            await asyncio.sleep(EXPIRY)
+            with contextlib.suppress(RedisError):
+                count = EXPIRED_AT_ONCE
+                while count == EXPIRED_AT_ONCE:
+                    expired = await asyncio.to_thread(self._redis.expire, EXPIRED_AT_ONCE)
+                    count = expired.total()
+                    for (client_id, reason, topic), some in expired.items():
+                        self._node.dropped(client_id, reason, topic, some)
 
     async def _grown(self) -> None:
         """Let the directory know what waits for clients that are away, when it knows that they are."""

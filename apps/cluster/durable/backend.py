@@ -6,6 +6,7 @@ What a batch holds of one session goes into one script, which does nothing where
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,6 +64,7 @@ class RedisSessions:
         self._batch = self._redis.register_script(packing.script("batch"))
         self._resume = self._redis.register_script(packing.script("resume"))
         self._lapse = self._redis.register_script(packing.script("lapse"))
+        self._expire = self._redis.register_script(packing.script("expire"))
 
     def close(self) -> None:
         self._redis.close()
@@ -129,9 +131,8 @@ class RedisSessions:
 
     def _append(self, steps: _Steps, delivery: Delivery) -> None:
         message = packing.pack_message(delivery.message)
-        said = packing.said(
-            delivery.qos, delivery.retain, delivery.identifiers, delivery.size, delivery.queued_at, ""
-        )
+        kind = (delivery.qos, delivery.retain, delivery.identifiers)
+        said = packing.said(*kind, delivery.size, delivery.queued_at, "", delivery.message.expires)
         steps.add("a", delivery.size, delivery.message.topic, said, message)
         steps.size += len(message)
 
@@ -250,6 +251,17 @@ class RedisSessions:
         """End sessions whose time is over: client ids, and how many messages each had. Raises RedisError."""
         flat: Any = self._lapse(keys=[self._prefix], args=[count, name])
         return [(client.decode(), queued) for client, queued in zip(flat[::2], flat[1::2], strict=True)]
+
+    def expire(self, count: int) -> Counter[tuple[str, str, str]]:
+        """Drop messages whose time is over from queues of clients that are away. Raises RedisError.
+
+        How many, by client id, reason and topic; `count` at most, and then there may be more.
+        """
+        fours = iter(self._expire(keys=[self._prefix], args=[count]))
+        return Counter(
+            (client.decode(), reason.decode(), topic.decode())
+            for client, _, reason, topic in zip(fours, fours, fours, fours, strict=True)
+        )
 
 
 def _portions(steps: dict[str, _Steps]) -> Iterator[list[tuple[str, _Steps]]]:

@@ -4,6 +4,7 @@ reads, so without the type for bytes. Texts are UTF-8.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,13 +35,15 @@ def pack_message(message: Message) -> bytes:
     )
 
 
-def said(qos: int, retain: bool, identifiers: bytes, size: int, queued_at: float, once: str) -> bytes:
+def said(
+    qos: int, retain: bool, identifiers: bytes, size: int, queued_at: float, once: str, expires: float
+) -> bytes:
     """What a queue says of a message; `once` is its name where it is stored once for several queues."""
-    return pack((qos, retain, identifiers, size, int(queued_at), once))
+    return pack((qos, retain, identifiers, size, int(queued_at), once, math.ceil(expires)))
 
 
 def unpack(said: bytes, message: bytes) -> Delivery:
-    qos, retain, identifiers, _, queued_at, _ = msgpack.unpackb(said, raw=True)
+    qos, retain, identifiers, _, queued_at, _, _ = msgpack.unpackb(said, raw=True)
     topic, payload, published, retained, properties, expires, origin = msgpack.unpackb(message, raw=True)
     found = Delivery(
         Message(topic.decode(), payload, published, bool(retained), properties, expires, origin.decode()),

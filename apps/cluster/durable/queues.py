@@ -190,7 +190,7 @@ class Queues:
                     kind = (qos, message.retain and as_published, identifiers)
                     entry = entries.get(kind)
                     if entry is None:
-                        entry = entries[kind] = said(*kind, message.size, now, once)
+                        entry = entries[kind] = said(*kind, message.size, now, once, message.expires)
                     arguments += (client_id, entry, via)
                 count += 1
                 references += len(targets)

@@ -22,6 +22,7 @@ touch keys whose names they find in others.
 | `routes:@sessions -` | hash | filter -> how many sessions want records for it; "" -> version |
 | `queue:<client id>` | stream | `d`: what is said of a message; `m`: it, or "" where it is in `message:` |
 | `message:<Kafka topic>/<partition>/<offset>` | hash | `m`: a message of several queues, `n`: of how many |
+| `due:<client id>`, `due` | sorted sets | places in its queue by when they expire; client ids by the first |
 | `marks:<client id>` | hash | "<Kafka topic>/<partition>" -> the next offset for the queue |
 | `taken:$share/<name>/<filter>` | hash | the same for the queues of all its members |
 | `inflight:<client id>` | hash | place in the queue -> "<packet id> <state>" |

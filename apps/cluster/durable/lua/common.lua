@@ -46,7 +46,8 @@ end
 
 -- Messages ------------------------------------------------------------------------------------------
 
--- What an entry says of its message is no longer needed. Answers its size and, where asked for, its topic.
+-- What an entry says of its message is no longer needed. Answers its size, when it would have expired (0: never) and,
+-- where asked for, its topic.
 local function let_go(entry, with_topic)
   local said, message = cmsgpack.unpack(entry[2]), entry[4]
   if said[6] ~= '' then
@@ -58,12 +59,15 @@ local function let_go(entry, with_topic)
       redis.call('DEL', key)
     end
   end
-  return said[4], with_topic and message and cmsgpack.unpack(message)[1] or ''
+  return said[4], said[7], with_topic and message and cmsgpack.unpack(message)[1] or ''
 end
 
 local function take_out(one, id, entry, with_topic)
   redis.call('XDEL', one.queue, id)
-  local size, topic = let_go(entry, with_topic)
+  local size, expires, topic = let_go(entry, with_topic)
+  if expires > 0 then
+    redis.call('ZREM', p .. ':due:' .. one.client, id:match('^%d+'))
+  end
   one.count = one.count - 1
   one.bytes = one.bytes - size
   one.dirty = true
@@ -107,12 +111,26 @@ local function admit(one, size, topic)
   return true
 end
 
+-- When what is said of a message says that it expires; often it is the same for many sessions.
+local last_said, last_expires
+local function expiry(said)
+  if said ~= last_said then
+    last_said, last_expires = said, cmsgpack.unpack(said)[7]
+  end
+  return last_expires
+end
+
 local function put(one, size, said, message)
   one.place = one.place + 1
   one.count = one.count + 1
   one.bytes = one.bytes + size
   one.new, one.dirty = true, true
   redis.call('XADD', one.queue, number(one.place) .. '-0', 'd', said, 'm', message)
+  local expires = expiry(said)
+  if expires > 0 then
+    redis.call('ZADD', p .. ':due:' .. one.client, number(expires), number(one.place))
+    redis.call('ZADD', p .. ':due', 'LT', number(expires), one.client)
+  end
 end
 
 -- Subscriptions -------------------------------------------------------------------------------------
@@ -185,8 +203,9 @@ local function finish(client)
     end
   end
   redis.call('DEL', p .. ':session:' .. client, p .. ':subs:' .. client, queue, p .. ':marks:' .. client,
-    p .. ':inflight:' .. client, p .. ':incoming:' .. client)
+    p .. ':inflight:' .. client, p .. ':incoming:' .. client, p .. ':due:' .. client)
   redis.call('SREM', p .. ':sessions', client)
+  redis.call('ZREM', p .. ':due', client)
   redis.call('ZREM', p .. ':expiring', client)
   sessions[client] = false
   return count

@@ -25,6 +25,7 @@ class Node:
         self._batch = redis.register_script(packing.script("batch"))
         self._resume = redis.register_script(packing.script("resume"))
         self._lapse = redis.register_script(packing.script("lapse"))
+        self._expire = redis.register_script(packing.script("expire"))
         redis.hset("p:nodes", ME[0], f"{ME[1]} 1 {{}}")
 
     def steps(self, client: str, *steps: tuple[Any, ...], limits: tuple[Any, ...] = (100, 10_000, "")) -> Any:
@@ -50,6 +51,9 @@ class Node:
 
     def lapse(self) -> Any:
         return self._lapse(keys=["p"], args=[10, "node"])
+
+    def expire(self, count: int = 100) -> Any:
+        return self._expire(keys=["p"], args=[count])
 
 
 @pytest.fixture
@@ -282,3 +286,41 @@ def test_a_member_that_is_online_is_chosen_in_turn_before_those_that_are_away() 
     assert sorted(turns()[:3]) == ["a", "b", "c"]
     index.apply([Change(name, "$share/g/t/+", b"") for name in ("a", "b", "c")])
     assert group.choose(()) is None
+
+
+def test_what_expires_leaves_the_queue_of_a_client_that_is_away(
+    node: Node, redis: Redis, bridge: Callable[..., Queues]
+) -> None:
+    for name in ("one", "two", "ended"):
+        node.save(name, "t/a")
+    queues, index = bridge(), Index()
+    queues.catch_up(index)
+    now = time.time()
+    messages = [
+        Message("t/a", b"%d" % number, 1, expires=expires)
+        for number, expires in enumerate((now - 5, 0.0, now - 9, now + 60, now - 5))
+    ]
+    targets = index.match("t/a", "")
+    queues.write([Queued("k/0", at, each, "", False, targets) for at, each in enumerate(messages)])
+    node.steps("one", ("=", 1, "7 0"))  # in flight: it is the client's
+    node.end("ended")
+    assert node.expire() == []  # nodes have them
+    redis.delete("p:owner:one", "p:owner:two")
+    redis.zadd("p:due", {"one": 1, "two": 2})
+    found = [drops for _ in range(7) if (drops := node.expire(1))]
+    assert sorted(drops[0] for drops in found) == [b"one", b"one", b"two", b"two", b"two"]
+    assert all(drops[1:] == [b"", b"expired", b"t/a"] for drops in found)
+    assert node.expire() == []
+    assert {name.decode(): score for name, score in redis.zrange("p:due", 0, -1, withscores=True)} == {
+        "one": int(now + 61),
+        "two": int(now + 61),
+    }
+    assert {b"one", b"two"} <= redis.smembers("p:grown")
+    redis.set("p:owner:one", "1 node life")
+    redis.set("p:owner:two", "1 node life")
+    assert (node.page("one"), node.page("two")) == ([b"0", b"1", b"3"], [b"1", b"3"])
+    left = sum(int(redis.hget(key, "n") or 0) for key in redis.keys("p:message:*"))
+    assert (left, redis.hget("p:session:two", "bytes")) == (5, b"%d" % (2 * messages[0].size))
+    for name in ("one", "two"):
+        node.steps(name, ("p",), ("x", 1))
+    assert not redis.keys("p:due*:*") and not redis.keys("p:message:*")

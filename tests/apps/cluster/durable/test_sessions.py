@@ -72,6 +72,31 @@ def test_what_came_from_anywhere_waits_everywhere(cluster: Cluster, nodes: tuple
         assert device.quiet()
 
 
+def test_what_expires_while_its_client_is_away_is_gone_and_counted(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    away(a, name, topic)
+    with Raw(b.mqtt, timeout=WAIT) as writer:
+        writer.connect(V5, unique("writer"))
+        for number, properties in enumerate((b"\x02\0\0\0\x01", b""), 1):
+            writer.send(raw.publish(V5, topic, b"%d" % number, 1, number, properties=properties))
+            assert writer.packet()[0] == PUBACK
+    with redis_of(cluster) as redis:
+        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 2, "not queued")
+        until(lambda: redis.xlen(f"gmqtt:queue:{name}") == 1, "it stays")
+    until(
+        lambda: (
+            [each["reason"] for each in ask(cluster, "drops", "list", "--client-id", name)] == ["expired"]
+        ),
+        "not counted",
+    )
+    with Device(b, name) as device:
+        assert device.take(1) == [b"2"]
+        assert device.quiet()
+
+
 def test_a_client_that_is_here_gets_it_once_wherever_it_is(nodes: tuple[Process, Process]) -> None:
     a, b = nodes
     topic = unique("t")
