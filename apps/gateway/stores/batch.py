@@ -102,11 +102,11 @@ class Batch:
 
     def put(self, row: int, put: Put) -> None:
         self.puts[row] = put
-        message = put.delivery.message
+        delivery = put.delivery
         self.size += SMALL
-        if message is not self._last:
-            self._last = message
-            self.size += message.size
+        if delivery.message is not self._last:
+            self._last = delivery.message
+            self.size += delivery.size
 
     def assign(self, row: int, packet_id: int, state: int) -> None:
         put = self.puts.get(row)

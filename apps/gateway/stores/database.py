@@ -149,8 +149,7 @@ class Database:
             rows = [(*found, row >> PLACE_BITS, row & PLACES) for row, found in batch.assigns.items()]
             many("UPDATE queue SET packet_id = ?, state = ? WHERE session = ? AND seq = ?", rows)
         if batch.removes:
-            places = [(row >> PLACE_BITS, row & PLACES) for row in batch.removes]
-            many("DELETE FROM queue WHERE session = ? AND seq = ?", places)
+            many("DELETE FROM queue WHERE session = ? AND seq BETWEEN ? AND ?", _runs(batch.removes))
         outcome.purges = [(durable, self._purge(durable.key, newest)) for durable, newest in batch.purges]
         outcome.trims = [(durable, *self._trim(durable, *over)) for durable, *over in batch.trims]
         for table in ("queue", "subscriptions", "incoming") if ends else ():
@@ -160,7 +159,10 @@ class Database:
     def _put(self, batch: Batch) -> None:
         if not batch.puts:
             return
-        times = Counter(id(put.delivery.message) for put in batch.puts.values())
+        times: dict[int, int] = {}
+        for put in batch.puts.values():
+            message = put.delivery.message
+            times[id(message)] = times.get(id(message), 0) + 1
         stored: dict[int, int] = {}
         messages: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
@@ -331,15 +333,41 @@ class Database:
         return found
 
 
+def _runs(rows: list[int]) -> list[tuple[int, int, int]]:
+    """Rows of the queue as runs of places: session, first, last. SQLite hands the interpreter over at each step."""
+    rows.sort()
+    found: list[tuple[int, int, int]] = []
+    first = last = rows[0]
+    for row in rows:
+        if row > last + 1:
+            found.append((first >> PLACE_BITS, first & PLACES, last & PLACES))
+            first = row
+        last = row
+    found.append((first >> PLACE_BITS, first & PLACES, last & PLACES))
+    return found
+
+
 def _row(put: Put, number: int) -> tuple[Any, ...]:
     delivery = put.delivery
     message = delivery.message
     flags = delivery.qos | delivery.retain << 2 | message.qos << 3 | message.retain << 5
-    body: tuple[Any, ...] = (None, None, None, None)
-    if not number:
-        body = (message.topic, message.payload, message.properties, message.origin)
-    head = (put.durable.key, put.seq, put.packet_id, put.state, flags, delivery.size, message.expires)
-    return (*head, delivery.queued_at, delivery.identifiers or None, number, *body)
+    identifiers = delivery.identifiers or None
+    return (
+        put.durable.key,
+        put.seq,
+        put.packet_id,
+        put.state,
+        flags,
+        delivery.size,
+        message.expires,
+        delivery.queued_at,
+        identifiers,
+        number,
+        None if number else message.topic,
+        None if number else message.payload,
+        None if number else message.properties,
+        None if number else message.origin,
+    )
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
