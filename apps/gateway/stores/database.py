@@ -334,7 +334,7 @@ class Database:
 
 
 def _runs(rows: list[int]) -> list[tuple[int, int, int]]:
-    """Rows of the queue as runs of places: session, first, last. SQLite hands the interpreter over at each step."""
+    """Rows of the queue as runs of places (session, first, last): each step hands the interpreter over."""
     rows.sort()
     found: list[tuple[int, int, int]] = []
     first = last = rows[0]

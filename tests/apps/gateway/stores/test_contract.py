@@ -110,6 +110,23 @@ def test_in_flight_messages_keep_their_identifiers(stored: Stored) -> None:
     assert all(each.dup for each in again)
 
 
+def test_acknowledged_in_any_order_the_others_stay(stored: Stored) -> None:
+    """Of two sessions side by side, in one transaction."""
+    world = stored()
+    readers = [join(world, name) for name in ("reader", "second")]
+    for reader in readers:
+        reader.subscribe("t/#", qos=1)
+    fill(world, 7)
+    done = ((1, 5, 0, 2), (0, 4, 6))
+    for reader, numbers_done in zip(readers, done, strict=True):
+        came = reader.take_publishes()
+        reader.send(*(p.Ack(pt.PUBACK, came[each].packet_id) for each in numbers_done))
+    world.turn()
+    world = world.crash()
+    left = [[each.payload for each in join(world, name).take_publishes()] for name in ("reader", "second")]
+    assert left == [[b"3", b"4", b"6"], [b"1", b"2", b"3", b"5"]]
+
+
 def test_qos_2_to_a_client_leaves_after_the_commit_of_its_identifier(stored: Stored) -> None:
     world = stored()
     reader, writer = join(world), world.join("writer")
