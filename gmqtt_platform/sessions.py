@@ -36,9 +36,11 @@ UPKEEP: Final = 1.0  # seconds between looks for sessions whose time is over
 LAPSE_AT_ONCE: Final = 200
 EXPIRY: Final = 5.0  # seconds between looks for messages whose time is over
 EXPIRED_AT_ONCE: Final = 1000
+BEHIND: Final = 5.0  # seconds until a name is forgotten: a bridge writes it again that comes later
 GROWN_AT_ONCE: Final = 500
 FORGOTTEN_AT_ONCE: Final = 200
 LOOK: Final = 10.0  # seconds between looks for messages that nobody told of
+INSPECT: Final = 60.0  # seconds between looks at how Redis is set up
 GOODBYE: Final = 5.0  # seconds that what was recorded has at the end
 
 
@@ -65,6 +67,7 @@ class NodeSessions:
         self.store = RemoteStore(self._redis, node, self._worker, keys, f"{node.name}-{life}")
         self._tasks: list[asyncio.Task[None]] = []
         self._forgotten: dict[str, None] = {}  # client ids that were unregistered
+        self._risks: list[str] = []
         self._full, self._full_until = "", 0.0  # why bridges cannot fill queues, and until when that holds
         node.store = self.store
         member.sessions = self
@@ -210,6 +213,7 @@ class NodeSessions:
             self._look,
             self._grown,
             self._forget,
+            self._inspect,
         ]
         self._tasks = [asyncio.create_task(job(), name="sessions") for job in jobs]
 
@@ -236,16 +240,28 @@ class NodeSessions:
                     logger.warning("%d sessions that expired stay in the directory", len(keys))
 
     async def _expire(self) -> None:
-        """Drop messages whose time is over while their client is away."""
+        """Drop messages whose time is over while their client is away; forget names that nobody needs."""
         while True:
             await asyncio.sleep(EXPIRY)
             with contextlib.suppress(RedisError):
+                await asyncio.to_thread(self._redis.forget_onces, self.store.done(BEHIND))
                 count = EXPIRED_AT_ONCE
                 while count == EXPIRED_AT_ONCE:
                     expired = await asyncio.to_thread(self._redis.expire, EXPIRED_AT_ONCE)
                     count = expired.total()
                     for (client_id, reason, topic), some in expired.items():
                         self._node.dropped(client_id, reason, topic, some)
+
+    async def _inspect(self) -> None:
+        """Say so when Redis is set up to lose what it acknowledged."""
+        while True:
+            with contextlib.suppress(RedisError):
+                risks = await asyncio.to_thread(self._redis.risks)
+                if risks != self._risks:
+                    for risk in risks:
+                        logger.warning("Redis may lose acknowledged messages: %s", risk)
+                    self._risks = risks
+            await asyncio.sleep(INSPECT)
 
     async def _grown(self) -> None:
         """Let the directory know what waits for clients that are away, when it knows that they are."""
@@ -291,4 +307,4 @@ class NodeSessions:
     def status(self) -> dict[str, Any]:
         """For health checks."""
         error = self.store.error or (self._full if self.is_full else "")
-        return {"ok": not error, "error": error}
+        return {"ok": not error, "error": error, "risks": self._risks}

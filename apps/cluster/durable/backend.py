@@ -6,6 +6,7 @@ What a batch holds of one session goes into one script, which does nothing where
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from apps.gateway.stores.remote import Stored
 PLACES: Final = (1 << PLACE_BITS) - 1
 AT_ONCE: Final = 4000  # arguments of one script, unless one session has more
 BYTES: Final = 2_097_152  # in them
-LOOK_AT_ONCE: Final = 500  # queues
+LOOK_AT_ONCE: Final = 500  # queues, or names
 
 Me = Callable[[], "tuple[str, str] | None"]
 
@@ -246,6 +247,26 @@ class RedisSessions:
                 pipeline.hget(f"{self._prefix}:session:{client_id}", "bytes")
             found = pipeline.execute()
         return [(queued, int(size or 0)) for queued, size in zip(found[::2], found[1::2], strict=True)]
+
+    def forget_onces(self, onces: list[str]) -> None:
+        """What QoS 2 messages were known by that will not come again. Raises RedisError."""
+        hour = int(time.time()) // 3600
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for start in range(0, len(onces), LOOK_AT_ONCE):
+                for each in (hour, hour - 1):
+                    pipeline.hdel(f"{self._prefix}:ids:{each}", *onces[start : start + LOOK_AT_ONCE])
+            pipeline.execute()
+
+    def risks(self) -> list[str]:
+        """How this Redis may lose what it acknowledged, and the remedy. Raises RedisError."""
+        found: Any = self._redis.info()
+        policy = found.get("maxmemory_policy", "noeviction")
+        risks = []
+        if policy != "noeviction":
+            risks.append(f"maxmemory-policy {policy} evicts keys when memory is full: set noeviction")
+        if not found.get("aof_enabled", 1):
+            risks.append("it forgets when its process dies: set appendonly yes")
+        return risks
 
     def lapse(self, count: int, name: str) -> list[tuple[str, int]]:
         """End sessions whose time is over: client ids, and how many messages each had. Raises RedisError."""

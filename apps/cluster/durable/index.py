@@ -66,8 +66,9 @@ class Wanted:
         members = self.members
         if not members:
             return None
-        turns = [(self._turn + step) % len(members) for step in range(len(members))]
-        turn = next((each for each in turns if members[each] in online), turns[0])
+        count = len(members)
+        turns = ((self._turn + step) % count for step in range(count))
+        turn = next((each for each in turns if members[each] in online), self._turn % count)
         self._turn = turn + 1
         client_id = members[turn]
         return _merged(client_id, [self.by_client[client_id]], self.name)

@@ -10,7 +10,7 @@
 | `user.<name>` | a user property; in their order, names may repeat |
 | `client-id`, `username` | the publisher's; absent: a service's |
 | `node`, `message-id` | which node wrote it, and an id that no other message has |
-| `again` | 1: at QoS 2, a record with this `message-id` was perhaps written before |
+| `again` | of a persistent session at QoS 2: was a record with this `message-id` perhaps written before |
 | `share` | `<node> <share name>/<filter>`: the node that serves a shared subscription |
 """
 
@@ -56,8 +56,8 @@ def headers(message: Message, now: float, username: str | None, node: str, messa
         found.append(("username", username.encode()))
     found.append((NODE, node.encode()))
     found.append(("message-id", message_id.encode()))
-    if message.again:
-        found.append(("again", b"1"))
+    if message.once:
+        found.append(("again", b"1" if message.again else b"0"))
     if message.properties:
         found += _from_properties(message.properties)
     return found
@@ -89,7 +89,7 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
     qos = 0
     retain = False
     expires = 0.0
-    again = False
+    again: bool | None = None
     origin = node = once = ""
     shares: list[str] = []
     more: Headers = []
@@ -127,9 +127,9 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
     topic = _topic(raw_topic, max_topic, max_levels)
     properties = _to_properties(more) if more else b""
     found = Message(topic, record.value or b"", qos, retain, properties, expires, origin)
-    found.again = again
-    if node:  # what a service calls its message is its own business
+    if node and again is not None:  # what a service calls its message is its own business
         found.once = once
+        found.again = again
     return found, node, shares
 
 

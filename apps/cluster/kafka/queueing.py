@@ -106,6 +106,7 @@ class Queueing(threading.Thread):
         behind: Positions = {}
         for record in records:
             behind[record.topic, record.partition] = record.offset + 1
+        gone = -1
         while not self._stopping.is_set():
             try:
                 self._unserved.clear()
@@ -114,8 +115,11 @@ class Queueing(threading.Thread):
                 self._recovered()
                 self._queues.unserved(self._unserved)
                 return
-            except Gone:
-                continue  # others are chosen; what is written already is known
+            except Gone:  # others are chosen; what is written already is known
+                if self._index.version == gone:  # but its subscriptions are still there: is the index right?
+                    self._index.clear()
+                    self._stopping.wait(AGAIN)
+                gone = self._index.version
             except Away as error:
                 self._complain(error)
                 group.hold()

@@ -259,6 +259,9 @@ class ClusterStore(SessionStore, Protocol):
     def once(self, durable: Durable, packet_id: int) -> str:
         """What a QoS 2 message is known by that came under this identifier: stored; holds the receipt."""
 
+    def forget_once(self, once: str) -> None:
+        """No message known by this will come again. It may take its time."""
+
     def park(self, durable: Durable, force: bool) -> None:
         """When all that was recorded is stored: `Node.park`."""
 

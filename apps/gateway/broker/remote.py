@@ -30,6 +30,8 @@ class Remote(Durable):
         super().__init__(session, store, key)
         self.remote = True
         self.exact: dict[int, str] = {}  # QoS 2 identifiers whose messages are on their way, or perhaps were
+        self._once: dict[int, str] = {}  # those whose messages are there, once for certain
+        self._again: set[int] = set()  # those whose messages may be there more than once
         self._cluster = store
         self._outgoing = Outgoing(self)
         self._stale = False  # there was more while a page was on its way
@@ -116,6 +118,7 @@ class Remote(Durable):
         if known:
             message.again = True
             message.once = known
+            self._again.add(packet_id)
             self._outgoing.add(connection, packet_id, message, None)
             return
         message.once = self._cluster.once(self, packet_id)
@@ -126,7 +129,7 @@ class Remote(Durable):
         node = self.session.node
         reason = ingress.hand_on(node, message, connection.level)
         if reason == reasons.QUOTA_EXCEEDED:
-            self.free(packet_id)
+            self.session.let_go(packet_id)
         else:
             HandedOn(self, packet_id, message.once, node.receipt())
         if connection.session is not self.session:
@@ -141,12 +144,16 @@ class Remote(Durable):
         if self.exact.get(packet_id) == once:
             del self.exact[packet_id]
             self.session.incoming.add(packet_id)
+            if packet_id not in self._again:
+                self._once[packet_id] = once
 
-    def free(self, packet_id: int) -> None:
-        """The identifier may stand for another message."""
+    def is_free(self, packet_id: int) -> None:
+        """The identifier may stand for another message. Nobody asks for one again that is there once."""
         self.exact.pop(packet_id, None)
-        self.session.incoming.discard(packet_id)
-        self.store.incoming(self, packet_id, False)
+        self._again.discard(packet_id)
+        once = self._once.pop(packet_id, "")
+        if once:
+            self._cluster.forget_once(once)
 
 
 class Outgoing(Waiter):

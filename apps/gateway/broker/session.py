@@ -354,7 +354,7 @@ class Session:
         """The identifier of an incoming QoS 2 message is free again."""
         self.incoming.discard(packet_id)
         if self.exactly_once:
-            cast("Remote", self.durable).exact.pop(packet_id, None)
+            cast("Remote", self.durable).is_free(packet_id)
         if self.durable is not None:
             self.durable.store.incoming(self.durable, packet_id, False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from apps.gateway.stores.batching import PENDING, Backend, BatchStore, Jobs
 
 logger = logging.getLogger(__name__)
 
+DONE: Final = 100_000  # QoS 2 messages to be forgotten; above that their names go by themselves, later
 APPENDED: Final = 1 << (PLACE_BITS - 1)  # places that stand for "at the end", until they are given
 
 
@@ -51,6 +53,7 @@ class RemoteStore(BatchStore):
         self.nodes: frozenset[str] = frozenset()  # that there were then
         self._names = names
         self._durables: dict[int, Remote] = {}
+        self._done: deque[tuple[float, str]] = deque(maxlen=DONE)  # since when, and what it is known by
         self._left: list[int] = []  # keys of sessions that are not here any more
         self._life = life
         self._count = 0
@@ -149,6 +152,17 @@ class RemoteStore(BatchStore):
         self._batch.senders[durable.key] = durable
         self._hold()
         return made
+
+    def forget_once(self, once: str) -> None:
+        self._done.append((self._node.now, once))
+
+    def done(self, age: float) -> list[str]:
+        """What messages are known by that have been over for `age` seconds; each is answered once."""
+        found = []
+        until = self._node.now - age
+        while self._done and self._done[0][0] <= until:
+            found.append(self._done.popleft()[1])
+        return found
 
     def will(self, client_id: str, will: Message | None, delay: int, at: float) -> None:
         """The cluster's members keep wills."""

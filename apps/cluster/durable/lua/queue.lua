@@ -27,7 +27,7 @@ local function repeated(id, where, again)
     end
   end
   if redis.call('HSETNX', key, id, where) == 1 then
-    redis.call('EXPIRE', key, 10800)
+    redis.call('EXPIRE', key, 7200)
   end
   return false
 end

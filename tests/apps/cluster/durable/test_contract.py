@@ -29,6 +29,7 @@ from tests.apps.gateway.stores.test_contract import (
     test_subscriptions_with_their_options,
     test_what_is_published_while_a_page_loads_comes_behind_it,
 )
+from tests.apps.gateway.support.client import Client
 
 __all__ = [
     "test_a_clean_session_costs_nothing",
@@ -56,6 +57,62 @@ def test_a_purged_queue_stays_empty(stored: Callable[..., RemoteWorld]) -> None:
     world.turn()
     assert world.node.stats.drops["purged"] == 4
     assert not join(world.crash()).take()
+
+
+def publish_exactly_once(world: RemoteWorld, name: str, dup: bool = False) -> Client:
+    """A QoS 2 message, up to its PUBREC."""
+    writer = join(world, name)
+    writer.send(p.Publish("t/a", b"x", 2, False, dup, 7, {}))
+    assert writer.take_one(p.Ack).type == pt.PUBREC
+    return writer
+
+
+def names_known(world: RemoteWorld) -> int:
+    """Forgets what it may; how many QoS 2 messages are then known by name."""
+    world.backend.forget_onces(world.store.done(0))
+    return sum(world.redis.hlen(key) for key in world.redis.keys("p:ids:*"))
+
+
+def test_what_a_qos_2_message_is_known_by_goes_when_it_is_over(stored: Callable[..., RemoteWorld]) -> None:
+    world = stored()
+    away(world, 2)
+    writer = publish_exactly_once(world, "writer")
+    assert names_known(world) == 1
+    assert not world.store.done(0)
+    writer.ack(pt.PUBREL, 7)
+    assert writer.take_one(p.Ack).type == pt.PUBCOMP
+    assert not world.store.done(1)  # bridges may be behind
+    assert names_known(world) == 0
+    assert join(world).payloads() == [b"x"]
+
+
+def test_the_name_of_a_qos_2_message_that_may_be_there_twice_stays(
+    stored: Callable[..., RemoteWorld],
+) -> None:
+    world = stored()
+    away(world, 2)
+    publish_exactly_once(world, "writer")
+    world = world.crash()
+    writer = publish_exactly_once(world, "writer", dup=True)
+    writer.ack(pt.PUBREL, 7)
+    assert names_known(world) == 1  # a bridge may have the second one still before it
+    assert join(world).payloads() == [b"x"]
+
+
+def test_a_redis_that_may_lose_what_it_acknowledged_is_found(stored: Callable[..., RemoteWorld]) -> None:
+    world = stored()
+    found: dict[str, str] = world.redis.config_get("appendonly", "maxmemory-policy")
+    try:
+        world.redis.config_set("appendonly", "yes")
+        world.redis.config_set("maxmemory-policy", "noeviction")
+        assert world.backend.risks() == []
+        world.redis.config_set("appendonly", "no")
+        world.redis.config_set("maxmemory-policy", "allkeys-lru")
+        eviction, memory_only = world.backend.risks()
+        assert "allkeys-lru" in eviction and "appendonly" in memory_only
+    finally:
+        for key, value in found.items():
+            world.redis.config_set(key, value)
 
 
 def test_while_redis_takes_nothing_nothing_is_acknowledged(

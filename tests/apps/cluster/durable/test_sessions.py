@@ -173,6 +173,30 @@ def test_a_publisher_of_qos_2_may_go_on_anywhere(nodes: tuple[Process, Process])
         assert device.quiet()
 
 
+def test_what_qos_2_messages_are_known_by_does_not_stay(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    a, b = nodes
+    reader, topic = unique("reader"), unique("t")
+    away(b, reader, topic, 2)
+
+    def known(redis: Redis) -> int:
+        return sum(redis.hlen(key) for key in redis.keys("gmqtt:ids:*"))
+
+    with redis_of(cluster) as redis, Device(a, unique("writer")) as writer:
+        before = known(redis)
+        send(a, topic, b"c", qos=2)  # its publisher's session is over: nobody will repeat it
+        for number in range(1, 6):
+            writer.publish(topic, b"%d" % number, 2, number)
+            writer.expect(PUBREC, number)
+        until(lambda: redis.xlen(f"gmqtt:queue:{reader}") == 6, "not queued")
+        assert known(redis) <= before + 5
+        for number in range(1, 6):
+            writer.ack(PUBREL, number)
+            writer.expect(PUBCOMP, number)
+        until(lambda: known(redis) <= before, "the names stay")
+
+
 def test_a_clean_start_forgets_everything(cluster: Cluster, nodes: tuple[Process, Process]) -> None:
     a, b = nodes
     name, topic = unique("reader"), unique("t")

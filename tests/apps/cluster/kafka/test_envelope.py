@@ -56,6 +56,19 @@ def test_there_and_back(
     assert props.read(encoded, 0, len(encoded), pt.PUBLISH)[0] == properties
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_only_what_may_come_again_is_known_by_name(again: bool) -> None:
+    once = Message("a", b"x", 2)
+    got, _, _ = read(envelope.headers(once, NOW, None, "n1", "n1-life-1"))
+    assert (got.once, got.again) == ("", False)
+    once.once, once.again = "n1-life-2", again
+    headers = envelope.headers(once, NOW, None, "n1", once.once)
+    got, _, _ = read(headers)
+    assert (got.once, got.again) == ("n1-life-2", again)
+    got, _, _ = read([each for each in headers if each[0] != "node"])  # a service's
+    assert (got.once, got.again) == ("", False)
+
+
 def test_a_service_needs_one_header() -> None:
     message, node, _ = read([("mqtt-topic", b"commands/1"), ("traceparent", b"00-abc")])
     assert (message.topic, message.payload, message.qos, message.retain) == ("commands/1", b"x", 0, False)
