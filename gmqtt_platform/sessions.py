@@ -21,6 +21,7 @@ from apps.cluster.durable.queues import QueueLimits
 from apps.cluster.fabric import Handler
 from apps.cluster.members.member import Member
 from apps.cluster.members.standing import State
+from apps.gateway.answers import Refused
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.node import Node
@@ -133,6 +134,22 @@ class NodeSessions:
             finally:
                 for each in guests:
                     self.changed(each)
+
+        return answer
+
+    def replayed(self, here: Handler, give: Handler) -> Handler:
+        """As `here`, also where the queue is that of another node's client; then `give` has its messages."""
+
+        async def answer(client_id: str, to: str, limit: int = 1000) -> dict[str, Any]:
+            if client_id in self._node.sessions or client_id == to:
+                return await here(client_id=client_id, to=to, limit=limit)
+            try:
+                waiting = await asyncio.to_thread(self._redis.first, client_id, limit)
+            except RedisError as error:
+                raise Refused("no_redis", f"The queue could not be read: {error}") from error
+            if waiting is None:
+                raise Refused("not_here", "The client has no session that the cluster keeps.")
+            return await give(client_id=to, waiting=waiting)
 
         return answer
 

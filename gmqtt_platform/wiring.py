@@ -174,8 +174,9 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     health.readiness["node"] = lambda: readiness(node)
     sources.stats = operations.stats
     steering = NodeSteering(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
+    answers = NodeAnswers(node, operations, client_key)
     served = (
-        *(NodeAnswers(node, operations, client_key), steering, tracer.rates, events),
+        *(answers, steering, tracer.rates, events),
         *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
@@ -202,6 +203,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             health.readiness["sessions"] = lambda: "" if ok()["ok"] else "sessions cannot be stored"
             for name in OF_SESSIONS:
                 handlers[name] = sessions.visited(handlers[name])
+            handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
     return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store, cluster)
 
 

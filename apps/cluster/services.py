@@ -30,8 +30,14 @@ def _do(
     actor: Actor, permission: str, session: SessionInfo, method: str, what: str, **arguments: Any
 ) -> dict[str, Any]:
     """Ask the session's node, and note that it was done."""
+    return _do_at(selectors.node_of(session), actor, permission, session, method, what, **arguments)
+
+
+def _do_at(
+    node: str, actor: Actor, permission: str, session: SessionInfo, method: str, what: str, **arguments: Any
+) -> dict[str, Any]:
     _require(actor, permission, session)
-    answer = fabric.ask(selectors.node_of(session), method, client_id=session.client_id, **arguments)
+    answer = fabric.ask(node, method, client_id=session.client_id, **arguments)
     said = {name: value for name, value in arguments.items() if value not in ("", None)}
     with audit.by(actor):
         audit.did(session, what, **said)
@@ -74,7 +80,9 @@ def purge_queue(actor: Actor, session: SessionInfo) -> dict[str, Any]:
 def replay_queue(actor: Actor, session: SessionInfo, to: SessionInfo, limit: int) -> dict[str, Any]:
     """Copies of what waits for one client to another. For both the permission is needed."""
     _require(actor, rbac.PURGE_QUEUE, to)
-    return _do(actor, rbac.PURGE_QUEUE, session, "replay", "replayed", to=to.client_id, limit=limit)
+    node = selectors.node_of(to if to.online else session)
+    named = {"to": to.client_id, "limit": limit}
+    return _do_at(node, actor, rbac.PURGE_QUEUE, session, "replay", "replayed", **named)
 
 
 def publish(

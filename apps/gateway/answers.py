@@ -281,12 +281,14 @@ class NodeAnswers:
 
     async def replay(self, client_id: str, to: str, limit: int = 1000) -> dict[str, Any]:
         """Give another session of this node copies of the first messages that wait."""
-        source, target = self._session(client_id), self._session(to)
-        if source is target:
+        source = self._session(client_id)
+        if source is self._session(to):
             raise Refused("same_client", "A queue is replayed to another client.")
-        waiting = await _first(source, limit)
-        if self._node.sessions.get(target.client_id) is not target:
-            raise Refused("not_here", "The client has no session on this node any more.")
+        return self.give(to, await _first(source, limit))
+
+    def give(self, client_id: str, waiting: list[Delivery]) -> dict[str, Any]:
+        """Copies of what waits for another client."""
+        target = self._session(client_id)
         for delivery in waiting:
             target.deliver(Delivery(delivery.message, delivery.qos, delivery.retain))
         return {"replayed": len(waiting)}

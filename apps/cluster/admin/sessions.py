@@ -29,6 +29,7 @@ from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
 SHOWN = 100  # subscriptions, drops and queued messages on a client's page
+REPLAYED = 1000  # messages at most, as over REST
 MOST_TOLD = 10  # of many, those where something was not done
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 TIMES = ("created_at", "connected_at", "last_seen", "expires_at", "credentials_expire_at")
@@ -87,6 +88,7 @@ class SessionAdmin(SeenAdmin):
         "unsubscribe": rbac.SUBSCRIBE_FOR,
         "look": rbac.VIEW_QUEUE,
         "purge": rbac.PURGE_QUEUE,
+        "replay": rbac.PURGE_QUEUE,
         "ban": rbac.ADD_BAN,
         "explain": rbac.VIEW_RULE,
     }
@@ -199,6 +201,17 @@ class SessionAdmin(SeenAdmin):
     def purge(self, request: HttpRequest, session: SessionInfo) -> None:
         actor = actor_of(request)
         self.told(request, lambda: services.purge_queue(actor, session), _("The queue was purged."))
+
+    def replay(self, request: HttpRequest, session: SessionInfo) -> None:
+        actor, name = actor_of(request), request.POST.get("to", "")
+        to = None
+        if "\0" not in name:  # is in no row, and PostgreSQL takes none to compare with
+            to = selectors.sessions(actor, rbac.PURGE_QUEUE).filter(client_id=name).first()
+        if to is None:
+            messages.error(request, _("There is no session of this client id that you may change."))
+            return
+        text = _("Copies of the first messages went to the other client.")
+        self.told(request, lambda: services.replay_queue(actor, session, to, REPLAYED), text)
 
     def ban(self, request: HttpRequest, session: SessionInfo) -> None:
         actor = actor_of(request)

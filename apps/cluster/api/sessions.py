@@ -18,7 +18,7 @@ from apps.auth.api.fields import Text
 from apps.auth.api.lists import Flag
 from apps.cluster import selectors, services
 from apps.cluster.api.base import ClusterView, Topic
-from apps.cluster.fabric import FabricError, Refused, fabric
+from apps.cluster.fabric import FabricError, fabric
 from apps.cluster.fields import starts_with
 from apps.cluster.models import SessionInfo
 
@@ -245,7 +245,7 @@ class ReplayOut(serializers.Serializer[Any]):
 class ReplayView(OneSession):
     @extend_schema(
         summary="Replay a queue to another client",
-        description="Copies of the first messages that wait, to a client with a session on the same node.",
+        description="Copies of the first messages that wait. What no cluster keeps stays on its node.",
         request=ReplayIn,
         responses=ReplayOut,
     )
@@ -255,6 +255,4 @@ class ReplayView(OneSession):
         to = selectors.sessions(self.actor, rbac.PURGE_QUEUE).filter(client_id=given["to"]).first()
         if to is None:
             raise ValidationError({"to": ["There is no such session that you may change."]}, "unknown_client")
-        if to.node != session.node:
-            raise Refused("The two sessions are on different nodes.", "other_node")
         return Response(services.replay_queue(self.actor, session, to, given["limit"]))

@@ -200,9 +200,19 @@ class RedisSessions:
         )
 
     def page(self, key: int, after: int, count: int, size: int) -> list[tuple[int, Delivery]]:
-        client_id = self._names.get(key, "")
-        found: list[tuple[int, Delivery]] = []
         with contextlib.suppress(RedisError):
+            return self._page(self._names.get(key, ""), after, count)
+        return []
+
+    def first(self, client_id: str, count: int) -> list[Delivery] | None:
+        """What waits for a client, whoever has its session; None: there is none. Raises RedisError."""
+        if not self._redis.exists(f"{self._prefix}:session:{client_id}"):
+            return None
+        return [delivery for _, delivery in self._page(client_id, 0, count)]
+
+    def _page(self, client_id: str, after: int, count: int) -> list[tuple[int, Delivery]]:
+        found: list[tuple[int, Delivery]] = []
+        if client_id:
             flying = set(self._redis.hkeys(f"{self._prefix}:inflight:{client_id}"))  # type: ignore[arg-type]
             queue = f"{self._prefix}:queue:{client_id}"
             entries: Any = self._redis.xrange(queue, f"({after}-0", count=count + len(flying))

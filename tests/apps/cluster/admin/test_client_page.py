@@ -125,6 +125,29 @@ def test_many_are_banned_and_purged(node: RunningNode) -> None:
     assert sorted(Ban.objects.values_list("value", flat=True)) == ["a", "b", "gone"]
 
 
+def test_a_queue_is_replayed_to_another_client(node: RunningNode) -> None:
+    world = node.world
+    client = node.do(lambda: world.join("c", clean=False, properties={props.SESSION_EXPIRY_INTERVAL: 1000}))
+    node.do(lambda: client.subscribe("t", qos=1))
+    node.do(client.drop)
+    writer = node.do(lambda: world.join("w"))
+    node.do(lambda: writer.publish("t", b"x", qos=1))
+    spare = node.do(lambda: world.join("spare"))
+    row("spare")
+    url = f"{ADMIN}/sessioninfo/{row('c').pk}/change/"
+    page = browser("view_sessioninfo", "purge_queue")
+    assert "Replay the queue" in page.get(url).content.decode()
+    content = page.post(url, {"verb": "replay", "to": "spare"}, follow=True).content.decode()
+    assert "went to the other client" in content
+    node.do(world.turn)
+    assert node.do(spare.payloads) == [b"x"] and world.node.sessions["c"].backlog == 1
+    assert audited() == ["replayed"]
+    for to in ("nobody", "a\0b", "", "c"):
+        content = page.post(url, {"verb": "replay", "to": to}, follow=True).content.decode()
+        assert "went to the other client" not in content
+    assert audited() == ["replayed"]
+
+
 def test_nothing_in_bulk_without_the_right(node: RunningNode) -> None:
     chosen = [row("a").pk]
     page = browser("view_sessioninfo")

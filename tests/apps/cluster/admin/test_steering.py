@@ -48,8 +48,8 @@ def test_not_without_the_right(node: RunningNode) -> None:
     page = browser("view_sessioninfo")
     url = f"{ADMIN}/sessioninfo/{session.pk}/change/"
     assert "Disconnect" not in page.get(url).content.decode().replace("Disconnected", "")
-    for verb in ("kick", "end", "subscribe", "unsubscribe", "purge", "look", "detail", ""):
-        assert page.post(url, {"verb": verb, "filter": "a"}).status_code in (302, 403)
+    for verb in ("kick", "end", "subscribe", "unsubscribe", "purge", "replay", "look", "detail", ""):
+        assert page.post(url, {"verb": verb, "filter": "a", "to": "c"}).status_code in (302, 403)
     assert not client.closed and "c" in node.world.node.sessions
     assert not node.world.node.sessions["c"].subscriptions
 

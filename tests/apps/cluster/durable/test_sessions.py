@@ -328,6 +328,36 @@ def test_a_queue_is_purged_and_looked_at_while_its_client_is_away(
         assert device.quiet()
 
 
+def test_a_queue_is_replayed_and_a_client_subscribed_while_nobody_is_there(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    a, b = nodes
+    source, target, topic, later = unique("source"), unique("target"), unique("t"), unique("later")
+    away(a, source, topic)
+    away(b, target, unique("other"))
+    send(b, topic, b"1", b"2", b"3")
+    with redis_of(cluster) as redis:
+        until(lambda: redis.xlen(f"gmqtt:queue:{source}") == 3, "not queued")
+        until(lambda: {source, target} <= dict(rows(cluster)).keys(), "the directory does not know")
+        assert ask(cluster, "sessions", "replay", source, "--to", target, "--limit", "2") == {"replayed": 2}
+        ask(cluster, "subscribe", target, later, "--qos", "1")
+        send(a, later, b"4")
+        until(lambda: redis.xlen(f"gmqtt:queue:{target}") == 3, "not queued")
+        assert redis.xlen(f"gmqtt:queue:{source}") == 3
+    with Device(a, target) as device:
+        assert device.take(3) == [b"1", b"2", b"4"]
+        assert device.quiet()
+    with Device(b, target) as device:
+        until(lambda: ask(cluster, "clients", "list", "--prefix", target), "the directory does not know")
+        assert ask(cluster, "sessions", "replay", source, "--to", target) == {"replayed": 3}
+        assert device.take(3) == [b"1", b"2", b"3"]
+    ask(cluster, "unsubscribe", target, later)
+    send(a, later, b"5")
+    with Device(b, target) as device:
+        assert device.present
+        assert device.quiet()
+
+
 UNREGISTER = """
 from apps.auth.actors import SYSTEM
 from apps.auth.models import Client
