@@ -1,13 +1,14 @@
-"""B1 to B4, D2, W: what a cluster costs, on real Kafka and Redis.
+"""B1 to B4, D2, D3, W: what a cluster costs, on real Kafka and Redis.
 
-    python -m bench.cluster [--scenario B1,B2,B3,B4,D2,W] [--messages 2000]
+    python -m bench.cluster [--scenario B1,B2,B3,B4,D2,D3,W] [--messages 2000]
 
 B1: 50 publishers on one node, 50 subscribers on another, QoS 1, flat out. B2: the same at 2,000 messages/s.
-B3: four nodes with subscriptions that differ in the first level, then in the second: records that the bridges
-read for each that somebody wanted. B4: publishers and subscribers on one node, in a cluster and alone. D2:
-100 publishers on one node, 100 persistent sessions online on another, QoS 1, flat out and at 1,000/s. W: what
-Redis writes for a message that waits for 1, 10 and 1,000 sessions. Exit code 1 when a message was lost,
-repeated or out of order, or a rate or latency missed.
+B3: four nodes with subscriptions that differ in the first level, then in the second: records that the
+bridges read for each that somebody wanted. B4: publishers and subscribers on one node, in a cluster and
+alone. D2: 100 publishers on one node, 100 persistent sessions online on another, QoS 1, flat out and at
+1,000/s. D3: ten messages for each of 10,000 sessions that are away, until all are back and have them, and a
+client that comes back to 100,000. W: what Redis writes for a message that waits for 1, 10 and 1,000
+sessions. Exit code 1 when a message was lost, repeated or out of order, or a rate or latency missed.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from .verify import Faults, check_order, stamps
 WANTED: Final = 15_289  # messages/s of B1
 WANTED_DURABLE: Final = 8_000  # of D2
 SLOW: Final = 250.0  # ms, of which D2's 99th percentile at 1,000/s stays below
+QUEUES: Final = {"LIMITS__MAX_QUEUED_MESSAGES": "1000000", "LIMITS__MAX_QUEUED_BYTES": "1000000000"}
 LEVELS: Final = ("l0", "l1", "l2", "l3")  # first levels with a Kafka topic of their own
 
 
@@ -219,16 +221,60 @@ def amplified(cluster: Cluster, count: int, messages: int) -> float:
         time.sleep(2.0)
         before = size()
         durable.publish(a, [topic], messages)  # type: ignore[arg-type]
-        end = time.monotonic() + 60
-        while min(redis.xlen(f"gmqtt:queue:{name}") for name in (names[0], names[-1])) < messages:
-            if time.monotonic() > end:
-                raise TimeoutError("not all of it was queued")
-            time.sleep(0.1)
+        wait_for_queues(redis, [names[0], names[-1]], messages)
         time.sleep(0.5)
         written = (size() - before) / messages
     close_links(open_links(a.tcp, names))
     time.sleep(1.0)
     return written
+
+
+def fan_in(cluster: Cluster, count: int, each: int) -> str:
+    """Messages for sessions that are away, from one node; their clients come back to the other."""
+    names = [f"D3-{number}" for number in range(count)]
+    topics = [f"bench/q/{number:06d}" for number in range(count)]
+    a, b = (SimpleNamespace(tcp=endpoint(node)) for node in cluster.nodes[:2])
+    durable.away(b, names, topics)  # type: ignore[arg-type]
+    with Redis.from_url(cluster.redis_url) as redis:
+        before = redis.info("memory")["used_memory"]
+        began = time.monotonic()
+        durable.publish(a, topics, each)  # type: ignore[arg-type]
+        wait_for_queues(redis, names, each)
+        queued = time.monotonic() - began
+        held = redis.info("memory")["used_memory"] - before
+    drained = durable.fetch(a, names, topics[0], each)  # type: ignore[arg-type]
+    durable.forget(a, names)  # type: ignore[arg-type]
+    total = count * each
+    return (
+        f"D3 {count:,} sessions x {each} messages of {durable.PAYLOAD} bytes: queued in {queued:.1f} s "
+        f"({total / queued:,.0f}/s), back and drained in {drained:.1f} s ({total / drained:,.0f}/s), "
+        f"{held / total:.0f} bytes of Redis each"
+    )
+
+
+def backlog(cluster: Cluster, messages: int) -> str:
+    node = cluster.nodes[0]
+    peer = SimpleNamespace(tcp=endpoint(node), pid=node.pid)
+    with Redis.from_url(cluster.redis_url) as redis:
+        return "D3 " + durable.backlog(
+            peer,  # type: ignore[arg-type]
+            messages,
+            lambda: wait_for_queues(redis, ["backlog"], messages),
+        )
+
+
+def wait_for_queues(redis: Redis, names: list[str], each: int) -> None:
+    """Until every queue has as many messages."""
+    end = time.monotonic() + durable.DEADLINE
+    while True:
+        with redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.xlen(f"gmqtt:queue:{name}")
+            if min(pipeline.execute()) >= each:
+                return
+        if time.monotonic() > end:
+            raise TimeoutError("not all of it was queued")
+        time.sleep(0.1)
 
 
 def sessions(messages: int, rate: float = 0.0) -> Flow:
@@ -237,7 +283,7 @@ def sessions(messages: int, rate: float = 0.0) -> Flow:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.cluster", description=__doc__)
-    parser.add_argument("--scenario", default="B1,B2,B3,B4,D2,W")
+    parser.add_argument("--scenario", default="B1,B2,B3,B4,D2,D3,W")
     parser.add_argument("--messages", type=int, default=4000, help="of each of B1's 50 publishers")
     options = parser.parse_args()
     wanted = set(options.scenario.split(","))
@@ -250,7 +296,7 @@ def main() -> None:
             bad.append(f"{result.title}: messages lost, repeated or out of order")
 
     with tempfile.TemporaryDirectory(prefix="gmqtt-bench-") as directory:
-        if wanted & {"B1", "B2", "B4", "D2", "W"}:
+        if wanted & {"B1", "B2", "B4", "D2", "D3", "W"}:
             two(Path(directory), wanted, options.messages, show, bad)
         if "B3" in wanted:
             four(Path(directory) / "four")
@@ -262,7 +308,7 @@ def main() -> None:
 def two(
     directory: Path, wanted: set[str], messages: int, show: Callable[[Result], None], bad: list[str]
 ) -> None:
-    with Cluster(directory / "two", LIMITS__MAX_QUEUED_MESSAGES="1000000") as cluster:
+    with Cluster(directory / "two", **QUEUES) as cluster:
         a, b = cluster.nodes
         run("warm-up", pairs(200), pids(cluster), a, b)
         if "B1" in wanted:
@@ -289,6 +335,9 @@ def two(
             show(paced)
             if paced.end_to_end[1] > SLOW:
                 bad.append(f"D2: p99 {paced.end_to_end[1]:.0f} ms, {SLOW:.0f} wanted")
+        if "D3" in wanted:
+            print(fan_in(cluster, 10_000, 10), flush=True)
+            print(backlog(cluster, 100_000), flush=True)
         if "W" in wanted:
             for count, number in durable.FAN_OUTS:
                 found = amplified(cluster, count, number)

@@ -11,7 +11,7 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.queues import SimpleQueue
 from typing import Final
 
@@ -123,9 +123,11 @@ def _drain(peer: Peer, messages: int, done: SimpleQueue[float]) -> None:
     done.put(fetch(peer, ["backlog"], "bench/backlog", messages))
 
 
-def backlog(peer: Peer, messages: int) -> str:
+def backlog(peer: Peer, messages: int, queued: Callable[[], None] = lambda: None) -> str:
+    """`queued` waits until what was acknowledged is in the queue, too."""
     away(peer, ["backlog"], ["bench/backlog"])
     publish(peer, ["bench/backlog"], messages)
+    queued()
     quiet = flows.run(OTHERS, peer)
     done: SimpleQueue[float] = multiprocessing.SimpleQueue()
     reader = multiprocessing.Process(target=_drain, args=(peer, messages, done))
