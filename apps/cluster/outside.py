@@ -13,7 +13,7 @@ from apps.cluster.kafka.records import Headers, Producer
 from apps.cluster.members.routes import QUEUES
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, Choice
-from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt import reasons, topics
 
 if TYPE_CHECKING:
     from apps.gateway.broker.receipts import Receipt
@@ -113,7 +113,7 @@ class Stream:
     # ports.Outside --------------------------------------------------------------------------------
 
     def wants(self, topic: str) -> int:
-        if topic.startswith("$"):  # each node's own
+        if topics.is_system(topic):
             return 0
         wants = self._interest.wants(topic)
         home = self._names.of_topic(topic)

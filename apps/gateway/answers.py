@@ -197,7 +197,7 @@ class NodeAnswers:
             topics.check_name(topic, node.limits.max_topic_length, node.limits.max_topic_levels)
         except MqttError as error:
             raise Refused("invalid_topic", error.text) from None
-        if topic.startswith("$SYS/"):
+        if topics.is_system(topic):
             raise Refused("invalid_topic", "Only the node publishes below $SYS/.")
         body, lifetime = _properties(properties or {})
         expires = node.now + lifetime if lifetime is not None else 0.0

@@ -12,7 +12,7 @@ from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import ClusterStore
 from apps.gateway.broker.receipts import Told
 from apps.gateway.broker.states import CONNECTED
-from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt import reasons, topics
 
 TAKEN_OVER = "another connection has taken over this client identifier"
 
@@ -116,8 +116,8 @@ class ClusterView:
         return self._node.retained.get(topic)
 
     def retained_topics(self) -> list[str]:
-        """Those that begin with $ are the node's own, and not among them."""
-        return [each.topic for each in self._node.retained.values() if not each.topic.startswith("$")]
+        """The node's own figures are not among them."""
+        return [each.topic for each in self._node.retained.values() if not topics.is_system(each.topic)]
 
     def keep(self, message: Message) -> None:
         """Take over a retained message from the cluster; an empty payload clears its topic."""

@@ -14,6 +14,7 @@ from apps.auth.models import AclRule
 from apps.auth.services.credentials import group_ids
 from apps.auth.services.groups import members
 from apps.auth.services.writing import invalid, locked, writing
+from apps.gateway.mqtt import topics
 
 FIELDS = ("effect", "action", "filter", "client", "group", "priority", "max_qos", "retain", "note")
 
@@ -71,7 +72,7 @@ def warnings(rule: AclRule) -> list[str]:
     """Why the saved rule can never match, as far as the rules asked before it and the protocol tell."""
     if rule.filter.startswith("$share/"):
         return ["Rules are asked without the $share/group/ of a shared subscription, so this never matches."]
-    if rule.action == AclRule.Action.PUBLISH and rule.filter.startswith("$SYS/"):
+    if rule.action == AclRule.Action.PUBLISH and topics.is_system(rule.filter):
         return ["Clients cannot publish under $SYS/, so this never matches."]
     for other in _asked_before(rule):
         if _shadows(other, rule):

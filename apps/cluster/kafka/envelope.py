@@ -165,8 +165,8 @@ def _topic(raw: bytes, max_length: int, max_levels: int) -> str:
         raise BadRecord("bad_topic", f"header mqtt-topic: {text}") from None
     if "\0" in topic:
         raise BadRecord("bad_topic", "header mqtt-topic: U+0000 in a topic name")
-    if topic.startswith("$"):  # $SYS is each node's own, and $share is not a topic
-        raise BadRecord("bad_topic", "header mqtt-topic: topics that begin with $ are not carried")
+    if topics.is_system(topic) or topic.startswith("$share/"):
+        raise BadRecord("bad_topic", "header mqtt-topic: $SYS is each node's own, and $share no topic")
     return topic
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from apps.gateway.mqtt import topics
+
 DEFAULT: Final = "default"
 DEAD_LETTER: Final = "deadletter"
 
@@ -22,10 +24,10 @@ class TopicNames:
         return self._by_level.get(topic.partition("/")[0], self.default)
 
     def of_filter(self, filter: str) -> tuple[str, ...]:
-        """The Kafka topics in which messages that `filter` matches can be. Nothing below $ is carried."""
+        """The Kafka topics in which messages that `filter` matches can be. Nothing below $SYS is carried."""
         level = filter.partition("/")[0]
         if level in ("+", "#"):
             return self.live
-        if level.startswith("$"):
+        if topics.is_system(level):
             return ()
         return (self._by_level.get(level, self.default),)

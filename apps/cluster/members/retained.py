@@ -18,7 +18,7 @@ from apps.cluster.members.standing import Standing, State
 from apps.cluster.members.store import Away, Store, pack
 from apps.cluster.members.view import NodeView
 from apps.gateway.broker.messages import Message
-from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt import reasons, topics
 
 if TYPE_CHECKING:
     from apps.gateway.broker.receipts import Receipt
@@ -58,7 +58,7 @@ class Retained:
 
     def retain(self, message: Message, receipt: Receipt | None) -> int:
         topic = message.topic
-        if topic.startswith("$"):
+        if topics.is_system(topic):
             return 0
         size = message.size
         if self._waiting + size > MOST_WAITING:

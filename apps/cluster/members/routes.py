@@ -1,6 +1,6 @@
 """Which node's clients want which topic, and who of a shared subscription gets a message. No I/O.
 
-Filters that begin with "$" are for the node's own topics, and nobody else's business.
+Filters below $SYS are for the node's own topics, and nobody else's business.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from apps.cluster.filters import FilterTree
 from apps.gateway.broker.ports import OUTSIDE_DURABLE, OUTSIDE_LIVE, OUTSIDE_SHARED, Choice
+from apps.gateway.mqtt import topics
 
 _SHARE: Final = "$share/"
 QUEUES: Final = "@sessions"  # in the place of a node: the queues of the cluster's persistent sessions
@@ -180,7 +181,7 @@ class Routes:
     # What the node's clients do ---------------------------------------------------------------------
 
     def subscribed(self, filter: str, share: str) -> None:
-        if filter.startswith("$"):
+        if topics.is_system(filter):
             return
         if share:
             self._count(filter, share, _Members(0, 1, 0))
@@ -190,7 +191,7 @@ class Routes:
             self._changed[filter] = None
 
     def unsubscribed(self, filter: str, share: str) -> None:
-        if filter.startswith("$"):
+        if topics.is_system(filter):
             return
         if share:
             self._count(filter, share, _Members(0, -1, 0))
@@ -201,7 +202,7 @@ class Routes:
             self._changed[filter] = None
 
     def present(self, filter: str, share: str, here: bool, kept: bool) -> None:
-        if not filter.startswith("$"):
+        if not topics.is_system(filter):
             step = 1 if here else -1
             self._count(filter, share, _Members(step, 0, step if kept else 0))
 

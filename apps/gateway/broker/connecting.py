@@ -229,4 +229,4 @@ def will_allowed(connect: packets.Connect, grant: int) -> bool:
     if will is None:
         return True
     needed = 1 << will.qos | (ports.RETAIN if will.retain else 0)
-    return grant & needed == needed and not will.topic.startswith("$SYS/")
+    return grant & needed == needed and not topics.is_system(will.topic)

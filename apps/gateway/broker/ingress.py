@@ -38,7 +38,7 @@ def permit(connection: Connection, raw: bytes) -> Permit | None:
         raise ProtocolError("empty topic without an alias")
     topics.check_name(topic, limits.max_topic_length, limits.max_topic_levels)
     grant = ports.NOTHING
-    if connection.acl is not None and not topic.startswith("$SYS/"):  # only the node publishes there
+    if connection.acl is not None and not topics.is_system(topic):
         grant = connection.acl.publish(topic)
     if grant == ports.UNKNOWN:
         connection.wait_for(PendingPublish(topic))

@@ -21,7 +21,7 @@ from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
 from apps.gateway.broker.stats import DROP_OUTSIDE, DROP_RETAINED, Stats
 from apps.gateway.broker.timers import Timers
-from apps.gateway.mqtt import reasons
+from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.reasons import QUOTA_EXCEEDED
 
 if TYPE_CHECKING:
@@ -391,7 +391,7 @@ class Node:
             return False
         if not self.retained.keep(message):
             return False
-        if store is not None and not message.topic.startswith("$SYS/"):
+        if store is not None and not topics.is_system(message.topic):
             store.retain(message)
         return True
 

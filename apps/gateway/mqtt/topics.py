@@ -49,6 +49,11 @@ def _too_big(topic: str, max_length: int, max_levels: int) -> bool:
     return len(topic) * 4 > max_length and len(topic.encode("utf-8")) > max_length
 
 
+def is_system(name: str) -> bool:
+    """Is the topic or filter `$SYS` or below it? Only the node publishes there, and nothing leaves it."""
+    return name == "$SYS" or name.startswith("$SYS/")
+
+
 def split_share(filter: str) -> tuple[str, str]:
     """(group, filter) of a `$share/group/filter`; ("", filter) of any other one.
 

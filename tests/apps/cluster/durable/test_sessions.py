@@ -307,6 +307,28 @@ def test_a_shared_subscription_has_every_message_for_one_member(nodes: tuple[Pro
         assert all(member.quiet() for member in members)
 
 
+def test_topics_with_a_dollar_are_the_clusters_too(nodes: tuple[Process, Process]) -> None:
+    """All but those below $SYS."""
+    a, b = nodes
+    here, there, topic = unique("here"), unique("there"), f"${unique('things')}/1"
+    away(b, there, topic)
+    away(a, here, f"$share/g/{topic}")
+    with Device(a, here) as reader, Device(b, unique("clean"), clean=True) as clean:
+        clean.subscribe(V311, topic, qos=1)
+        send(a, topic, b"1", b"2")
+        assert reader.take(2) == [b"1", b"2"] and clean.take(2) == [b"1", b"2"]
+    with Raw(a.mqtt, timeout=WAIT) as writer:
+        writer.connect(V311, unique("writer"))
+        data = raw.publish(V311, topic, b"kept", 1, 1)
+        writer.send(bytes([data[0] | 1]) + data[1:])
+        assert writer.packet()[0] == PUBACK
+    with Device(b, there) as reader:
+        assert reader.take(3) == [b"1", b"2", b"kept"]
+    with Device(b, unique("clean"), clean=True) as clean:
+        clean.subscribe(V311, topic, qos=1)
+        assert clean.take(1) == [b"kept"]
+
+
 def test_a_queue_is_purged_and_looked_at_while_its_client_is_away(
     cluster: Cluster, nodes: tuple[Process, Process]
 ) -> None:

@@ -69,6 +69,11 @@ def test_only_what_may_come_again_is_known_by_name(again: bool) -> None:
     assert (got.once, got.again) == ("", False)
 
 
+def test_topics_with_a_dollar_are_topics() -> None:
+    message, _, _ = read([("mqtt-topic", b"$things/1")])
+    assert message.topic == "$things/1"
+
+
 def test_a_service_needs_one_header() -> None:
     message, node, _ = read([("mqtt-topic", b"commands/1"), ("traceparent", b"00-abc")])
     assert (message.topic, message.payload, message.qos, message.retain) == ("commands/1", b"x", 0, False)
@@ -98,6 +103,7 @@ BAD: list[tuple[str, Headers]] = [
     ("bad_topic", [("mqtt-topic", b"a" * 101)]),
     ("bad_topic", [("mqtt-topic", b"a/a/a/a/a/a")]),
     ("bad_topic", [("mqtt-topic", b"$SYS/broker/uptime")]),
+    ("bad_topic", [("mqtt-topic", b"$SYS")]),
     ("bad_topic", [("mqtt-topic", b"$share/g/t")]),
     ("bad_header", [("mqtt-topic", b"t"), ("qos", b"3")]),
     ("bad_header", [("mqtt-topic", b"t"), ("qos", b"\xd9\xa1")]),  # a digit, in Arabic
