@@ -20,7 +20,6 @@ from apps.cluster.durable.backend import NotMine, RedisSessions
 from apps.cluster.durable.queues import QueueLimits
 from apps.cluster.fabric import Handler
 from apps.cluster.members.member import Member
-from apps.cluster.members.standing import State
 from apps.gateway.answers import Refused
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Message
@@ -75,7 +74,7 @@ class NodeSessions:
 
     def _me(self) -> tuple[str, str] | None:
         standing = self._member.standing
-        return (standing.name, standing.life) if standing.state is State.MEMBER else None
+        return (standing.name, standing.life) if standing.is_member else None
 
     # ports.Registry -------------------------------------------------------------------------------
 

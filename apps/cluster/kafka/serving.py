@@ -84,7 +84,7 @@ class Serving(threading.Thread):
         self._next_move = self._next_report = 0.0
         self._next_look = time.monotonic() + LOOK
         self._trouble = ""
-        self._exact: dict[str, None] = {}  # what the last QoS 2 messages are known by
+        self._exact: dict[str, tuple[str, int, int]] = {}  # the last QoS 2 messages: where each came first
         self._lag = 0
         self._places: list[dict[str, Any]] = []
         self.read = self.skipped = self.handed = self.dead = 0
@@ -281,7 +281,7 @@ class Serving(threading.Thread):
             self.dead += 1
             self._dead_letters.put(record, bad.reason, str(bad), self.node)
             return None
-        if node == self.node or (message.qos == 2 and message.once and self._is_repeated(message)):
+        if node == self.node or (message.qos == 2 and message.once and self._is_repeated(message, record)):
             self.skipped += 1
             return None
         mine: list[str] | None = None
@@ -302,10 +302,10 @@ class Serving(threading.Thread):
             where,
         )
 
-    def _is_repeated(self, message: Message) -> bool:
-        """Does a publisher repeat what came before [MQTT-4.3.3-10]?"""
-        known = message.again and message.once in self._exact
-        self._exact[message.once] = None
+    def _is_repeated(self, message: Message, record: Record) -> bool:
+        """Does a publisher repeat what came before, or came this before in another record [MQTT-4.3.3-10]?"""
+        place = (record.topic, record.partition, record.offset)
+        known = self._exact.setdefault(message.once, place) != place
         if len(self._exact) > MOST_EXACT:
             del self._exact[next(iter(self._exact))]
         return known

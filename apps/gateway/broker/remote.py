@@ -14,6 +14,7 @@ from apps.gateway.broker import stats as st
 from apps.gateway.broker.durable import Durable
 from apps.gateway.broker.messages import Delivery, Message
 from apps.gateway.broker.receipts import PUBREC, Receipt, Waiter
+from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import reasons
 from apps.gateway.mqtt.errors import MqttError
 
@@ -34,6 +35,7 @@ class Remote(Durable):
         self._again: set[int] = set()  # those whose messages may be there more than once
         self._cluster = store
         self._outgoing = Outgoing(self)
+        self.is_lost = False  # another node has the session
         self._stale = False  # there was more while a page was on its way
 
     # The queue ----------------------------------------------------------------------------------
@@ -128,6 +130,10 @@ class Remote(Durable):
     def hand_on(self, connection: Connection, packet_id: int, message: Message) -> None:
         node = self.session.node
         reason = ingress.hand_on(node, message, connection.level)
+        if reason == reasons.QUOTA_EXCEEDED and message.again and connection.level < pt.MQTT_5:
+            if connection.session is self.session:  # it may be there: the client repeats it under its name
+                connection.fail(MqttError(reason, "the message could not be taken"))
+            return
         if reason == reasons.QUOTA_EXCEEDED:
             self.session.let_go(packet_id)
         else:
@@ -188,6 +194,8 @@ class Outgoing(Waiter):
                 return
             self._queue.popleft()
             connection = self._connections.pop(packet_id)
+            if remote.is_lost:  # what its message is known by was not stored
+                continue
             if receipt is None or not receipt.reason:
                 remote.hand_on(connection, packet_id, message)
                 continue

@@ -190,6 +190,7 @@ class RemoteStore(BatchStore):
     def _let_go(self, durable: Remote) -> None:
         """Another node has the session."""
         session = durable.session
+        durable.is_lost = True
         if session.connection is not None:
             text = "another connection has taken over this client identifier"
             closing.close(session.connection, reasons.SESSION_TAKEN_OVER, text, self._node.now)

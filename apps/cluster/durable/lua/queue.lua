@@ -12,23 +12,20 @@ most, most_bytes, policy = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local hour = tonumber(ARGV[4])
 local written, known, gone = 0, 0, 0
 
--- Has a QoS 2 message been queued from another place?
+-- Has a QoS 2 message been queued from another place? Who has it again may be quicker than who had it first.
 local function repeated(id, where, again)
   if id == '' then
     return false
   end
-  local key = p .. ':ids:' .. number(hour)
-  if again == '1' then
-    for _, each in ipairs({key, p .. ':ids:' .. number(hour - 1)}) do
-      local first = redis.call('HGET', each, id)
-      if first and first ~= where then
-        return true
-      end
+  for back = 0, again == '1' and 2 or 1 do
+    local known = redis.call('HGET', p .. ':ids:' .. number(hour - back), id)
+    if known then
+      return known ~= where
     end
   end
-  if redis.call('HSETNX', key, id, where) == 1 then
-    redis.call('EXPIRE', key, 7200)
-  end
+  local key = p .. ':ids:' .. number(hour)
+  redis.call('HSET', key, id, where)
+  redis.call('EXPIRE', key, 10800)
   return false
 end
 

@@ -13,6 +13,7 @@ from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.ports import OUTSIDE_DURABLE, Choice
 from apps.gateway.broker.receipts import Receipt
+from apps.gateway.mqtt import reasons
 from apps.gateway.stores.remote import RemoteStore
 from tests.apps.gateway.stores.conftest import Inline
 from tests.apps.gateway.support.world import World
@@ -26,6 +27,8 @@ class Bridge:
         self._index = Index()
         self._records: list[tuple[Message, Receipt | None]] = []
         self._offset = 0
+        self.takes = True
+        self.published = 0
 
     def wants(self, topic: str) -> int:
         return OUTSIDE_DURABLE
@@ -34,9 +37,12 @@ class Bridge:
         return Choice(frozenset(groups))
 
     def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
+        if not self.takes:
+            return reasons.QUOTA_EXCEEDED
         if receipt is not None:
             receipt.hold()
             self._records.append((message, receipt))
+            self.published += 1
         return 0
 
     def retain(self, message: Message, receipt: Receipt | None) -> int:

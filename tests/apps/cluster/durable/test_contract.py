@@ -99,6 +99,25 @@ def test_the_name_of_a_qos_2_message_that_may_be_there_twice_stays(
     assert join(world).payloads() == [b"x"]
 
 
+def test_who_may_not_repeat_a_message_now_repeats_it_later(stored: Callable[..., RemoteWorld]) -> None:
+    """A 3.x client, whose first attempt may have been taken: it is still the same message."""
+    world = stored()
+    away(world, 2)
+    writer = world.join("writer", level=4, clean=False)
+    writer.send(p.Publish("t/a", b"x", 2, False, False, 7, {}))
+    world = world.crash()  # and the PUBREC did not come
+    world.bridge.takes = False
+    writer = world.join("writer", level=4, clean=False)
+    repeated = p.Publish("t/a", b"x", 2, False, True, 7, {})
+    writer.send(repeated)
+    assert writer.closed and not writer.take()
+    world.bridge.takes = True
+    writer = world.join("writer", level=4, clean=False)
+    writer.send(repeated)
+    assert writer.take_one(p.Ack).type == pt.PUBREC
+    assert join(world).payloads() == [b"x"]
+
+
 def test_a_redis_that_may_lose_what_it_acknowledged_is_found(stored: Callable[..., RemoteWorld]) -> None:
     world = stored()
     found: dict[str, str] = world.redis.config_get("appendonly", "maxmemory-policy")
@@ -140,8 +159,9 @@ def test_a_client_that_another_node_took_is_let_go(stored: Callable[..., RemoteW
     reader = join(world)
     reader.subscribe("t/#", qos=1)
     world.redis.set("p:owner:reader", "99 other life")
-    reader.send(p.Subscribe(9, [p.Filter("u/#", 1)], {}))
+    reader.send(p.Publish("w", b"x", 2, False, False, 7, {}), p.Subscribe(9, [p.Filter("u/#", 1)], {}))
     last = reader.take()[-1]
     assert isinstance(last, p.Disconnect) and last.reason == reasons.SESSION_TAKEN_OVER
     assert "reader" not in world.node.sessions
     assert list(world.redis.hkeys("p:subs:reader")) == [b"t/#"]
+    assert not world.bridge.published  # without a name it would be another message than its repetition

@@ -191,6 +191,18 @@ def test_a_qos_2_message_that_is_written_again_is_queued_once(
     assert node.page("one") == [b"x", b"y"]
 
 
+def test_a_qos_2_message_whose_first_record_comes_after_its_second_is_queued_once(
+    node: Node, bridge: Callable[..., Queues]
+) -> None:
+    node.save("one", "t/a", qos=2)
+    queues, index = bridge(), Index()
+    queues.catch_up(index)
+    queues.write(records(index, b"x", qos=2, once="writer-1", again=True))
+    for _ in range(2):
+        queues.write(records(index, b"x", qos=2, once="writer-1", first=1))
+    assert node.page("one") == [b"x"]
+
+
 def test_of_another_nodes_session_nothing_is_written(node: Node, redis: Redis) -> None:
     node.save("one", "t/a")
     redis.set("p:owner:one", "2 other life")

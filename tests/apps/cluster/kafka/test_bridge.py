@@ -38,6 +38,17 @@ async def test_a_message_reaches_the_node_as_it_was(host: Host) -> None:
     assert message.properties == b"\x26\0\x01k\0\x01v" and message.expires > 0
 
 
+@pytest.mark.parametrize("first", [b"0", b"1"])
+async def test_a_qos_2_message_with_two_records_comes_once(host: Host, first: bytes) -> None:
+    """Whichever of them its node and the one that repeated it were quicker with."""
+    node = await host.join("a", "telemetry/#")
+    for again in (first, b"1" if first == b"0" else b"0"):
+        named = (("qos", b"2"), ("node", b"b"), ("message-id", b"b-1"), ("again", again))
+        host.publish("telemetry/1", b"x", *named)
+    host.publish("telemetry/1", b"y")
+    await came(node, b"x", b"y")
+
+
 async def test_a_node_that_wants_nothing_reads_nothing(host: Host) -> None:
     await host.join("a")
     host.publish("telemetry/1", b"x")
