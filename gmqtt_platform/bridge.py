@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from typing import Final
@@ -70,9 +69,9 @@ def bridge(conf: Conf) -> Bridge:
     place = blake2b(str(conf.broker.kafka.bridge_socket).encode(), digest_size=8).hexdigest()
     member = f"bridge-{socket.gethostname()}-{place}"  # one bridge listens there
 
-    def queueing(deputy: Callable[[], str]) -> Queueing:
+    def queueing() -> Queueing:
         group = partial(KafkaGroup, kafka, f"{kafka.prefix}durable", member)
-        return Queueing(names, sizes, group, Queues(conf.redis.url, conf.cluster.prefix, most), deputy)
+        return Queueing(names, sizes, group, Queues(conf.redis.url, conf.cluster.prefix, most))
 
     return Bridge(
         conf.broker.kafka.bridge_socket,

@@ -79,6 +79,10 @@ class NodeSessions:
     # ports.Registry -------------------------------------------------------------------------------
 
     async def claim(self, client_id: str, clean_start: bool, will: Message | None, will_delay: int) -> int:
+        with self._member.owners.claiming(client_id):
+            return await self._claim(client_id, clean_start, will, will_delay)
+
+    async def _claim(self, client_id: str, clean_start: bool, will: Message | None, will_delay: int) -> int:
         owners = self._member.owners
         reason = await owners.claim(client_id, clean_start, will, will_delay)
         if reason or client_id in self._node.sessions:
@@ -153,11 +157,13 @@ class NodeSessions:
         return answer
 
     async def _visit(self, client_id: str) -> bool:
-        if client_id in self._node.sessions or not await self._member.owners.claim_idle(client_id):
-            return False
-        if client_id in self._member.owners.kept:
-            await self._resume(client_id)
-        return True
+        owners = self._member.owners
+        with owners.claiming(client_id):
+            if client_id in self._node.sessions or not await owners.claim_idle(client_id):
+                return False
+            if client_id in owners.kept:
+                await self._resume(client_id)
+            return True
 
     def forget(self, client_id: str) -> None:
         """End a session that no node has, soon; every node may be told to."""
@@ -190,9 +196,6 @@ class NodeSessions:
             if not self.is_full:
                 logger.error("queues cannot be filled, publishers to them are refused: %s", text)
             self._full, self._full_until = text, time.monotonic() + seconds
-        elif kind == packing.DROPPED:
-            for client_id, reason, topic, count in parts[0]:
-                self._node.dropped(client_id, reason, topic, count)
 
     def doubt(self) -> None:
         self.store.woken(self.store.online())
@@ -202,6 +205,12 @@ class NodeSessions:
         for session in list(self._node.sessions.values()):
             if isinstance(session.durable, Remote):
                 self._node.forget(session.client_id, self._node.now)
+
+    def returned(self) -> None:
+        """Its clients are connected: who buried this node has written that they are not."""
+        for session in self._node.sessions.values():
+            if session.connection is not None and isinstance(session.durable, Remote):
+                self.store.save(session)
 
     # Subscriptions --------------------------------------------------------------------------------
 
@@ -230,6 +239,7 @@ class NodeSessions:
             self._grown,
             self._forget,
             self._inspect,
+            self._dropped,
         ]
         self._tasks = [asyncio.create_task(job(), name="sessions") for job in jobs]
 
@@ -278,6 +288,14 @@ class NodeSessions:
                         logger.warning("Redis may lose acknowledged messages: %s", risk)
                     self._risks = risks
             await asyncio.sleep(INSPECT)
+
+    async def _dropped(self) -> None:
+        """Count what bridges dropped: every node takes what it finds."""
+        while True:
+            await asyncio.sleep(UPKEEP)
+            with contextlib.suppress(RedisError):
+                for client_id, reason, topic, count in await asyncio.to_thread(self._redis.dropped):
+                    self._node.dropped(client_id, reason, topic, count)
 
     async def _grown(self) -> None:
         """Let the directory know what waits for clients that are away, when it knows that they are."""

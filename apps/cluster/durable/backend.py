@@ -143,7 +143,7 @@ class RedisSessions:
         for client_id, steps in some:
             arguments += (client_id, steps.count, *steps.arguments)
         answer: Any = self._batch(keys=[self._prefix], args=arguments)
-        lost, grown, pages, purges, drops, version, nodes = answer
+        lost, grown, pages, purges, drops, ended, version, nodes = answer
         keys = {client_id: steps.key for client_id, steps in some}
         outcome.lost += [some[place - 1][1].key for place in lost]
         outcome.grown += [some[place - 1][1].key for place in grown]
@@ -158,6 +158,9 @@ class RedisSessions:
         fours = iter(drops)
         for client, _, reason, topic in zip(fours, fours, fours, fours, strict=True):
             outcome.drops.append((keys[client.decode()], reason.decode(), topic.decode(), 1))
+        outcome.ended += [
+            (client.decode(), count) for client, count in zip(ended[::2], ended[1::2], strict=True)
+        ]
         if version:
             outcome.version = max(outcome.version, version)
             lives = (value.split(b" ", 1)[0].decode() for value in nodes[1::2])
@@ -257,6 +260,14 @@ class RedisSessions:
                 pipeline.hget(f"{self._prefix}:session:{client_id}", "bytes")
             found = pipeline.execute()
         return [(queued, int(size or 0)) for queued, size in zip(found[::2], found[1::2], strict=True)]
+
+    def dropped(self) -> list[tuple[str, str, str, int]]:
+        """Takes what bridges dropped: client id, reason, topic, how many. Raises RedisError."""
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(f"{self._prefix}:drops")
+            pipeline.delete(f"{self._prefix}:drops")
+            found, _ = pipeline.execute()
+        return [(*packing.unpack_drop(kind), int(count)) for kind, count in found.items()]
 
     def forget_onces(self, onces: list[str]) -> None:
         """What QoS 2 messages were known by that will not come again. Raises RedisError."""

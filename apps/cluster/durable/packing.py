@@ -14,7 +14,6 @@ from apps.gateway.broker.messages import Delivery, Message
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
 WAKE: Final = "wake"  # to a node: ["wake", "bridge", [[client id, is it to be disconnected], ...]]
-DROPPED: Final = "dropped"  # to a node: ["dropped", "bridge", [[client id, reason, topic, count], ...]]
 FULL: Final = "full"  # news: ["full", "bridge", why, for how many seconds]
 
 
@@ -62,6 +61,12 @@ def pack_options(qos: int, no_local: bool, as_published: bool, identifier: int) 
 def unpack_options(packed: bytes) -> tuple[int, bool, bool, int]:
     qos, no_local, as_published, identifier = msgpack.unpackb(packed, raw=True)
     return qos, bool(no_local), bool(as_published), identifier
+
+
+def unpack_drop(packed: bytes) -> tuple[str, str, str]:
+    """Client id, reason and topic of what bridges dropped."""
+    client_id, reason, topic = msgpack.unpackb(packed, raw=True)
+    return client_id.decode(), reason.decode(), topic.decode()
 
 
 def stored_as(said: bytes) -> str:

@@ -18,8 +18,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
+from apps.cluster.durable import packing
 from apps.cluster.durable.index import Change, Index, Target, change
-from apps.cluster.durable.packing import DROPPED, FULL, pack_message, said, script
+from apps.cluster.durable.packing import FULL, pack_message, said, script
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.stats import DROP_NO_MEMBER
 
@@ -28,7 +29,7 @@ logger = logging.getLogger("gmqtt.bridge")
 AT_ONCE: Final = 1000  # references written in one script: Redis does nothing else meanwhile
 AT_ONCE_BYTES: Final = 1_048_576
 READ_AT_ONCE: Final = 1000  # sessions, or changes
-DROPS_AT_ONCE: Final = 500  # in one message to a node
+MOST_KINDS: Final = 1000  # of drops that wait to be counted; above that by reason only
 
 
 class Queued(NamedTuple):
@@ -64,11 +65,9 @@ class Full(Away):
 class Queues:
     """In one thread."""
 
-    def __init__(self, url: str, prefix: str, limits: QueueLimits, deputy: str = "") -> None:
-        """`deputy`: the node that counts what was dropped for sessions that are nowhere."""
+    def __init__(self, url: str, prefix: str, limits: QueueLimits) -> None:
         self._prefix = prefix
         self._limits = limits
-        self.deputy = deputy
         self._redis = Redis.from_url(
             url, socket_timeout=10, socket_connect_timeout=5, protocol=2, retry=Retry(NoBackoff(), 0)
         )
@@ -140,7 +139,6 @@ class Queues:
 
         One script after the other: if one fails, what comes after it must not be there.
         """
-        drops: dict[str, Counter[tuple[str, str, str]]] = {}
         try:
             for count, arguments in self._calls(records):
                 limits = self._limits
@@ -149,14 +147,12 @@ class Queues:
                 dropped, written, known, gone = self._script(keys=[self._prefix], args=[*head, *arguments])
                 self.written += written
                 self.known += known
-                self._count(dropped, drops)
+                self.dropped += dropped
                 if gone:
                     raise Gone
         except RedisError as error:
             text = str(error) or type(error).__name__
             raise (Full if isinstance(error, OutOfMemoryError) else Away)(text) from error
-        finally:
-            self._tell(drops)
 
     def _calls(self, records: list[Queued]) -> Iterator[tuple[int, list[Any]]]:
         """Numbers of messages, and arguments for the script."""
@@ -210,32 +206,20 @@ class Queues:
             raise Away(str(error) or type(error).__name__) from error
 
     def unserved(self, topics: Counter[str]) -> None:
-        """Messages to shared subscriptions that have no member any more, by topic."""
-        self.dropped += topics.total()
-        counted = {("", DROP_NO_MEMBER, topic): count for topic, count in topics.items()}
-        self._tell({self.deputy: Counter(counted)} if counted else {})
-
-    def _count(self, flat: list[bytes], drops: dict[str, Counter[tuple[str, str, str]]]) -> None:
-        fours = iter(flat)
-        for client, node, reason, topic in zip(fours, fours, fours, fours, strict=True):
-            mine = drops.setdefault(node.decode() or self.deputy, Counter())
-            mine[client.decode(), reason.decode(), topic.decode()] += 1
-            self.dropped += 1
-
-    def _tell(self, drops: dict[str, Counter[tuple[str, str, str]]]) -> None:
-        """Those who count what was dropped."""
-        if not drops:
+        """Messages to shared subscriptions that have no member any more, by topic: dropped."""
+        if not topics:
             return
+        self.dropped += topics.total()
+        key = f"{self._prefix}:drops"
         try:
+            crowded = self._redis.hlen(key) >= MOST_KINDS
             with self._redis.pipeline(transaction=False) as pipeline:
-                for node, kinds in drops.items():
-                    items = [[*kind, count] for kind, count in kinds.items()]
-                    for start in range(0, len(items), DROPS_AT_ONCE):
-                        news = msgpack.packb([DROPPED, "bridge", items[start : start + DROPS_AT_ONCE]])
-                        pipeline.publish(f"{self._prefix}:to:{node}", news)
+                for topic, count in topics.items():
+                    kind = packing.pack(("", DROP_NO_MEMBER, "" if crowded else topic))
+                    pipeline.hincrby(key, kind, count)  # type: ignore[arg-type]
                 pipeline.execute()
         except RedisError as error:
-            logger.warning("%d drops were not told to the nodes that count them: %s", len(drops), error)
+            logger.warning("%d drops were not counted: %s", topics.total(), error)
 
     def warn(self, text: str, seconds: float) -> None:
         """All nodes: nothing can be queued. Raises `Away`."""

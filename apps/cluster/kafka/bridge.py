@@ -32,7 +32,7 @@ class Bridge:
         sizes: Sizes,
         reader_of: Callable[[str], Reader],
         dead_letters: DeadLetters,
-        queueing_of: Callable[[Callable[[], str]], Queueing] | None = None,
+        queueing_of: Callable[[], Queueing] | None = None,
     ) -> None:
         """`reader_of` makes a reader for the node of that name; `queueing_of` what fills sessions' queues,
         where the cluster keeps any: it can ask for a node that is served here.
@@ -66,14 +66,9 @@ class Bridge:
         self._accepting = threading.Thread(target=self._accept, name="bridge-accept", daemon=True)
         self._accepting.start()
         if self._queueing_of is not None:
-            self._queueing = self._queueing_of(self._deputy)
+            self._queueing = self._queueing_of()
             self._queueing.start()
         logger.info("the bridge listens on %s", self._path)
-
-    def _deputy(self) -> str:
-        """A node that is served here, "": none is."""
-        with self._lock:
-            return next(iter(self._serving), "")
 
     def _take_over(self, listener: socket.socket) -> None:
         """Bind; a socket that a dead bridge left behind is removed."""

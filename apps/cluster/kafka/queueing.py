@@ -42,15 +42,13 @@ class Queueing(threading.Thread):
         sizes: Sizes,
         group_of: Callable[[], Group],
         queues: Queues,
-        deputy: Callable[[], str],
     ) -> None:
-        """`group_of` makes this bridge a member. `deputy`: a node that counts drops for who is away."""
+        """`group_of` makes this bridge a member."""
         super().__init__(name="queues", daemon=True)
         self._names = names
         self._sizes = sizes
         self._group_of = group_of
         self._queues = queues
-        self._deputy = deputy
         self._index = Index()
         self._stopping = threading.Event()
         self.paused = False
@@ -156,7 +154,6 @@ class Queueing(threading.Thread):
 
     def _write(self, records: list[Record]) -> None:
         self._catch_up()
-        self._queues.deputy = self._deputy()
         messages = [found for record in records if (found := self._message(record)) is not None]
         groups = {group.name: group for _, _, shared in messages for group in shared}
         online = self._queues.online({name for each in groups.values() for name in each.members})

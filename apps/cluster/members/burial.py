@@ -74,7 +74,12 @@ class Burials:
         self._tasks = {grave: each for grave, each in self._tasks.items() if each is not task}
 
     async def _dig(self, name: str, grave: str, token: str) -> None:
-        await self._note(name)
+        """The clients need not wait for the database."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._note(name))
+            await self._clear(name, grave, token)
+
+    async def _clear(self, name: str, grave: str, token: str) -> None:
         while True:
             try:
                 if not await self._round(grave, token):

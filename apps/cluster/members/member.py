@@ -55,6 +55,9 @@ class SessionNews(Protocol):
     def lost(self) -> None:
         """Redis has lost what it kept."""
 
+    def returned(self) -> None:
+        """This node is a member again, whatever the others took it for meanwhile."""
+
 
 class NameTaken(Exception):
     """Another process runs under this node's name."""
@@ -297,6 +300,8 @@ class Member:
         self.announcer.doubt()
         await self.announcer.read()
         await self.retained.read()
+        if self.sessions is not None:
+            self.sessions.returned()
 
     # Heartbeats -----------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ claimed. So nobody gets a client of a node that is silent, until the others have
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,22 +65,26 @@ class Owners:
     # ports.Registry -------------------------------------------------------------------------------
 
     async def claim(self, client_id: str, clean_start: bool, will: Message | None, will_delay: int) -> int:
+        with self.claiming(client_id):
+            try:
+                async with asyncio.timeout(self._patience):
+                    return await self._claim(client_id, clean_start, wills.pack(will, will_delay, 0.0))
+            except TimeoutError:
+                logger.warning("client %r could not be claimed in time: Redis or its node is away", client_id)
+                return reasons.SERVER_UNAVAILABLE
+
+    @contextlib.contextmanager
+    def claiming(self, client_id: str) -> Iterator[None]:
+        """Until it ends a client id is not released for want of a session, which is perhaps being read."""
         self._claiming[client_id] = self._claiming.get(client_id, 0) + 1
         try:
-            async with asyncio.timeout(self._patience):
-                return await self._claim(client_id, clean_start, wills.pack(will, will_delay, 0.0))
-        except TimeoutError:
-            logger.warning("client %r could not be claimed in time: Redis or its node is away", client_id)
-            return reasons.SERVER_UNAVAILABLE
+            yield
         finally:
-            self._unclaim(client_id)
-
-    def _unclaim(self, client_id: str) -> None:
-        self._claiming[client_id] -= 1
-        if not self._claiming[client_id]:
-            del self._claiming[client_id]
-        if client_id in self._dirty:
-            self._wake.set()
+            self._claiming[client_id] -= 1
+            if not self._claiming[client_id]:
+                del self._claiming[client_id]
+            if client_id in self._dirty:
+                self._wake.set()
 
     async def _claim(self, client_id: str, clean_start: bool, will: bytes) -> int:
         standing = self._standing
@@ -109,16 +114,12 @@ class Owners:
             return False
         step = _Step("claim", client_id, "1")
         step.answer = asyncio.get_running_loop().create_future()
-        self._claiming[client_id] = self._claiming.get(client_id, 0) + 1
-        self._steps.append(step)
-        self._wake.set()
-        try:
+        with self.claiming(client_id), contextlib.suppress(Away, TimeoutError):
+            self._steps.append(step)
+            self._wake.set()
             async with asyncio.timeout(self._patience):
                 return isinstance(await step.answer, int)
-        except (Away, TimeoutError):
-            return False
-        finally:
-            self._unclaim(client_id)
+        return False
 
     async def _ask(self, client_id: str, name: str, epoch: int, resumed: bool) -> None:
         freed = self._freed.get(client_id)

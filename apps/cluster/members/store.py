@@ -28,6 +28,7 @@ touch keys whose names they find in others.
 | `inflight:<client id>` | hash | place in the queue -> "<packet id> <state>" |
 | `incoming:<client id>` | hash | QoS 2 identifier -> what its message is known by |
 | `ids:<hour>` | hash | what QoS 2 messages are known by -> where they stand |
+| `drops` | hash | what bridges dropped, [client id, reason, topic] -> how often, until a node counts it |
 | `news`, `to:<name>` | channels | MessagePack lists: what changed; what one node asks another |
 """
 

@@ -41,10 +41,14 @@ class Remote(Durable):
     # The queue ----------------------------------------------------------------------------------
 
     def deliver(self, delivery: Delivery) -> None:
-        self._cluster.append(self, delivery)
+        if self._cluster.full:  # no publisher waits for it whom the node could refuse
+            node = self.session.node
+            node.dropped(self.session.client_id, st.DROP_NODE, delivery.message.topic, 1)
+        else:
+            self._cluster.append(self, delivery)
 
     def enqueue(self, delivery: Delivery) -> None:
-        self._cluster.append(self, delivery)
+        self.deliver(delivery)
 
     def send_queued(self, connection: Connection, delivery: Delivery, seq: int) -> None:
         self.last_seq = max(self.last_seq, seq)

@@ -54,6 +54,7 @@ class Outcome:
     lost: list[int] = field(default_factory=list)  # keys of sessions that another node has
     grown: list[int] = field(default_factory=list)  # keys of sessions with something new in the queue
     drops: list[tuple[int, str, str, int]] = field(default_factory=list)  # key, reason, topic, count
+    ended: list[tuple[str, int]] = field(default_factory=list)  # client ids, and what was queued
     version: int = 0  # of the subscriptions, 0: they did not change
     nodes: frozenset[str] = frozenset()  # that have to follow it
 

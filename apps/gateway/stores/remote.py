@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from apps.gateway.broker import closing
@@ -15,6 +15,7 @@ from apps.gateway.broker.messages import Delivery, Message
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.remote import Remote
 from apps.gateway.broker.session import Session, Subscription
+from apps.gateway.broker.stats import DROP_SESSION
 from apps.gateway.mqtt import reasons
 from apps.gateway.stores.batch import PLACE_BITS, Batch, Load, Outcome, Put
 from apps.gateway.stores.batching import PENDING, Backend, BatchStore, Jobs
@@ -54,6 +55,7 @@ class RemoteStore(BatchStore):
         self._names = names
         self._durables: dict[int, Remote] = {}
         self._done: deque[tuple[float, str]] = deque(maxlen=DONE)  # since when, and what it is known by
+        self._strays: set[str] = set()  # clients whose sessions are ended without having been here
         self._left: list[int] = []  # keys of sessions that are not here any more
         self._life = life
         self._count = 0
@@ -102,6 +104,7 @@ class RemoteStore(BatchStore):
         """A session that no node has, and that nobody wants to go on with."""
         self._key += 1
         self._names[self._key] = client_id
+        self._strays.add(client_id)
         self.end(self._key)
 
     def park(self, durable: Durable, force: bool) -> None:
@@ -170,9 +173,17 @@ class RemoteStore(BatchStore):
     def retain(self, message: Message) -> None:
         """And retained messages."""
 
+    def _begin(self, batch: Batch) -> None:
+        # What was sent since a page was asked for is in flight by this batch, and no longer beside the page.
+        batch.loads = [replace(load, known=len(load.durable.order)) for load in batch.loads]
+        super()._begin(batch)
+
     # What came of it ----------------------------------------------------------------------------
 
     def _taken(self, outcome: Outcome) -> None:
+        for client_id, count in outcome.ended:
+            if client_id in self._strays:  # whoever had a session has counted it
+                self._node.dropped(client_id, DROP_SESSION, "", count)
         if outcome.version:
             self.version = outcome.version
             self.nodes = outcome.nodes
@@ -221,7 +232,7 @@ class RemoteStore(BatchStore):
         self._left = []
         for key in batch.ends:
             self._durables.pop(key, None)
-            self._names.pop(key, None)
+            self._strays.discard(self._names.pop(key, ""))
         for durable, force in batch.parks:
             self._node.park(durable.session, force)
             self._forget(durable)

@@ -7,12 +7,13 @@
 --   p (purge all but what is in flight);
 --   l after which place, messages and bytes at most, messages behind it that the node has
 -- Answers {places in the list of sessions that another node has, those with something new, pages {place of the session, rest,
---   bytes of the queue, {{place, said, message}, ...}}, purges {place of the session, topic, ...}, drops as in queue.lua,
---   version of the subscriptions or 0, all nodes}.
+--   bytes of the queue, {{place, said, message}, ...}}, purges {place of the session, topic, ...}, drops {client id,
+--   node or "", reason, topic, ...}, {client id whose session ended, messages that were queued, ...}, version of the
+--   subscriptions or 0, all nodes}.
 local name = ARGV[1]
 local me = name .. ' ' .. ARGV[2]
 most, most_bytes, policy = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local lost, grown, pages, purges = {}, {}, {}, {}
+local lost, grown, pages, purges, ended = {}, {}, {}, {}, {}
 local arity = {E = 0, S = 4, ['+'] = 2, i = 2, a = 4, ['='] = 2, x = 1, p = 0, l = 4}
 
 local function save(client, username, created, expiry, online)
@@ -94,7 +95,11 @@ for index = 1, tonumber(ARGV[6]) do
     if not mine then
       -- whoever has it now has the last word
     elseif what == 'E' then
-      finish(client)
+      local count = finish(client)
+      if count > 0 then
+        ended[#ended + 1] = client
+        ended[#ended + 1] = count
+      end
     elseif what == 'S' then
       save(client, a, b, c, d)
     elseif session(client) then
@@ -113,7 +118,11 @@ for index = 1, tonumber(ARGV[6]) do
           appended = true
         end
       elseif what == '=' then
-        redis.call('HSET', inflight, a, b)
+        -- under this policy a bridge may have dropped what the node had read of the queue
+        local id = a .. '-0'
+        if policy ~= 'drop_oldest' or #redis.call('XRANGE', one.queue, id, id) > 0 then
+          redis.call('HSET', inflight, a, b)
+        end
       elseif what == 'x' then
         local id = a .. '-0'
         local found = redis.call('XRANGE', one.queue, id, id)
@@ -136,4 +145,4 @@ for index = 1, tonumber(ARGV[6]) do
 end
 write_back()
 local version, nodes = announce(name)
-return {lost, grown, pages, purges, drops, version, nodes}
+return {lost, grown, pages, purges, drops, ended, version, nodes}

@@ -4,8 +4,9 @@
 --   place ("<Kafka topic>/<partition>"), offset, id where it is stored once ("": in each queue), its QoS 2 id or "",
 --   "1" where it was perhaps published before, size, topic, message, number of sessions, then for each
 --     client id, what its queue says of it, the shared subscription whose member it was chosen as or ""
--- Answers {drops: client id, node or "", reason, topic, ..., references written, those that were there already,
--- 1 where a member of a shared subscription was chosen whose session has ended, else 0}.
+-- What is dropped stands in `drops`, for a node that counts it.
+-- Answers {how many were dropped, references written, those that were there already, 1 where a member of a shared
+-- subscription was chosen whose session has ended, else 0}.
 -- A session's mark tells the next offset of each place: what stands before it was queued, whoever writes it again.
 -- A shared subscription has marks of its own: whoever writes again may choose another member.
 most, most_bytes, policy = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
@@ -89,6 +90,16 @@ for via, marks in pairs(taken) do
   end
 end
 
+local kinds, crowded = {}, redis.call('HLEN', p .. ':drops') >= 1000
+for i = 1, #drops, 4 do
+  local client, reason, topic = drops[i], drops[i + 2], drops[i + 3]
+  local kind = crowded and cmsgpack.pack({'', reason, ''}) or cmsgpack.pack({client, reason, topic})
+  kinds[kind] = (kinds[kind] or 0) + 1
+end
+for kind, count in pairs(kinds) do
+  redis.call('HINCRBY', p .. ':drops', kind, count)
+end
+
 local nodes = {}
 for _, client in ipairs(touched) do
   local one = sessions[client]
@@ -103,4 +114,4 @@ end
 for node, clients in pairs(nodes) do
   redis.call('PUBLISH', p .. ':to:' .. node, cmsgpack.pack({'wake', 'bridge', clients}))
 end
-return {drops, written, known, gone}
+return {#drops / 4, written, known, gone}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from apps.gateway.broker.messages import Delivery
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import reasons
 from apps.gateway.stores.batch import Outcome
 from tests.apps.cluster.durable.conftest import RemoteWorld
 from tests.apps.gateway.stores.test_contract import (
+    LONG,
     away,
     fill,
     join,
@@ -97,6 +99,43 @@ def test_the_name_of_a_qos_2_message_that_may_be_there_twice_stays(
     writer.ack(pt.PUBREL, 7)
     assert names_known(world) == 1  # a bridge may have the second one still before it
     assert join(world).payloads() == [b"x"]
+
+
+def test_what_waited_for_a_client_that_begins_anew_is_counted(stored: Callable[..., RemoteWorld]) -> None:
+    world = stored()
+    away(world)
+    fill(world, 3)
+    world.node.sessions.clear()  # as of a node that has not had it
+    world.store.forget("reader")
+    world.turn()
+    assert world.node.stats.drops["session_ended"] == 3
+    assert not world.store._strays
+
+
+def test_a_page_is_asked_for_while_messages_go_out(stored: Callable[..., RemoteWorld]) -> None:
+    """What goes out between the question and its transaction is counted once."""
+    world = stored()
+    away(world)
+    fill(world, 1300)
+    reader = world.dial()
+    reader.polite = True
+    reader.connect("reader", clean=False, properties=dict(LONG))
+    got = reader.payloads()
+    assert got == [b"%d" % number for number in range(1300)]
+    assert world.node.sessions["reader"].backlog == 0
+
+
+def test_nothing_is_gathered_for_a_store_that_takes_nothing(stored: Callable[..., RemoteWorld]) -> None:
+    world = stored()
+    away(world)
+    writer = world.join("writer")
+    writer.publish("t/kept", b"x", 1, retain=True)
+    writer.take()
+    world.store.full = True
+    before = world.node.stats.drops["node_memory"]
+    session = world.node.sessions["reader"]
+    session.deliver(Delivery(world.node.retained.get("t/kept"), 1, True, b""))
+    assert world.node.stats.drops["node_memory"] == before + 1 and world.store._batch.is_empty
 
 
 def test_who_may_not_repeat_a_message_now_repeats_it_later(stored: Callable[..., RemoteWorld]) -> None:

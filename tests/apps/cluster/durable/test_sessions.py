@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -221,6 +223,29 @@ def test_a_session_ends_when_its_time_is_over(cluster: Cluster, nodes: tuple[Pro
     with redis_of(cluster) as redis:
         assert redis.exists(f"gmqtt:session:{name}")
         until(lambda: not redis.keys(f"*{name}*"), "it has not ended")
+
+
+def test_a_node_that_was_taken_for_dead_has_its_clients_again(
+    cluster: Cluster, nodes: tuple[Process, Process]
+) -> None:
+    a, b = nodes
+    name, topic = unique("reader"), unique("t")
+    with redis_of(cluster) as redis, Device(a, name) as device:
+        device.subscribe(V311, topic, qos=1)
+        key = f"gmqtt:session:{name}"
+        assert redis.hget(key, "node") == b"node-a"
+        a.signal(signal.SIGSTOP)
+        try:
+            until(lambda: redis.hget(key, "node") == b"", "not buried")
+        finally:
+            a.signal(signal.SIGCONT)
+        until(lambda: redis.hget(key, "node") == b"node-a", "the node has not said that its client is there")
+        assert not redis.hexists(key, "expires_at") and redis.zscore("gmqtt:expiring", name) is None
+        send(b, topic, b"1")
+        assert device.take(1) == [b"1"]
+        device.leave()
+        until(lambda: redis.hget(key, "node") == b"", "it has not gone")
+        assert float(redis.hget(key, "expires_at") or 0) > time.time() + 60
 
 
 def test_a_message_for_many_is_stored_once(cluster: Cluster, nodes: tuple[Process, Process]) -> None:

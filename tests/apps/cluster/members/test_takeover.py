@@ -36,6 +36,18 @@ async def test_a_client_that_left_is_nobodys(cluster: Cluster) -> None:
     assert a.member.owners.takeovers == 0
 
 
+async def test_a_client_id_is_kept_while_its_session_is_read(cluster: Cluster) -> None:
+    """What is said of the connection before this one comes late."""
+    (a,) = await cluster("a")
+    owners = a.member.owners
+    with owners.claiming("client"):
+        assert await owners.claim("client", False, None, 0) == 0
+        owners.changed("client")
+        await asyncio.sleep(0.1)
+        assert "client" in owners.epochs
+    await until(lambda: not owners.epochs)
+
+
 async def test_a_session_lives_on_one_node(cluster: Cluster) -> None:
     """Also while its client is away: it ends there when the client comes to another node."""
     a, b = await cluster("a", "b")
