@@ -214,7 +214,7 @@ async def test_an_automatic_ban_is_saved_and_seen(monkeypatch: pytest.MonkeyPatc
             verdict = await chain.connect(request)
             stage.records.refused(request, verdict.reason, verdict.reason_string)
         assert (await chain.connect(connect("c9", "x", "y"))).reason == reasons.BANNED
-        end = time.monotonic() + 2
+        end = time.monotonic() + 10
         while not (await Ban.objects.acount() and await Refusal.objects.acount()):
             assert time.monotonic() < end
             await asyncio.sleep(0.02)

@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from redis import Redis
 
+from apps.cluster.durable import packing
 from tests.apps.cluster.support.asking import ask, shell
 from tests.apps.cluster.support.device import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, WAIT, Device
 from tests.apps.cluster.test_with_kafka import prefix, until
@@ -97,6 +98,20 @@ def test_what_expires_while_its_client_is_away_is_gone_and_counted(
     with Device(b, name) as device:
         assert device.take(1) == [b"2"]
         assert device.quiet()
+
+
+def test_what_a_bridge_dropped_is_counted(cluster: Cluster) -> None:
+    """As its script writes it down (`test_queues.py`)."""
+    name, topic = unique("reader"), unique("t")
+    with redis_of(cluster) as redis:
+        redis.hincrby("gmqtt:drops", packing.pack((name, "queue_full", topic)), 7)  # type: ignore[arg-type]
+
+        def found() -> list[tuple[Any, ...]]:
+            rows = ask(cluster, "drops", "list", "--client-id", name)
+            return [(each["reason"], each["topic"], each["count"]) for each in rows]
+
+        until(lambda: found() == [("queue_full", topic, 7)], "not counted")
+        assert not redis.hlen("gmqtt:drops")
 
 
 def test_a_client_that_is_here_gets_it_once_wherever_it_is(nodes: tuple[Process, Process]) -> None:
