@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gmqtt_platform.conf import ConfError
+from gmqtt_platform.config.loader import ConfError
 
 
 def main() -> None:

@@ -32,14 +32,14 @@ from .wire import connect
 
 WANTED: Final = 3000  # connects/s, warm, by the database
 WINDOW: Final = 256  # devices that connect at the same time
-PATIENCE: Final = 60.0  # seconds for all of them
+TIMEOUT: Final = 60.0  # seconds for all of them
 START_TIMEOUT: Final = 30.0
 
 PREPARE: Final = """
 import json, sys
 import django
 django.setup()
-from apps.auth.actors import SYSTEM
+from apps.common.actors import SYSTEM
 from apps.auth.models import AclRule, ClientGroup, Role
 from apps.auth.services import accounts, registering
 group = ClientGroup.objects.create(name="bench")
@@ -162,7 +162,7 @@ def storm(port: int, devices: Sequence[tuple[str, str, str]]) -> tuple[float, in
     done: list[socket.socket] = []
     refused, begun = 0, 0
     start = time.perf_counter()
-    end = start + PATIENCE
+    end = start + TIMEOUT
     try:
         while begun < len(packets) or waiting:
             while begun < len(packets) and len(waiting) < WINDOW:

@@ -12,9 +12,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gmqtt_platform.settings")
 
 from django.conf import settings
 
-from apps.cluster.kafka.bootstep import BridgeStep
-from apps.cluster.kafka.bridge import Bridge
-from gmqtt_platform import bridge
+from apps.cluster.bridge import build
+from apps.cluster.bridge.bootstep import BridgeStep
+from apps.cluster.bridge.bridge import Bridge
 
 app = Celery("gmqtt", broker=settings.GMQTT.redis.url, set_as_current=True)
 app.conf.update(
@@ -30,7 +30,7 @@ app.autodiscover_tasks()
 
 class Step(BridgeStep):
     def build(self) -> Bridge:
-        return bridge.bridge(settings.GMQTT)
+        return build.bridge(settings.GMQTT)
 
 
 def _options() -> Any:

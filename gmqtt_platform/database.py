@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from gmqtt_platform.conf import Conf
+from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.datadir import database_file
 
 

@@ -7,8 +7,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from gmqtt_platform.conf import Conf
-from gmqtt_platform.confvalues import shown
+from gmqtt_platform.config.loader import Conf
+from gmqtt_platform.config.values import shown
 
 
 def prepare(conf: Conf) -> str:

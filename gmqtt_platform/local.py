@@ -7,8 +7,8 @@ import ssl
 from dataclasses import dataclass
 
 from apps.auth import proofs
-from gmqtt_platform.conf import Conf
-from gmqtt_platform.confvalues import Address
+from gmqtt_platform.config.loader import Conf
+from gmqtt_platform.config.values import Address
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 

@@ -14,7 +14,7 @@ from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
-from gmqtt_platform.conf import ListenersConf
+from gmqtt_platform.config.loader import ListenersConf
 
 
 def _console(consumer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Django settings. What an operator may change comes from conf/conf.toml by way of conf.py, as `GMQTT`."""
+"""Django settings. What an operator may change comes from conf/conf.toml by way of loader.py, as `GMQTT`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from gmqtt_platform import __version__, conf, database, datadir, log
+from gmqtt_platform import __version__, database, datadir, log
+from gmqtt_platform.config import loader
 
-GMQTT = conf.load()
-BASE_DIR = conf.ROOT
+GMQTT = loader.load()
+BASE_DIR = loader.ROOT
 
 SECRET_KEY = datadir.prepare(GMQTT)
 DEBUG = False
@@ -79,7 +80,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "apps.console.middleware.TwoFactorMiddleware",
-    "apps.auth.middleware.audited",
+    "apps.common.middleware.audited",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -203,8 +204,8 @@ REST_FRAMEWORK = {
         "apps.auth.api.authentication.ServiceAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["apps.auth.api.permissions.TablePermission"],
-    "DEFAULT_THROTTLE_CLASSES": ["apps.auth.api.limits.CallerThrottle"],
+    "DEFAULT_PERMISSION_CLASSES": ["apps.common.api.permissions.TablePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.common.api.limits.CallerThrottle"],
     # For each caller on each node, by the view's throttle_scope.
     "DEFAULT_THROTTLE_RATES": {
         "api": "100/second",
@@ -212,12 +213,15 @@ REST_FRAMEWORK = {
         "token": "60/minute",
         "decide": "500/second",
     },
-    "DEFAULT_PARSER_CLASSES": ["apps.auth.api.limits.DeepJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["apps.common.api.limits.DeepJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_FILTER_BACKENDS": ["apps.auth.api.lists.StrictFilters", "apps.auth.api.lists.StrictOrdering"],
-    "DEFAULT_PAGINATION_CLASS": "apps.auth.api.lists.Pages",
+    "DEFAULT_FILTER_BACKENDS": [
+        "apps.common.api.lists.StrictFilters",
+        "apps.common.api.lists.StrictOrdering",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "apps.common.api.lists.Pages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "apps.auth.api.problems.handler",
+    "EXCEPTION_HANDLER": "apps.common.api.problems.handler",
     "URL_FORMAT_OVERRIDE": None,
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 << 20  # bytes; the API's views have smaller limits of their own

@@ -20,33 +20,33 @@ from apps.auth.explaining import Explaining
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
-from apps.cluster import bridges
-from apps.cluster.fabric import fabric
-from apps.cluster.inbox import BY_CLUSTER, IN_MEMORY, Inbox
-from apps.cluster.names import client_key
+from apps.cluster.bridge import operators
+from apps.cluster.directory.names import client_key
+from apps.cluster.directory.recorder import BY_CLUSTER, IN_MEMORY, Recorder
+from apps.cluster.node_rpc import rpc
 from apps.console import health, sampler, sources
 from apps.console import selectors as console
 from apps.console.sampler import Sampler
-from apps.gateway.answers import NodeAnswers
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
-from apps.gateway.events import RecentEvents
 from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
-from apps.gateway.operations import NodeOperations
+from apps.gateway.operator.events import RecentEvents
+from apps.gateway.operator.maintenance import MaintenanceHandlers
+from apps.gateway.operator.operations import NodeOperations
+from apps.gateway.operator.sessions import SessionHandlers
+from apps.gateway.operator.slow_subscribers import SlowSubscribers
+from apps.gateway.operator.tracing import Tracer
 from apps.gateway.runtime import Runtime
-from apps.gateway.slow import SlowSubscribers
-from apps.gateway.steering import NodeSteering
-from apps.gateway.stores.database import StoreError
-from apps.gateway.stores.sqlite import SqliteStore
-from apps.gateway.stores.worker import Worker
-from apps.gateway.tracing import Tracer
+from apps.gateway.sessions.database import StoreError
+from apps.gateway.sessions.sqlite import SqliteStore
+from apps.gateway.sessions.worker import Worker
 from gmqtt_platform import __version__, datadir
-from gmqtt_platform.conf import Conf
-from gmqtt_platform.confvalues import shown
+from gmqtt_platform.config.loader import Conf
+from gmqtt_platform.config.values import shown
 
 if TYPE_CHECKING:
-    from gmqtt_platform.cluster import NodeCluster
+    from apps.cluster.node import NodeCluster
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Parts:
 
     runtime: Runtime
     live: Live
-    inbox: Inbox
+    recorder: Recorder
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
     sampling: Sampler
     store: SqliteStore | None
@@ -79,18 +79,18 @@ class Parts:
         if self.cluster is not None:
             await self.cluster.start()
         await self.live.start()
-        await self.inbox.start()
-        fabric.serve(self.runtime.node.name, self.handlers)
+        await self.recorder.start()
+        rpc.serve(self.runtime.node.name, self.handlers)
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         sampler.running = None
-        await fabric.stop()
+        await rpc.stop()
         if self.cluster is not None:
             await self.cluster.stop()
         await self.live.stop()
-        await self.inbox.stop()
+        await self.recorder.stop()
         self.runtime.runner.stop()
         if self.store is not None:
             self.store.close()
@@ -141,14 +141,14 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         sys_interval=float(conf.node.sys_interval),
     )
     operations = NodeOperations(node, runner.now)
-    life = secrets.token_hex(8)
+    incarnation = secrets.token_hex(8)
 
     cluster: NodeCluster | None = None
 
     def describe() -> dict[str, Any]:
         """Columns of the node's own row in the directory."""
         return {
-            "life": life,
+            "incarnation": incarnation,
             "state": "draining" if node.drain is not None else "up",
             "version": __version__,
             "host": socket.gethostname(),
@@ -163,18 +163,18 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
 
     kept = BY_CLUSTER if conf.sessions.provider == "redis" else IN_MEMORY
-    inbox = Inbox(conf.node.name, operations, runner.now, describe, kept)
+    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
     events = RecentEvents(runner.now)
-    node.observer = Observers(log, records, inbox, tracer, events)
+    node.observer = Observers(log, records, recorder, tracer, events)
     live = Live(chain, operations, records)
     health.checks["auth"] = live.status
-    health.checks["directory"] = inbox.status
+    health.checks["directory"] = recorder.status
     health.readiness["node"] = lambda: readiness(node)
     sources.stats = operations.stats
-    steering = NodeSteering(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
-    answers = NodeAnswers(node, operations, client_key)
+    steering = MaintenanceHandlers(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
+    answers = SessionHandlers(node, operations, client_key)
     served = (
         *(answers, steering, tracer.rates, events),
         *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
@@ -186,16 +186,16 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         # Kafka's client and Celery are for clusters only.
         from celery import Celery
 
-        from apps.cluster.kafka.control import CeleryBridges
-        from apps.cluster.kafka.overview import KafkaOverview
-        from gmqtt_platform.bridge import kafka_conf
-        from gmqtt_platform.cluster import NodeCluster
+        from apps.cluster.bridge.build import kafka_conf
+        from apps.cluster.bridge.control import CeleryBridges
+        from apps.cluster.bridge.overview import KafkaOverview
+        from apps.cluster.node import NodeCluster
 
         control = CeleryBridges(Celery("gmqtt", broker=conf.redis.url))
-        bridges.register(control, KafkaOverview(kafka_conf(conf)))
-        cluster = NodeCluster(conf, node, life, loop, runner.now, describe_shortly, _end)
+        operators.register(control, KafkaOverview(kafka_conf(conf)))
+        cluster = NodeCluster(conf, node, incarnation, loop, runner.now, describe_shortly, _end)
         health.checks.update(cluster.checks())
-        inbox.epoch_of = cluster.epoch_of
+        recorder.epoch_of = cluster.epoch_of
         sessions = cluster.sessions
         if sessions is not None:
             operations.elsewhere = sessions.forget
@@ -204,7 +204,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             for name in OF_SESSIONS:
                 handlers[name] = sessions.visited(handlers[name])
             handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
-    return Parts(Runtime(node, runner, chain), live, inbox, handlers, sampling, store, cluster)
+    return Parts(Runtime(node, runner, chain), live, recorder, handlers, sampling, store, cluster)
 
 
 def _end(taken: Exception) -> None:

@@ -24,7 +24,7 @@ from tools.redis import Redis
 from tools.servers import Server, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 20.0  # seconds that a process may take to stop
+TIMEOUT = 20.0  # seconds that a process may take to stop
 WORKER = (
     *("-m", "celery", "-A", "gmqtt_platform", "worker", "--bridge", "--pool", "solo"),
     *("--without-gossip", "--without-mingle", "--loglevel", "info"),
@@ -91,7 +91,7 @@ class Process:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        self.wait(PATIENCE)
+        self.wait(TIMEOUT)
 
 
 class Cluster:
@@ -215,9 +215,9 @@ class Cluster:
         for process in self.nodes:
             process.signal(signal.SIGINT)
         for process in self.nodes:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
         self.bridge.signal(signal.SIGTERM)
-        self.bridge.wait(PATIENCE)
+        self.bridge.wait(TIMEOUT)
         for server in reversed(self._servers):
             server.stop()
 

@@ -13,7 +13,7 @@ class AuthConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from apps.auth import audit
+        from apps.common import audit
 
         audit.start()
         post_migrate.connect(_write_roles, sender=self, dispatch_uid="mqtt_auth.roles")

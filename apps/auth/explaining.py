@@ -14,7 +14,7 @@ from apps.auth.facts import RuleFacts
 from apps.auth.providers.chain import Chain
 from apps.gateway.broker.ports import DENIED, UNKNOWN
 
-MOST_RULES: Final = 50  # that are shown of those passed over
+MAX_RULES: Final = 50  # that are shown of those passed over
 
 
 class Explaining:
@@ -47,7 +47,7 @@ class Explaining:
         return self._shown(found)
 
     def _shown(self, found: Explanation) -> dict[str, Any]:
-        passed = [{**_rule(rule), "why": why} for rule, why in found.passed[:MOST_RULES]]
+        passed = [{**_rule(rule), "why": why} for rule, why in found.passed[:MAX_RULES]]
         return {
             "decision": found.rule.effect if found.rule is not None else self._default,
             "rule": _rule(found.rule) if found.rule is not None else None,

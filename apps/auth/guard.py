@@ -12,15 +12,15 @@ from django.utils import timezone
 from apps.auth.bans import networks, pattern_fits
 from apps.auth.facts import BanFacts
 from apps.auth.models import Ban
-from apps.auth.providers.base import Refused
+from apps.auth.providers.base import Rejection
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import GuardConf
+    from gmqtt_platform.config.auth import GuardConf
 
 V = TypeVar("V")
 
-MOST_KEYS: Final = 100_000  # addresses and client ids that are counted at the same time
+MAX_KEYS: Final = 100_000  # addresses and client ids that are counted at the same time
 
 
 class BanList:
@@ -95,7 +95,7 @@ class Guard:
         self._exempt: dict[str, bool] = {}
         self.counts: Counter[str] = Counter()
 
-    def refusal(self, client_id: str, address: str) -> Refused | None:
+    def refusal(self, client_id: str, address: str) -> Rejection | None:
         """Is it one attempt too many?"""
         now = self._clock()
         window = self._by_address.get(address)
@@ -164,11 +164,13 @@ class Guard:
 
 _Window = list[float]  # start, count
 
-_TOO_MANY_BY_ADDRESS = Refused(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets from this address")
-_TOO_MANY_FOR_CLIENT = Refused(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client id")
+_TOO_MANY_BY_ADDRESS = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets from this address")
+_TOO_MANY_FOR_CLIENT = Rejection(
+    reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client id"
+)
 
 
 def _remember(known: dict[str, V], key: str, value: V) -> None:
-    if len(known) >= MOST_KEYS and key not in known:
+    if len(known) >= MAX_KEYS and key not in known:
         del known[next(iter(known))]
     known[key] = value

@@ -13,8 +13,8 @@ from channels.layers import get_channel_layer
 
 from apps.auth import announce
 from apps.auth.facts import BanFacts
-from apps.auth.providers.base import Identity, Refused, Unavailable
-from apps.auth.providers.bulk import AT_ONCE, facts_of
+from apps.auth.providers.base import Identity, Rejection, Unavailable
+from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.chain import Chain
 from apps.auth.records import Records
 from apps.auth.services.bans import ban_for_a_while
@@ -27,7 +27,7 @@ TICK: Final = 1.0  # seconds between writes of records, and between tries to rea
 RELOAD_BANS: Final = 60.0  # seconds; changes are announced, this is for those that nobody heard
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 SETTLE: Final = 0.2  # seconds in which the auth service hears of a change, too, before it is asked about it
-JUDGED_AT_ONCE: Final = 50  # questions that may each be a call of the auth service
+JUDGED_BATCH_SIZE: Final = 50  # questions that may each be a call of the auth service
 STALLED: Final = 5.0  # seconds without the layer's answer after which we say so
 
 
@@ -221,7 +221,7 @@ class Live:
                 judge, self._everyone = self._everyone, None
                 self._look_at([client_id for client_id, _, _ in self._node.online()], judge)
             while self._pending:
-                some = dict(self._pending.popitem() for _ in range(min(AT_ONCE, len(self._pending))))
+                some = dict(self._pending.popitem() for _ in range(min(BATCH_SIZE, len(self._pending))))
                 try:
                     await self._bring_up_to_date(some)
                 except BaseException:
@@ -245,8 +245,8 @@ class Live:
                 chain.live[client_id] = acl
                 self._node.set_acl(client_id, acl)
         doubtful = [identity for client_id, identity in here.items() if clients[client_id]]
-        for start in range(0, len(doubtful), JUDGED_AT_ONCE):
-            await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_AT_ONCE]))
+        for start in range(0, len(doubtful), JUDGED_BATCH_SIZE):
+            await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_BATCH_SIZE]))
 
     async def _judge(self, identity: Identity) -> None:
         refused = await self._chain.judge(identity)
@@ -265,7 +265,7 @@ class Live:
         return Identity(client_id, username or "", peer.tls_common_name, peer.address, peer.transport, "")
 
     async def _end_banned(self) -> None:
-        banned: list[tuple[str, Refused]] = []
+        banned: list[tuple[str, Rejection]] = []
         for count, (client_id, username, peer) in enumerate(list(self._node.online())):
             if count % 1000 == 999:
                 await asyncio.sleep(0)

@@ -17,12 +17,13 @@ import jwt
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from apps.auth import actors, passwords, rbac, sealing
-from apps.auth.actors import Actor
-from apps.auth.errors import Unauthenticated
+from apps.auth import passwords
 from apps.auth.models import ServiceAccount, UsedNonce
 from apps.auth.services import upkeep
 from apps.auth.services.accounts import SIGNING
+from apps.common import actors, rbac, sealing
+from apps.common.actors import Actor
+from apps.common.errors import Unauthenticated
 
 AUDIENCES: Final = ("api", "rpc")  # what a token may be for
 TOKEN_SECONDS: Final = 900

@@ -16,9 +16,9 @@ from apps.gateway.broker.ports import ConnectRequest, Peer
 from apps.gateway.mqtt import reasons
 
 WAITING: Final = 10_000  # rows; beyond them new ones are counted and dropped
-AT_ONCE: Final = 1000  # rows in one write
-MOST_SEEN: Final = 100_000  # client ids that wait to be noted
-SEEN_AT_ONCE: Final = 5000
+BATCH_SIZE: Final = 1000  # rows in one write
+MAX_SEEN: Final = 100_000  # client ids that wait to be noted
+SEEN_BATCH_SIZE: Final = 5000
 
 Explain = Callable[[str, str, str], Explanation | None]  # client id, action, topic
 
@@ -37,7 +37,7 @@ class Records:
         self.dropped = 0  # rows for which there was no room
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
-        if self.notes_seen and len(self._seen) < MOST_SEEN:
+        if self.notes_seen and len(self._seen) < MAX_SEEN:
             self._seen.add(client_id)
 
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
@@ -85,14 +85,14 @@ class Records:
     async def flush(self) -> None:
         """Write what waits. While the database is away it waits on, within its bounds."""
         while self._rows:
-            batch = [self._rows.popleft() for _ in range(min(AT_ONCE, len(self._rows)))]
+            batch = [self._rows.popleft() for _ in range(min(BATCH_SIZE, len(self._rows)))]
             try:
                 await self._database.run(_write, batch, self._kept)
             except Unavailable:
                 self._rows.extendleft(reversed(batch))
                 return
         while self._seen:
-            seen = {self._seen.pop() for _ in range(min(SEEN_AT_ONCE, len(self._seen)))}
+            seen = {self._seen.pop() for _ in range(min(SEEN_BATCH_SIZE, len(self._seen)))}
             try:
                 await self._database.run(clients.seen, seen, datetime.now(UTC))
             except Unavailable:

@@ -1,6 +1,6 @@
 """What the cluster knows of its nodes, sessions and subscriptions: metadata for people and services.
 
-The nodes themselves never read it to deliver a message. They write it in batches (inbox.py), so it is up to
+The nodes themselves never read it to deliver a message. They write it in batches (recorder.py), so it is up to
 2 s old. Client ids, topics and filters stand here as `names` shortens them; all compare case-sensitively.
 """
 
@@ -11,8 +11,9 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from apps.cluster import exporting, names
-from apps.cluster.fields import KeyField
+from apps.cluster.bridge import export_sync
+from apps.cluster.directory import names
+from apps.cluster.directory.fields import KeyField
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
@@ -35,7 +36,7 @@ class ClusterNode(models.Model):
         DOWN = "down"
 
     name = models.CharField(max_length=64)
-    life = models.CharField(max_length=32, help_text="Of the process: another one after each start.")
+    incarnation = models.CharField(max_length=32, help_text="Of the process: another one after each start.")
     state = models.CharField(max_length=8, choices=State, default=State.UP)
     version = models.CharField(max_length=32, blank=True)
     host = models.CharField(max_length=255, blank=True)
@@ -242,5 +243,5 @@ class ExportRule(models.Model):
         return f"{self.filter} -> {self.kafka_topic}"
 
     def clean(self) -> None:
-        """The template, and that nodes do not read what is meant for services (`exporting.check`)."""
-        exporting.check(self)
+        """The template, and that nodes do not read what is meant for services (`export_sync.check`)."""
+        export_sync.check(self)

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from django.db.models import Count, QuerySet
 
-from apps.auth import rbac
-from apps.auth.actors import Actor
-from apps.cluster import names
-from apps.cluster.fabric import fabric
-from apps.cluster.fields import AsKey
+from apps.cluster.directory import names
+from apps.cluster.directory.fields import AsKey
 from apps.cluster.models import ClusterNode, Drop, SessionInfo, SubscriptionInfo
+from apps.cluster.node_rpc import rpc
+from apps.common import rbac
+from apps.common.actors import Actor
 
-MOST_SHAPES: Final = 2000  # each is a query of a few microseconds
+MAX_SHAPES: Final = 2000  # each is a query of a few microseconds
 
 
 def nodes() -> QuerySet[ClusterNode]:
@@ -82,7 +82,7 @@ def _shapes() -> list[str]:
     found: list[str] = []
     rows = SubscriptionInfo.objects.order_by("shape").values_list("shape", flat=True)
     shape = rows.first()
-    while shape is not None and len(found) < MOST_SHAPES:
+    while shape is not None and len(found) < MAX_SHAPES:
         found.append(shape)
         shape = rows.filter(shape__gt=shape).first()
     return found
@@ -102,8 +102,8 @@ def _of_shape(shape: str, levels: list[str]) -> str | None:
 
 def some_node() -> str:
     """A node that can be asked what every node knows; "": none is up."""
-    if fabric.local:
-        return fabric.local
+    if rpc.local:
+        return rpc.local
     up = nodes().exclude(state=ClusterNode.State.DOWN).order_by("-seen_at")
     return up.values_list("name", flat=True).first() or ""
 

@@ -1,6 +1,6 @@
 """What operators and services do to the cluster: who may, who did, and which node does it.
 
-Each verb raises PermissionDenied, or FabricError where the node does not answer or says no.
+Each verb raises PermissionDenied, or NodeRpcError where the node does not answer or says no.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
-from apps.auth import audit, rbac
-from apps.auth.actors import Actor
-from apps.auth.errors import Gone
-from apps.cluster import bridges, selectors
-from apps.cluster.fabric import FabricError, NodeAway, fabric
+from apps.cluster import selectors
+from apps.cluster.bridge import operators
 from apps.cluster.models import ClusterNode, SessionInfo
+from apps.cluster.node_rpc import NodeRpcError, NodeUnavailable, rpc
+from apps.common import audit, rbac
+from apps.common.actors import Actor
+from apps.common.errors import Gone
 
 
 def _require(actor: Actor, permission: str, session: SessionInfo) -> None:
@@ -37,7 +38,7 @@ def _do_at(
     node: str, actor: Actor, permission: str, session: SessionInfo, method: str, what: str, **arguments: Any
 ) -> dict[str, Any]:
     _require(actor, permission, session)
-    answer = fabric.ask(node, method, client_id=session.client_id, **arguments)
+    answer = rpc.call(node, method, client_id=session.client_id, **arguments)
     said = {name: value for name, value in arguments.items() if value not in ("", None)}
     with audit.by(actor):
         audit.did(session, what, **said)
@@ -113,8 +114,8 @@ def ask_any(method: str, **arguments: Any) -> dict[str, Any]:
     """Ask a node what every node knows or can do."""
     node = selectors.some_node()
     if not node:
-        raise NodeAway("No node is up.")
-    return fabric.ask(node, method, **arguments)
+        raise NodeUnavailable("No node is up.")
+    return rpc.call(node, method, **arguments)
 
 
 def retained(actor: Actor, filter: str, after: str, limit: int, payloads: bool) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def forget_node(actor: Actor, node: ClusterNode) -> None:
     actor.require(rbac.DELETE_NODE)
     with audit.by(actor), transaction.atomic():
         if not ClusterNode.objects.filter(pk=node.pk, state=ClusterNode.State.DOWN).delete()[0]:
-            raise FabricError("Only a node that is down can be forgotten.", "node_is_up")
+            raise NodeRpcError("Only a node that is down can be forgotten.", "node_is_up")
         audit.did(ClusterNode(name=node.name), "forgot")
 
 
@@ -157,7 +158,7 @@ def resume_bridge(actor: Actor, node: str) -> dict[str, Any]:
 
 def _bridge(actor: Actor, node: str, what: str) -> dict[str, Any]:
     actor.require(rbac.CONTROL_BRIDGE)
-    control = bridges.control()
+    control = operators.control()
     answer = control.pause(node) if what.startswith("paused") else control.resume(node)
     with audit.by(actor):
         audit.did(ClusterNode(name=node), what)

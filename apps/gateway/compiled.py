@@ -16,7 +16,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 BUILD: Final = ROOT / "build" / "core"
 STAMP: Final = BUILD / "sources.sha256"
-PACKAGES: Final = ("apps/gateway/mqtt", "apps/gateway/broker", "apps/gateway/stores")
+PACKAGES: Final = ("apps/gateway/mqtt", "apps/gateway/broker", "apps/gateway/sessions")
 
 
 def sources() -> list[Path]:

@@ -16,7 +16,7 @@ from channels.consumer import AsyncConsumer
 
 from apps.gateway.broker.connection import Connection
 from apps.gateway.broker.ports import Peer
-from apps.gateway.net.settle import settle
+from apps.gateway.net.decisions import decide
 from apps.gateway.net.stream import SLICE
 from apps.gateway.net.tls import common_name
 from apps.gateway.runtime import Runtime
@@ -48,7 +48,7 @@ class MqttConsumer(AsyncConsumer):
         link.attach(connection)
         while (await receive())["type"] != "mqtt.disconnect":
             try:
-                await settle(connection, runtime.authenticator, runtime.now)
+                await decide(connection, runtime.authenticator, runtime.now)
             except Exception:  # a bug of ours must not leave the client waiting
                 logger.exception("client %r: no decision on its packet", connection.client_id)
                 link.abort()
@@ -98,12 +98,12 @@ class WebSocketConsumer(AsyncConsumer):
                         await asyncio.sleep(0)  # others have their turn
                     connection.feed(data[start : start + SLICE], runtime.now())
                     if connection.pending is not None:
-                        await settle(connection, runtime.authenticator, runtime.now)
+                        await decide(connection, runtime.authenticator, runtime.now)
             except Exception:  # a bug of ours must not take other clients down
                 logger.exception("client %r: a packet could not be handled", connection.client_id)
                 link.close_with(INTERNAL_ERROR)
                 return
-            await link.released()
+            await link.reading_resumed()
 
 
 def _peer(scope: dict[str, Any]) -> Peer:
@@ -181,16 +181,16 @@ class _WebSocketLink:
         """The peer is gone: whatever was not sent has nowhere to go."""
         self._chunks.clear()
 
-    def hold(self) -> None:
+    def pause_reading(self) -> None:
         if self._release is None:
             self._release = asyncio.Event()
 
-    def release(self) -> None:
+    def resume_reading(self) -> None:
         if self._release is not None:
             self._release.set()
             self._release = None
 
-    async def released(self) -> None:
+    async def reading_resumed(self) -> None:
         """Wait while the connection does not want to read."""
         if self._release is not None:
             await self._release.wait()

@@ -6,9 +6,9 @@ import logging
 from typing import Protocol
 
 from apps.gateway.broker.ports import ConnectRequest, Peer
-from apps.gateway.events import RecentEvents
 from apps.gateway.mqtt import reasons
-from apps.gateway.tracing import Tracer
+from apps.gateway.operator.events import RecentEvents
+from apps.gateway.operator.tracing import Tracer
 
 logger = logging.getLogger("gmqtt.clients")
 

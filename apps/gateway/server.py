@@ -29,7 +29,7 @@ from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
-from apps.gateway.web import CLOSE_TIMEOUT, Factory, Flow, FlowControlledWebSocket, Socket  # noqa: E402
+from apps.gateway.http.protocols import CLOSE_TIMEOUT, Factory, Flow, FlowControlledWebSocket, Socket  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ CLOCK_AND_IO = frozenset(
      "tempfile", "threading", "time", "urllib", "uuid")
 )  # fmt: skip
 CONFIGURATION = (
-    "gmqtt_platform.conf",
-    "gmqtt_platform.confvalues",
-    "gmqtt_platform.confauth",
-    "gmqtt_platform.confbroker",
-    "gmqtt_platform.confcluster",
+    "gmqtt_platform.config.loader",
+    "gmqtt_platform.config.values",
+    "gmqtt_platform.config.auth",
+    "gmqtt_platform.config.broker",
+    "gmqtt_platform.config.cluster",
 )
 APPS = ("gateway", "auth", "cluster", "console")
 # Who asks, may it, the audit trail, and how a REST API of this project answers: the same for every app.
@@ -58,8 +58,8 @@ RULES = (
         no_packages=("django", "channels", "rest_framework", "daphne", "twisted", "celery"),
     ),
     Rule(
-        "apps.gateway.stores",
-        ("apps.gateway.stores", "apps.gateway.broker", "apps.gateway.mqtt", "apps.gateway.compiled"),
+        "apps.gateway.sessions",
+        ("apps.gateway.sessions", "apps.gateway.broker", "apps.gateway.mqtt", "apps.gateway.compiled"),
         (),
     ),
     # Commands are entry points: they start what the composition root has built.
@@ -74,21 +74,21 @@ RULES = (
         (
             "apps.cluster",
             "apps.auth.services.bans",
-            "apps.auth.forms",
-            "apps.auth.listing",
+            "apps.common.forms",
+            "apps.common.lists",
             "apps.gateway.mqtt",
             *ASKING,
             *CONFIGURATION,
         ),
     ),
     Rule(  # what a node's store hands over, and gets
-        "apps.cluster.durable",
+        "apps.cluster.sessions",
         (
             "apps.cluster",
             "apps.gateway.broker.messages",
             "apps.gateway.broker.stats",
             "apps.gateway.mqtt",
-            "apps.gateway.stores",
+            "apps.gateway.sessions",
         ),
     ),
     Rule(
@@ -97,7 +97,7 @@ RULES = (
             "apps.cluster",
             "apps.gateway.broker.ports",
             "apps.gateway.broker.messages",
-            "apps.gateway.broker.receipts",
+            "apps.gateway.broker.completion",
             "apps.gateway.mqtt",
             *ASKING,
             *CONFIGURATION,

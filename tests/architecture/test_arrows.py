@@ -57,12 +57,12 @@ BAD = [
     ("apps.auth.acl", "from gmqtt_platform import wiring"),
     ("apps.cluster.routes", "from apps.auth import models"),
     ("apps.cluster.services", "from apps.auth.services import clients"),
-    ("apps.auth.actors", "from apps.cluster import models"),
+    ("apps.common.actors", "from apps.cluster import models"),
     ("apps.cluster.routes", "from apps.gateway.broker import trie"),
     ("apps.console.views", "from apps.auth import models"),
     ("apps.console.views", "from apps.auth.models import Client"),
     ("apps.console.views", "from apps.gateway.broker import node"),
-    ("apps.console.views", "from apps.cluster.kafka import pump"),
+    ("apps.console.views", "from apps.cluster.bridge import pump"),
     ("apps.gateway.broker.node", "from tests.apps.gateway.support import world"),
 ]
 
@@ -77,10 +77,13 @@ GOOD = [
     ("apps.gateway.mqtt.codec", "from . import packets"),
     ("apps.gateway.broker.node", "import heapq\nfrom apps.gateway.mqtt import codec"),
     ("apps.gateway.net.server", "import asyncio, ssl\nfrom apps.gateway.broker.node import Node"),
-    ("apps.gateway.consumers", "import channels\nfrom apps.gateway.net.settle import settle"),
+    ("apps.gateway.consumers", "import channels\nfrom apps.gateway.net.decisions import decide"),
     ("apps.auth.acl", "from apps.gateway.broker.ports import Acl\nfrom apps.gateway.mqtt import topics"),
-    ("apps.cluster.services", "from apps.auth import audit\nfrom apps.auth.actors import Actor"),
-    ("apps.cluster.api.nodes", "from apps.auth.api.base import ApiView\nfrom apps.cluster import selectors"),
+    ("apps.cluster.services", "from apps.auth import audit\nfrom apps.common.actors import Actor"),
+    (
+        "apps.cluster.api.nodes",
+        "from apps.common.api.base import ApiView\nfrom apps.cluster import selectors",
+    ),
     ("apps.console.views", "from apps.auth.services.clients import create\nfrom apps.auth import selectors"),
     ("gmqtt_platform.wiring", "from apps.auth import acl\nfrom apps.gateway.broker.node import Node"),
 ]

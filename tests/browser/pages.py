@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import ConsoleMessage, Error, Page
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.wire import nodes
 from tests.wire.nodes import Node
 from tests.wire.programs import needs
@@ -31,7 +31,7 @@ CAST = """
 from django.contrib.auth.models import Permission, User
 from guardian.shortcuts import assign_perm
 from apps.auth.models import AclRule, ClientGroup
-from apps.auth.actors import SYSTEM
+from apps.common.actors import SYSTEM
 from apps.auth.services import registering
 
 def operator(name, **more):

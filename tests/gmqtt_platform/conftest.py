@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 
 Manage = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import ConfError, load
+from gmqtt_platform.config.loader import ConfError, load
 
 TLS = {"GMQTT_LISTENERS__TLS": "mqtts://127.0.0.1:0"}
 HTTPS = {"GMQTT_LISTENERS__HTTPS": "127.0.0.1:0"}

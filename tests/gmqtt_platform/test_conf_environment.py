@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import Conf, ConfError, load
-from gmqtt_platform.confvalues import Address
+from gmqtt_platform.config.loader import Conf, ConfError, load
+from gmqtt_platform.config.values import Address
 
 
 def test_every_kind_of_value() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import ROOT, RULES, Conf, ConfError, load
-from gmqtt_platform.confvalues import Address
+from gmqtt_platform.config.loader import ROOT, RULES, Conf, ConfError, load
+from gmqtt_platform.config.values import Address
 
 
 @pytest.fixture

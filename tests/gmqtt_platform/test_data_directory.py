@@ -3,7 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gmqtt_platform.conf import load
+from gmqtt_platform.config.loader import load
 from gmqtt_platform.database import database
 from gmqtt_platform.datadir import prepare
 

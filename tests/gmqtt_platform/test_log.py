@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from gmqtt_platform.conf import LogConf
+from gmqtt_platform.config.loader import LogConf
 from gmqtt_platform.log import JsonFormatter, logging_config
 
 

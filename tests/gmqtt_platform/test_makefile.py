@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from gmqtt_platform import bridge
-from gmqtt_platform.conf import ROOT, ConfError, load
+from apps.cluster.bridge import build
+from gmqtt_platform.config.loader import ROOT, ConfError, load
 from tests.wire.programs import find, needs
 
 
@@ -45,6 +45,6 @@ def test_what_kafkas_client_does_not_take(options: str, key: str, found: str) ->
         "GMQTT_BROKER__KAFKA__OPTIONS": options,
     }
     with pytest.raises(ConfError) as caught:
-        bridge.kafka_conf(load(environ))
+        build.kafka_conf(load(environ))
     assert caught.value.key == key and found in caught.value.found
     assert "s3cret" not in str(caught.value)

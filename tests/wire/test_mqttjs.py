@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.wire.certs import Certificates
 from tests.wire.nodes import Node
 from tests.wire.programs import find, needs

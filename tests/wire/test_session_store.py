@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.wire.certs import Certificates
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, environment

@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from apps.auth import rbac
 from apps.auth.admin.base import DoorAdmin, actor_of
-from apps.auth.forms import CheckedForm
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
+from apps.common import rbac
+from apps.common.forms import CheckedForm
 
 
 @admin.register(ServiceAccount)

@@ -17,10 +17,11 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from apps.auth import actors, rbac, selectors
-from apps.auth.actors import Actor
-from apps.auth.errors import Duplicate, Gone
-from apps.auth.forms import CheckedForm
+from apps.auth import selectors
+from apps.common import actors, rbac
+from apps.common.actors import Actor
+from apps.common.errors import Duplicate, Gone
+from apps.common.forms import CheckedForm
 
 REFUSALS = (ValidationError, Duplicate, Gone)
 # What a database says about a number of more than 64 bits, or a text that it cannot hold.

@@ -15,19 +15,20 @@ from django.utils.translation import gettext_lazy as _
 from guardian.admin import GuardedModelAdminMixin
 from unfold.admin import TabularInline
 
-from apps.auth import rbac, selectors
+from apps.auth import selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of, is_id
 from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
-from apps.auth.errors import Duplicate
 from apps.auth.facts import TRANSPORTS
-from apps.auth.forms import CheckedForm
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential
 from apps.auth.selectors.reach import web_client_url
 from apps.auth.services import bans, clients, credentials, groups, registering
 from apps.auth.services.clients import ClientChanges
 from apps.auth.services.credentials import NewCredential
 from apps.auth.services.registering import NewClient
+from apps.common import rbac
+from apps.common.errors import Duplicate
+from apps.common.forms import CheckedForm
 
 
 class ClientForm(CheckedForm):

@@ -11,8 +11,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from apps.auth.admin.base import ListedAdmin, shown
-from apps.auth.listing import LongList
 from apps.auth.models import Refusal
+from apps.common.lists import LongList
 
 
 class ReadOnly(LongList, ListedAdmin):

@@ -10,12 +10,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
-from apps.auth import rbac, selectors
+from apps.auth import selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of
-from apps.auth.forms import CheckedForm
-from apps.auth.listing import LongList
 from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
+from apps.common import rbac
+from apps.common.forms import CheckedForm
+from apps.common.lists import LongList
 
 
 class RuleInline(TabularInline):  # type: ignore[misc]

@@ -12,14 +12,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import proofs, rbac
-from apps.auth.api.base import ApiView, Strict, found
+from apps.auth import proofs
 from apps.auth.api.fields import Text
-from apps.auth.api.lists import Flag
-from apps.auth.api.problems import Problem
-from apps.auth.errors import Unauthenticated
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
+from apps.common import rbac
+from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.lists import Flag
+from apps.common.api.problems import Problem
+from apps.common.errors import Unauthenticated
 
 
 class RoleNames(serializers.ListField):

@@ -10,9 +10,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from apps.auth import actors, proofs
-from apps.auth.actors import Actor
-from apps.auth.errors import Unauthenticated
+from apps.auth import proofs
+from apps.common import actors
+from apps.common.actors import Actor
+from apps.common.errors import Unauthenticated
 
 _PAIR = re.compile(r'\s*([a-z]+)="?([^",\s]*)"?\s*')
 

@@ -22,8 +22,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import rbac, selectors
-from apps.auth.api.base import ApiView, Strict
+from apps.auth import selectors
 from apps.auth.api.clients import (
     IDEMPOTENCY_KEY,
     ClientFilter,
@@ -32,14 +31,16 @@ from apps.auth.api.clients import (
     registered,
 )
 from apps.auth.api.idempotency import once
-from apps.auth.api.limits import DeepJSONParser
-from apps.auth.api.problems import Problem, document
-from apps.auth.errors import BadRows
 from apps.auth.models import Client
 from apps.auth.services import registering
 from apps.auth.services.registering import NewClient, Outcome, Registered
+from apps.common import rbac
+from apps.common.api.base import ApiView, Strict
+from apps.common.api.limits import DeepJSONParser
+from apps.common.api.problems import Problem, document
+from apps.common.errors import BadRows
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 COLUMNS = (
     "client_id",
     "display_name",
@@ -133,7 +134,7 @@ def _row(cells: dict[str, Any]) -> dict[str, Any]:
 
 
 class BulkIn(Strict):
-    clients = serializers.ListField(child=serializers.JSONField(), max_length=MOST_ROWS, allow_empty=False)
+    clients = serializers.ListField(child=serializers.JSONField(), max_length=MAX_ROWS, allow_empty=False)
     all_or_nothing = serializers.BooleanField(default=False)
 
 
@@ -172,7 +173,7 @@ class BulkView(ApiView):
 
     @extend_schema(
         summary="Register many clients",
-        description=f"At most {MOST_ROWS}. CSV columns: {', '.join(COLUMNS)}; several in a cell by `;`.",
+        description=f"At most {MAX_ROWS}. CSV columns: {', '.join(COLUMNS)}; several in a cell by `;`.",
         parameters=[
             IDEMPOTENCY_KEY,
             OpenApiParameter(

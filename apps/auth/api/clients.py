@@ -13,16 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.auth import selectors
-from apps.auth.api.base import ApiView, Strict, found
 from apps.auth.api.credentials import CredentialOut, Rotated, RotateIn
 from apps.auth.api.fields import GroupNames, Text, Transports, groups_named
 from apps.auth.api.idempotency import once
-from apps.auth.api.lists import Flag
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client
 from apps.auth.services import clients, credentials, registering
 from apps.auth.services.clients import ClientChanges
 from apps.auth.services.registering import NewClient, Registered
+from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.lists import Flag
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",

@@ -12,12 +12,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import rbac, selectors
-from apps.auth.api.base import ApiView, Strict, found
+from apps.auth import selectors
 from apps.auth.api.fields import Overlap, Text
 from apps.auth.models import Client, Credential
 from apps.auth.services import credentials
 from apps.auth.services.credentials import NewCredential
+from apps.common import rbac
+from apps.common.api.base import ApiView, Strict, found
 
 
 class CredentialOut(serializers.ModelSerializer[Credential]):

@@ -11,14 +11,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import decisions, rbac, selectors
+from apps.auth import decisions, selectors
 from apps.auth.acl import PASS, Subject
-from apps.auth.api.base import ApiView, Strict
 from apps.auth.api.fields import Text
-from apps.auth.api.problems import Problem
 from apps.auth.facts import TRANSPORTS, RuleFacts
 from apps.auth.providers.base import Identity, Unavailable
 from apps.auth.providers.decision import ClientAcl
+from apps.common import rbac
+from apps.common.api.base import ApiView, Strict
+from apps.common.api.problems import Problem
 from apps.gateway.broker.ports import (
     DENIED,
     NOTHING,

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import ClientGroup
-from apps.auth.validators import plain_text
+from apps.common.validators import plain_text
 
 
 class Text(serializers.CharField):

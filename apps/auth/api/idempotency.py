@@ -15,11 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 
-from apps.auth import sealing
-from apps.auth.actors import Actor
-from apps.auth.api.problems import Problem
 from apps.auth.models import IdempotentRequest
 from apps.auth.services import upkeep
+from apps.common import sealing
+from apps.common.actors import Actor
+from apps.common.api.problems import Problem
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PURPOSE = "idempotent answer"

@@ -12,8 +12,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth.api.base import ApiView
 from apps.auth.models import Refusal
+from apps.common.api.base import ApiView
 
 _TYPES = (
     *("client", "credential", "clientgroup", "aclrule", "ban", "role", "serviceaccount"),

@@ -11,13 +11,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import rbac, selectors
-from apps.auth.api.base import ApiView, Strict, found
+from apps.auth import selectors
 from apps.auth.api.fields import Text
-from apps.auth.api.lists import Flag
 from apps.auth.models import AclRule
 from apps.auth.services import rules
-from apps.auth.validators import rule_filter
+from apps.common import rbac
+from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.lists import Flag
+from apps.common.validators import rule_filter
 
 
 class RuleOut(serializers.ModelSerializer[AclRule]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.auth.api.problems import CONTENT_TYPE
+from apps.common.api.problems import CONTENT_TYPE
 
 _PROBLEM = {
     "type": "object",

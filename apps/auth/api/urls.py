@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from apps.auth.api import accounts, bans, bulk, clients, credentials, decide, groups, records, rules
-from apps.auth.api.problems import not_found
+from apps.common.api.problems import not_found
 
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),

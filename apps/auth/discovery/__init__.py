@@ -1,6 +1,6 @@
 """Where the instances of the auth service are. Each provider has its folder; `build` knows them all.
 
-A provider's methods block, so they run in a thread, one at a time; `Away` when the directory does not answer.
+A provider's methods block, so they run in a thread, one at a time; `DiscoveryUnavailable` when the directory does not answer.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from apps.auth.discovery.base import Away
+from apps.auth.discovery.base import DiscoveryUnavailable
 from apps.auth.discovery.consul import ConsulDirectory
 from apps.auth.discovery.etcd import EtcdDirectory
 from apps.auth.discovery.static import StaticDirectory
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import DiscoveryConf
+    from gmqtt_platform.config.auth import DiscoveryConf
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Membership:
         self._task: asyncio.Task[None] | None = None
 
     async def join(self, address: str) -> None:
-        """`Away` when the directory cannot be reached: better not to start than to serve unseen."""
+        """`DiscoveryUnavailable` when the directory cannot be reached: better not to start than to serve unseen."""
         await asyncio.to_thread(self._directory.register, address)
         self._task = asyncio.create_task(self._stay())
 
@@ -67,7 +67,7 @@ class Membership:
             try:
                 await asyncio.to_thread(self._directory.renew)
                 away = False
-            except Away as error:
+            except DiscoveryUnavailable as error:
                 if not away:
                     logger.error("the registration could not be renewed: %s", error)
                 away = True
@@ -80,5 +80,5 @@ class Membership:
             await self._task
         try:
             await asyncio.to_thread(self._directory.withdraw)
-        except Away as error:
+        except DiscoveryUnavailable as error:
             logger.error("the registration could not be withdrawn, it runs out by itself: %s", error)

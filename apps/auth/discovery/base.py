@@ -3,7 +3,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 
-class Away(Exception):
+class DiscoveryUnavailable(Exception):
     """The directory does not answer, or not as it should."""
 
 

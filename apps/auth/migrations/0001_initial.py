@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import apps.auth.validators
+import apps.common.validators
 
 
 class Migration(migrations.Migration):
@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="Address or network: 10.0.0.0/8, 2001:db8::1. Pattern: * is any text, ? one character.",
                         max_length=256,
-                        validators=[apps.auth.validators.plain_text],
+                        validators=[apps.common.validators.plain_text],
                     ),
                 ),
                 ("until", models.DateTimeField(blank=True, help_text="Empty: for good.", null=True)),
@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("name", models.CharField(max_length=128, validators=[apps.auth.validators.group_name])),
+                ("name", models.CharField(max_length=128, validators=[apps.common.validators.group_name])),
                 ("description", models.CharField(blank=True, max_length=1024)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
@@ -111,11 +111,14 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("client_id", models.CharField(max_length=256, validators=[apps.auth.validators.plain_text])),
+                (
+                    "client_id",
+                    models.CharField(max_length=256, validators=[apps.common.validators.plain_text]),
+                ),
                 (
                     "display_name",
                     models.CharField(
-                        blank=True, max_length=256, validators=[apps.auth.validators.plain_text]
+                        blank=True, max_length=256, validators=[apps.common.validators.plain_text]
                     ),
                 ),
                 (
@@ -124,7 +127,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Person or tenant, free text.",
                         max_length=256,
-                        validators=[apps.auth.validators.plain_text],
+                        validators=[apps.common.validators.plain_text],
                     ),
                 ),
                 ("enabled", models.BooleanField(default=True)),
@@ -177,7 +180,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="Topic filter; may hold ${clientid}, ${username}, ${cert.cn}, ${group}.",
                         max_length=1024,
-                        validators=[apps.auth.validators.rule_filter],
+                        validators=[apps.common.validators.rule_filter],
                     ),
                 ),
                 ("priority", models.SmallIntegerField(default=0, help_text="Higher is asked first.")),
@@ -252,7 +255,7 @@ class Migration(migrations.Migration):
                 (
                     "username",
                     models.CharField(
-                        blank=True, max_length=256, validators=[apps.auth.validators.plain_text]
+                        blank=True, max_length=256, validators=[apps.common.validators.plain_text]
                     ),
                 ),
                 ("secret", models.CharField(blank=True, editable=False, max_length=256)),
@@ -260,17 +263,19 @@ class Migration(migrations.Migration):
                 (
                     "subject",
                     models.CharField(
-                        blank=True, max_length=512, validators=[apps.auth.validators.plain_text]
+                        blank=True, max_length=512, validators=[apps.common.validators.plain_text]
                     ),
                 ),
                 (
                     "claim",
-                    models.CharField(blank=True, max_length=64, validators=[apps.auth.validators.plain_text]),
+                    models.CharField(
+                        blank=True, max_length=64, validators=[apps.common.validators.plain_text]
+                    ),
                 ),
                 (
                     "claim_value",
                     models.CharField(
-                        blank=True, max_length=512, validators=[apps.auth.validators.plain_text]
+                        blank=True, max_length=512, validators=[apps.common.validators.plain_text]
                     ),
                 ),
                 ("valid_until", models.DateTimeField(blank=True, help_text="Empty: without end.", null=True)),
@@ -362,7 +367,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("name", models.CharField(max_length=64, validators=[apps.auth.validators.plain_text])),
+                ("name", models.CharField(max_length=64, validators=[apps.common.validators.plain_text])),
                 ("description", models.CharField(blank=True, max_length=256)),
                 (
                     "permissions",
@@ -389,7 +394,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("name", models.CharField(max_length=128, validators=[apps.auth.validators.plain_text])),
+                ("name", models.CharField(max_length=128, validators=[apps.common.validators.plain_text])),
                 ("description", models.CharField(blank=True, max_length=256)),
                 ("access_key", models.CharField(editable=False, max_length=32)),
                 ("secret", models.CharField(editable=False, max_length=256)),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from apps.auth.validators import plain_text
+from apps.common.validators import plain_text
 
 
 class Role(models.Model):
-    """A named set of permissions. `apps.auth.rbac` has the built-in ones; migrate writes them here."""
+    """A named set of permissions. `apps.common.rbac` has the built-in ones; migrate writes them here."""
 
     name = models.CharField(max_length=64, validators=[plain_text])
     description = models.CharField(max_length=256, blank=True)

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.auth.facts import TRANSPORTS
-from apps.auth.validators import group_name, plain_text
+from apps.common.validators import group_name, plain_text
 
 ALL_TRANSPORTS = sum(TRANSPORTS.values())
 

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.auth.models.clients import Client, ClientGroup
-from apps.auth.validators import plain_text, rule_filter
+from apps.common.validators import plain_text, rule_filter
 
 
 class AclRule(models.Model):

@@ -1,6 +1,6 @@
 """What a provider is. Each has its folder here, and a line in `chain.CLIENTS`, `chain.ACLS` or both.
 
-A client provider says who a client is: an `Identity` lets it in, a `Refused` keeps it out, None passes the
+A client provider says who a client is: an `Identity` lets it in, a `Rejection` keeps it out, None passes the
 question on. An ACL provider gives a client's `Layer`: what it may do, PASS where this provider has no rule.
 A provider that cannot answer raises `Unavailable`, and then nobody behind it is asked.
 """
@@ -67,7 +67,7 @@ def identity(
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejection:
     """`text` is for the client and for the record of refusals: it tells neither whether a name is known."""
 
     reason: int
@@ -75,9 +75,9 @@ class Refused:
     guessed: bool = False  # a wrong secret: counts against the client and its address
 
 
-WRONG_SECRET = Refused(reasons.BAD_USER_NAME_OR_PASSWORD, "wrong user name or password", guessed=True)
+WRONG_SECRET = Rejection(reasons.BAD_USER_NAME_OR_PASSWORD, "wrong user name or password", guessed=True)
 
-Outcome = Identity | Refused | None
+Outcome = Identity | Rejection | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Proved:
 
 
 class ProviderExchange(Protocol):
-    async def step(self, data: bytes | None) -> Proved | Refused | Challenge: ...
+    async def step(self, data: bytes | None) -> Proved | Rejection | Challenge: ...
 
 
 class ClientProvider(Protocol):
@@ -100,7 +100,7 @@ class ClientProvider(Protocol):
     def exchange(self, request: ConnectRequest) -> ProviderExchange | None:
         """Begin `request.auth_method`; None: not a method of this provider."""
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         """May a connected client stay, now that something changed? Asked of the provider that let it in."""
 
 

@@ -13,7 +13,7 @@ from apps.auth.facts import ClientFacts, ConnectFacts, CredentialFacts, RuleFact
 from apps.auth.models import AclRule, Client, Credential
 from apps.auth.selectors.connect import in_order
 
-AT_ONCE: Final = 500  # clients; SQLite takes 32,766 parameters in a statement
+BATCH_SIZE: Final = 500  # clients; SQLite takes 32,766 parameters in a statement
 
 
 def facts_of(client_ids: Collection[str]) -> dict[str, ConnectFacts]:

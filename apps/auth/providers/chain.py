@@ -19,7 +19,7 @@ from apps.auth.providers.base import (
     Outcome,
     Proved,
     ProviderExchange,
-    Refused,
+    Rejection,
     Unavailable,
 )
 from apps.auth.providers.console import NAME as CONSOLE
@@ -38,7 +38,7 @@ from apps.gateway.broker.ports import Challenge, ConnectRequest, Exchange, Verdi
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import AuthConf
+    from gmqtt_platform.config.auth import AuthConf
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Chain:
                 if outcome is None:
                     self._failed(request, _no_one_knows(request))
                     return None
-                if isinstance(outcome, Refused):
+                if isinstance(outcome, Rejection):
                     self._failed(request, outcome)
                     return _refusal(outcome)
                 verdict = await self._welcome(request, outcome)
@@ -174,7 +174,7 @@ class Chain:
                 return outcome
         return None
 
-    async def _door(self, request: ConnectRequest, username: str) -> Refused | None:
+    async def _door(self, request: ConnectRequest, username: str) -> Rejection | None:
         """Bans and limits, before anything is checked."""
         if not self.bans.loaded:
             await self.load_bans()
@@ -183,7 +183,7 @@ class Chain:
             request.client_id, address
         )
 
-    def banned(self, client_id: str, username: str, address: str) -> Refused | None:
+    def banned(self, client_id: str, username: str, address: str) -> Rejection | None:
         ban = self.bans.find(client_id, username, address)
         if ban is None:
             return None
@@ -198,7 +198,7 @@ class Chain:
         acl = await self.acl(identity)
         facts = self.parts.registry.peek(identity.client_id)
         if facts is not None and facts.client is not None and not facts.client.enabled:
-            return _refusal(Refused(reasons.NOT_AUTHORIZED, "the client is disabled"))
+            return _refusal(Rejection(reasons.NOT_AUTHORIZED, "the client is disabled"))
         if not self.open:
             self.guard.succeeded(identity.client_id, identity.address)
         self.live[identity.client_id] = acl
@@ -222,7 +222,7 @@ class Chain:
         facts = await self.parts.registry.facts(identity.client_id, identity.username, identity.address)
         return identity.in_groups(facts.groups)
 
-    def _failed(self, request: ConnectRequest, refused: Refused) -> None:
+    def _failed(self, request: ConnectRequest, refused: Rejection) -> None:
         if refused.guessed and not self.open:
             self.guard.failed(request.client_id, request.peer.address)
 
@@ -235,7 +235,7 @@ class Chain:
             if not (waited and self.bans.loaded):
                 self.bans.take(await self.parts.database.run(active_bans))
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         """May a connected client stay? `Unavailable` when that cannot be told now."""
         refused = self.banned(identity.client_id, identity.username, identity.address)
         if refused is not None:
@@ -279,8 +279,8 @@ class Chain:
         return status
 
 
-_BANNED = Refused(reasons.BANNED, "banned")
-_NO_CREDENTIALS = Refused(reasons.NOT_AUTHORIZED, "neither user name nor password")
+_BANNED = Rejection(reasons.BANNED, "banned")
+_NO_CREDENTIALS = Rejection(reasons.NOT_AUTHORIZED, "neither user name nor password")
 
 
 class _Exchange:
@@ -301,7 +301,7 @@ class _Exchange:
             answer = await self._exchange.step(data)
             if isinstance(answer, Challenge):
                 return answer
-            if isinstance(answer, Refused):
+            if isinstance(answer, Rejection):
                 chain._failed(request, answer)
                 return _refusal(answer)
             return await self._end(answer, changes)
@@ -322,12 +322,12 @@ class _Exchange:
         return Verdict(0, verdict.acl, verdict.username, "", proved.data, "", verdict.expires_at)
 
 
-def _no_one_knows(request: ConnectRequest) -> Refused:
+def _no_one_knows(request: ConnectRequest) -> Rejection:
     """Nothing tells a name that is not registered from a wrong secret."""
     return _NO_CREDENTIALS if request.username is None and request.password is None else WRONG_SECRET
 
 
-def _refusal(refused: Refused) -> Verdict:
+def _refusal(refused: Rejection) -> Verdict:
     return Verdict(refused.reason, reason_string=refused.text)
 
 

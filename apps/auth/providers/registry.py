@@ -12,8 +12,8 @@ from typing import Final
 from apps.auth.acl import Rules, Subject
 from apps.auth.caches import Cache
 from apps.auth.facts import TRANSPORTS, ConnectFacts, CredentialFacts
-from apps.auth.providers.base import Identity, Refused, Unavailable
-from apps.auth.providers.bulk import AT_ONCE, facts_of
+from apps.auth.providers.base import Identity, Rejection, Unavailable
+from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.database import Database
 from apps.auth.selectors import connect_facts
 from apps.gateway.broker.ports import ConnectRequest
@@ -21,9 +21,9 @@ from apps.gateway.mqtt import reasons
 
 Fetch = Callable[[str, str | None, str], ConnectFacts]
 
-_DISABLED = Refused(reasons.NOT_AUTHORIZED, "the client is disabled")
-_UNREGISTERED = Refused(reasons.NOT_AUTHORIZED, "the client is not registered")
-_CREDENTIAL_GONE = Refused(reasons.NOT_AUTHORIZED, "the credential it came in by is gone")
+_DISABLED = Rejection(reasons.NOT_AUTHORIZED, "the client is disabled")
+_UNREGISTERED = Rejection(reasons.NOT_AUTHORIZED, "the client is not registered")
+_CREDENTIAL_GONE = Rejection(reasons.NOT_AUTHORIZED, "the credential it came in by is gone")
 
 
 _Question = tuple[str, str | None, str]  # client id, user name, address
@@ -115,8 +115,8 @@ class Registry:
 
     async def _read(self) -> None:
         while self._waiting:
-            asked = self._waiting[:AT_ONCE]
-            del self._waiting[:AT_ONCE]
+            asked = self._waiting[:BATCH_SIZE]
+            del self._waiting[:BATCH_SIZE]
             started = self.changes
             try:
                 found = await self._database.run(self._fetch_all, asked)
@@ -170,7 +170,7 @@ class Registry:
 # ---------------------------------------------------------------- decisions on facts
 
 
-def admit(facts: ConnectFacts, request: ConnectRequest) -> Refused | None:
+def admit(facts: ConnectFacts, request: ConnectRequest) -> Rejection | None:
     """May the registered client connect at all, by this transport? Who it is has been proved already."""
     client = facts.client
     if client is None:
@@ -178,7 +178,7 @@ def admit(facts: ConnectFacts, request: ConnectRequest) -> Refused | None:
     if not client.enabled:
         return _DISABLED
     if not client.transport_mask & TRANSPORTS.get(request.peer.transport, 0):
-        return Refused(reasons.NOT_AUTHORIZED, f"not allowed over {request.peer.transport}")
+        return Rejection(reasons.NOT_AUTHORIZED, f"not allowed over {request.peer.transport}")
     return None
 
 
@@ -188,7 +188,7 @@ def valid(credentials: Collection[CredentialFacts]) -> list[CredentialFacts]:
     return [each for each in credentials if each.valid_until is None or each.valid_until > now]
 
 
-def stays(facts: ConnectFacts, identity: Identity) -> Refused | None:
+def stays(facts: ConnectFacts, identity: Identity) -> Rejection | None:
     """May a connected client that was admitted by `facts` of earlier stay by those of now?"""
     client = facts.client
     if client is None:
@@ -196,7 +196,7 @@ def stays(facts: ConnectFacts, identity: Identity) -> Refused | None:
     if not client.enabled:
         return _DISABLED
     if not client.transport_mask & TRANSPORTS.get(identity.transport, 0):
-        return Refused(reasons.NOT_AUTHORIZED, f"no longer allowed over {identity.transport}")
+        return Rejection(reasons.NOT_AUTHORIZED, f"no longer allowed over {identity.transport}")
     held = identity.credential_id
     if held is not None and all(each.id != held for each in valid(facts.credentials)):
         return _CREDENTIAL_GONE

@@ -18,14 +18,15 @@ import grpc
 import jwt
 from grpc import aio
 
-from apps.auth import actors, proofs, rbac, sealing
-from apps.auth.actors import Actor
+from apps.auth import proofs
 from apps.auth.caches import Cache
-from apps.auth.errors import Unauthenticated
 from apps.auth.models import ServiceAccount
 from apps.auth.providers.base import Unavailable
 from apps.auth.providers.database import Database
 from apps.auth.services.accounts import SIGNING
+from apps.common import actors, rbac, sealing
+from apps.common.actors import Actor
+from apps.common.errors import Unauthenticated
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ import grpc
 from grpc import aio
 
 from apps.auth.discovery import Directory
-from apps.auth.discovery.base import Away
+from apps.auth.discovery.base import DiscoveryUnavailable
 from apps.auth.passwords import Busy
 from apps.auth.providers.base import Unavailable
 from apps.auth.rpc.access import SERVICE, CallerToken
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import RpcConf
+    from gmqtt_platform.config.auth import RpcConf
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class RpcClient:
             try:
                 self._take(await asyncio.to_thread(self._directory.instances))
                 away = False
-            except Away as error:  # those that are known go on serving
+            except DiscoveryUnavailable as error:  # those that are known go on serving
                 if not away:
                     logger.error("the auth service cannot be looked up: %s", error)
                 away = True

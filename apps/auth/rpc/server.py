@@ -12,8 +12,6 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from apps.auth.acl import PASS
-from apps.auth.actors import Actor
-from apps.auth.errors import Duplicate, Gone
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client
 from apps.auth.providers.base import Unavailable
@@ -23,11 +21,13 @@ from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc import auth_pb2_grpc, convert
 from apps.auth.rpc.access import SERVICE, Access
 from apps.auth.services import clients, registering
+from apps.common.actors import Actor
+from apps.common.errors import Duplicate, Gone
 from apps.gateway.broker.ports import DENIED, NOTHING
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import ServiceConf
+    from gmqtt_platform.config.auth import ServiceConf
 
 logger = logging.getLogger(__name__)
 

@@ -9,21 +9,22 @@ from urllib.parse import quote, urlencode
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from apps.auth import acl, rbac
-from apps.auth.actors import Actor
+from apps.auth import acl
 from apps.auth.facts import ConnectFacts, RuleFacts
 from apps.auth.models import Client
-from apps.auth.providers.bulk import AT_ONCE, facts_of
+from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.selectors.visible import clients
+from apps.common import rbac
+from apps.common.actors import Actor
 
-MOST_RULES: Final = 256  # as many as a token may carry
-MOST_CLIENTS: Final = 1000  # that are looked at: their topics would not fit anyway, unless they share them
-MOST_BYTES: Final = 24_576  # of their filters: a token is the password of a CONNECT, at most 65,535 bytes
+MAX_RULES: Final = 256  # as many as a token may carry
+MAX_CLIENTS: Final = 1000  # that are looked at: their topics would not fit anyway, unless they share them
+MAX_BYTES: Final = 24_576  # of their filters: a token is the password of a CONNECT, at most 65,535 bytes
 
 Claim = dict[str, Any]  # as providers.jwt.claims.rules_of reads it
 
 
-MOST_TOPICS: Final = 20  # subscriptions that a link to the web client asks for
+MAX_TOPICS: Final = 20  # subscriptions that a link to the web client asks for
 
 
 class Reach(NamedTuple):
@@ -48,11 +49,11 @@ def reach(actor: Actor) -> Reach:
         if actor.may(permission):
             continue
         members = clients(actor, permission)
-        without = max(members.count() - MOST_CLIENTS, 0)
-        for client_id, facts in _facts(members.order_by("id")[:MOST_CLIENTS]):
+        without = max(members.count() - MAX_CLIENTS, 0)
+        for client_id, facts in _facts(members.order_by("id")[:MAX_CLIENTS]):
             found = [claim for claim in _of_client(client_id, facts, permission) if _key(claim) not in rules]
             length = sum(len(claim["filter"].encode()) for claim in found)
-            if len(rules) + len(found) > MOST_RULES or size + length > MOST_BYTES:
+            if len(rules) + len(found) > MAX_RULES or size + length > MAX_BYTES:
                 without += 1
                 continue
             size += length
@@ -67,14 +68,14 @@ def web_client_url(client_id: str) -> str:
     claims = _of_client(client_id, facts_of([client_id])[client_id], rbac.READ_MESSAGES)
     filters = dict.fromkeys(claim["filter"] for claim in claims if "effect" not in claim)
     # Each is encoded by itself, so that a comma in a filter is none between two.
-    topics = ",".join(quote(filter, safe="") for filter in list(filters)[:MOST_TOPICS])
+    topics = ",".join(quote(filter, safe="") for filter in list(filters)[:MAX_TOPICS])
     return f"{reverse('web-client')}?{urlencode({'connect': 'operator', 'topics': topics})}"
 
 
 def _facts(rows: QuerySet[Client]) -> Iterator[tuple[str, ConnectFacts]]:
     ids = list(rows.values_list("client_id", flat=True))
-    for start in range(0, len(ids), AT_ONCE):
-        some = ids[start : start + AT_ONCE]
+    for start in range(0, len(ids), BATCH_SIZE):
+        some = ids[start : start + BATCH_SIZE]
         facts = facts_of(some)
         for client_id in some:
             yield client_id, facts[client_id]

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from apps.auth import rbac
-from apps.auth.actors import Actor
 from apps.auth.models import AclRule, Client, ClientGroup, Credential
+from apps.common import rbac
+from apps.common.actors import Actor
 
 
 def clients(actor: Actor, permission: str = rbac.VIEW_CLIENT) -> QuerySet[Client]:

@@ -13,10 +13,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from apps.auth import passwords, rbac, sealing
-from apps.auth.actors import Actor
+from apps.auth import passwords
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services.writing import invalid, locked, save, writing
+from apps.common import rbac, sealing
+from apps.common.actors import Actor
 
 SIGNING = "signing key"  # the purpose under which ServiceAccount.signing_key is sealed
 

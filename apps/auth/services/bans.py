@@ -8,16 +8,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.auth import announce, rbac
-from apps.auth.actors import SYSTEM, Actor
-from apps.auth.errors import Duplicate
+from apps.auth import announce
 from apps.auth.models import Ban
 from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
-from apps.auth.validators import network
+from apps.common import rbac
+from apps.common.actors import SYSTEM, Actor
+from apps.common.errors import Duplicate
+from apps.common.validators import network
 
 # `*` in one pattern. Each costs a connecting client's id one more search.
-MOST_STARS = 8
+MAX_STARS = 8
 
 
 def create(
@@ -75,8 +76,8 @@ def spelled(kind: str, value: str) -> str:
     """The one spelling of a ban's value. ValidationError when there is none."""
     if kind == Ban.Kind.ADDRESS:
         return network(value)
-    if kind == Ban.Kind.PATTERN and value.count("*") > MOST_STARS:
-        raise invalid("value", f"At most {MOST_STARS} times *.", "too_many_stars")
+    if kind == Ban.Kind.PATTERN and value.count("*") > MAX_STARS:
+        raise invalid("value", f"At most {MAX_STARS} times *.", "too_many_stars")
     return value
 
 

@@ -8,11 +8,12 @@ from datetime import datetime
 
 from django.core.exceptions import PermissionDenied
 
-from apps.auth import announce, audit, rbac
-from apps.auth.actors import Actor
+from apps.auth import announce
 from apps.auth.models import Client, ClientGroup
 from apps.auth.services.credentials import group_ids
 from apps.auth.services.writing import locked, writing
+from apps.common import audit, rbac
+from apps.common.actors import Actor
 
 
 @dataclass(frozen=True)

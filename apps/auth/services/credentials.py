@@ -10,11 +10,12 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from apps.auth import announce, passwords, rbac
-from apps.auth.actors import Actor
+from apps.auth import announce, passwords
 from apps.auth.models import Client, Credential
 from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
+from apps.common import rbac
+from apps.common.actors import Actor
 
 LONGEST_OVERLAP = timedelta(days=90)
 

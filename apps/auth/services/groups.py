@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from apps.auth import announce, rbac
-from apps.auth.actors import Actor
+from apps.auth import announce
 from apps.auth.models import ClientGroup
 from apps.auth.services.writing import locked, save, writing
+from apps.common import rbac
+from apps.common.actors import Actor
 
 
 def create(actor: Actor, name: str, description: str = "") -> ClientGroup:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
 
-from apps.auth import actors, audit
 from apps.auth.providers import console
 from apps.auth.selectors.reach import reach
+from apps.common import actors, audit
 
 TOKEN_SECONDS: Final = 600
 _RANDOM: Final = 6  # bytes, behind the name in a client id

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError
 
-from apps.auth import announce, audit, passwords, rbac
-from apps.auth.actors import Actor
-from apps.auth.errors import BadRows, Duplicate
+from apps.auth import announce, passwords
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client, ClientGroup, Credential
 from apps.auth.services.credentials import check_password
 from apps.auth.services.writing import invalid, writing
+from apps.common import audit, rbac
+from apps.common.actors import Actor
+from apps.common.errors import BadRows, Duplicate
 
 # SQLite takes 32,766 parameters in a statement.
 _AT_ONCE = 5000

@@ -8,12 +8,13 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 
-from apps.auth import acl, announce, rbac
-from apps.auth.actors import Actor
+from apps.auth import acl, announce
 from apps.auth.models import AclRule
 from apps.auth.services.credentials import group_ids
 from apps.auth.services.groups import members
 from apps.auth.services.writing import invalid, locked, writing
+from apps.common import rbac
+from apps.common.actors import Actor
 from apps.gateway.mqtt import topics
 
 FIELDS = ("effect", "action", "filter", "client", "group", "priority", "max_qos", "retain", "note")

@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Model
 
-from apps.auth import audit
-from apps.auth.actors import Actor
-from apps.auth.errors import Duplicate, Gone
+from apps.common import audit
+from apps.common.actors import Actor
+from apps.common.errors import Duplicate, Gone
 
 M = TypeVar("M", bound=Model)
 

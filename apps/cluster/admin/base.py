@@ -17,13 +17,13 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from apps.auth import actors
-from apps.auth.actors import Actor
-from apps.auth.errors import Duplicate, Gone
-from apps.auth.listing import LongList
 from apps.cluster import selectors
-from apps.cluster.bridges import NoBridge
-from apps.cluster.fabric import FabricError
+from apps.cluster.bridge.operators import NoBridge
+from apps.cluster.node_rpc import NodeRpcError
+from apps.common import actors
+from apps.common.actors import Actor
+from apps.common.errors import Duplicate, Gone
+from apps.common.lists import LongList
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -164,7 +164,7 @@ class SeenAdmin(LongList, ModelAdmin):  # type: ignore[misc]
         """Do something, and tell how it went on the next page."""
         try:
             do()
-        except (FabricError, NoBridge, Gone, Duplicate, ValidationError) as error:
+        except (NodeRpcError, NoBridge, Gone, Duplicate, ValidationError) as error:
             messages.error(request, ", ".join(error.messages) if hasattr(error, "messages") else str(error))
             return False
         except PermissionDenied:

@@ -10,10 +10,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from apps.auth.forms import CheckedForm
-from apps.auth.listing import LongList
-from apps.cluster import exporting
+from apps.cluster.bridge import export_sync
 from apps.cluster.models import ExportRule
+from apps.common.forms import CheckedForm
+from apps.common.lists import LongList
 
 
 @admin.register(ExportRule)
@@ -36,10 +36,10 @@ class ExportRuleAdmin(LongList, ModelAdmin):  # type: ignore[misc]
         return super().get_object(request, object_id, from_field)
 
     def save_model(self, request: HttpRequest, obj: ExportRule, form: Any, change: bool) -> None:
-        exporting.save(obj)
+        export_sync.save(obj)
 
     def delete_model(self, request: HttpRequest, obj: ExportRule) -> None:
-        exporting.remove([obj])
+        export_sync.remove([obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ExportRule]) -> None:
-        exporting.remove(queryset)
+        export_sync.remove(queryset)

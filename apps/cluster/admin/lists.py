@@ -13,14 +13,14 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
-from apps.auth import rbac
 from apps.cluster import selectors
 from apps.cluster.admin.base import NodeFilter, QosFilter, SeenAdmin, actor_of
 from apps.cluster.models import Drop, SubscriptionInfo
+from apps.common import rbac
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
-MOST_SHOWN = 200  # recipients of a topic
+MAX_SHOWN = 200  # recipients of a topic
 
 
 @admin.register(SubscriptionInfo)
@@ -61,8 +61,8 @@ class SubscriptionAdmin(SeenAdmin):
             try:
                 topics.check_name(topic)
                 found = selectors.recipients(actor_of(request), topic).order_by("id")
-                rows = list(found[: MOST_SHOWN + 1])
-                context |= {"rows": rows[:MOST_SHOWN], "more": len(rows) > MOST_SHOWN}
+                rows = list(found[: MAX_SHOWN + 1])
+                context |= {"rows": rows[:MAX_SHOWN], "more": len(rows) > MAX_SHOWN}
             except (MqttError, ValidationError) as error:
                 context["trouble"] = str(error)
         page = {**self.admin_site.each_context(request), "opts": self.opts, **context}

@@ -10,16 +10,17 @@ from django.urls import path
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from apps.auth import rbac
-from apps.cluster import tree, watching
+from apps.cluster import live_queries
 from apps.cluster.admin.base import actor_of
 from apps.cluster.admin.messages import page_of
-from apps.cluster.bridges import NoBridge, Silent
-from apps.cluster.fabric import FabricError
+from apps.cluster.bridge.operators import NoBridge, Silent
+from apps.cluster.directory import topic_tree
+from apps.cluster.node_rpc import NodeRpcError
+from apps.common import rbac
 from apps.gateway.mqtt import topics as mqtt_topics
 from apps.gateway.mqtt.errors import MqttError
 
-MOST_LEVELS: Final = 128  # of a path that is shown above the tree
+MAX_LEVELS: Final = 128  # of a path that is shown above the tree
 
 
 def topics(request: HttpRequest) -> HttpResponse:
@@ -31,9 +32,9 @@ def topics(request: HttpRequest) -> HttpResponse:
     actor.require(rbac.VIEW_SUBSCRIPTION)
     watched = _watched(request)
     if "rates" in request.GET:
-        return JsonResponse(watching.topic_rates(actor, watched))
+        return JsonResponse(live_queries.topic_rates(actor, watched))
     under = request.GET.get("under")
-    branches, after = tree.children(actor, under, request.GET.get("after", ""))
+    branches, after = topic_tree.children(actor, under, request.GET.get("after", ""))
 
     def link(**parameters: Any) -> str:
         wanted = {"under": under, "watch": watched, **parameters}
@@ -51,7 +52,7 @@ def topics(request: HttpRequest) -> HttpResponse:
             }
             for branch in branches
         ],
-        most=tree.MOST_COUNTED,
+        most=topic_tree.MAX_COUNTED,
         under=under,
         path=[{"level": level, "url": link(under=filter)} for level, filter in _path(under)],
         root=link(under=None),
@@ -60,14 +61,14 @@ def topics(request: HttpRequest) -> HttpResponse:
         watched=[
             {"filter": each, "without": link(watch=[w for w in watched if w != each])} for each in watched
         ],
-        may_add=len(watched) < watching.MOST_FILTERS,
+        may_add=len(watched) < live_queries.MAX_FILTERS,
     )
 
 
 def _watched(request: HttpRequest) -> list[str]:
     """The filters to be watched, each once; what is none is told and left out."""
     found: dict[str, None] = {}
-    for filter in request.GET.getlist("watch")[: watching.MOST_FILTERS]:
+    for filter in request.GET.getlist("watch")[: live_queries.MAX_FILTERS]:
         try:
             mqtt_topics.check_filter(filter)
             found[filter] = None
@@ -82,7 +83,7 @@ def _path(under: str | None) -> list[tuple[str, str]]:
     if under is None:
         return []
     levels = under.split("/")
-    return [(level, "/".join(levels[: at + 1])) for at, level in enumerate(levels[:MOST_LEVELS])]
+    return [(level, "/".join(levels[: at + 1])) for at, level in enumerate(levels[:MAX_LEVELS])]
 
 
 def slow(request: HttpRequest) -> HttpResponse:
@@ -92,8 +93,8 @@ def slow(request: HttpRequest) -> HttpResponse:
         actor.require(rbac.VIEW_SESSION)
     context: dict[str, Any] = {}
     try:
-        context["rows"], context["missing"] = watching.slow(actor)
-    except FabricError as error:
+        context["rows"], context["missing"] = live_queries.slow(actor)
+    except NodeRpcError as error:
         context["trouble"] = str(error)
     return page_of(request, "cluster/slow.html", _("Slow subscribers"), **context)
 
@@ -104,7 +105,7 @@ def kafka(request: HttpRequest) -> HttpResponse:
     actor.require(rbac.VIEW_NODE)
     context: dict[str, Any] = {}
     try:
-        context["found"] = watching.kafka(actor)
+        context["found"] = live_queries.kafka(actor)
     except NoBridge as error:
         context["without"] = str(error)
     except Silent as error:

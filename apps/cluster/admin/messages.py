@@ -15,18 +15,18 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from apps.auth import rbac
-from apps.auth.errors import Gone
-from apps.auth.listing import csv_file
-from apps.cluster import services, steering
+from apps.cluster import maintenance, services
 from apps.cluster.admin.base import actor_of
-from apps.cluster.fabric import FabricError
+from apps.cluster.node_rpc import NodeRpcError
+from apps.common import rbac
+from apps.common.errors import Gone
+from apps.common.lists import csv_file
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
-ERRORS: Final = (FabricError, Gone, ValidationError)
+ERRORS: Final = (NodeRpcError, Gone, ValidationError)
 PAGE: Final = 50
-MOST_EXPORTED: Final = 10_000
+MAX_EXPORTED: Final = 10_000
 COLUMNS: Final = ("topic", "qos", "size", "publisher", "expires_in")
 
 
@@ -70,7 +70,7 @@ class TraceForm(forms.Form):
     )
     value = forms.CharField(label=_("Which"), max_length=1024, strip=False)
     seconds = forms.IntegerField(
-        label=_("Seconds"), min_value=1, max_value=steering.MOST_SECONDS, initial=300
+        label=_("Seconds"), min_value=1, max_value=maintenance.MAX_SECONDS, initial=300
     )
     payloads = forms.BooleanField(label=_("With payloads"), required=False)
 
@@ -125,7 +125,7 @@ def retained(request: HttpRequest) -> HttpResponse:
 
 
 def retained_csv(request: HttpRequest) -> HttpResponse:
-    """The retained messages that `?filter=` matches, without payloads, at most MOST_EXPORTED of them."""
+    """The retained messages that `?filter=` matches, without payloads, at most MAX_EXPORTED of them."""
     actor = actor_of(request)
     actor.require(rbac.VIEW_RETAINED)
     filter = request.GET.get("filter") or "#"
@@ -133,7 +133,7 @@ def retained_csv(request: HttpRequest) -> HttpResponse:
     after: str | None = ""
     try:
         topics.check_filter(filter)
-        while after is not None and len(found) < MOST_EXPORTED:
+        while after is not None and len(found) < MAX_EXPORTED:
             page = services.retained(actor, filter, after, 2 * PAGE, payloads=False)
             found += page["messages"]
             after = page["next"]
@@ -167,14 +167,14 @@ def traces(request: HttpRequest) -> HttpResponse:
     )
     try:
         if request.method == "POST" and request.POST.get("verb") in ("stop", "forget"):
-            steering.stop_trace(actor, request.POST.get("id", ""), request.POST["verb"] == "forget")
+            maintenance.stop_trace(actor, request.POST.get("id", ""), request.POST["verb"] == "forget")
             return HttpResponseRedirect(request.path)
         if request.method == "POST" and form.is_valid():
-            trace_id = steering.start_trace(actor, **form.cleaned_data)
+            trace_id = maintenance.start_trace(actor, **form.cleaned_data)
             return HttpResponseRedirect(reverse("admin:cluster_trace", args=[trace_id]))
     except ERRORS as error:
         messages.error(request, str(error))
-    found = steering.traces(actor)
+    found = maintenance.traces(actor)
     return page_of(request, "cluster/traces.html", _("Traces"), form=form, traces=found)
 
 
@@ -183,7 +183,7 @@ def trace(request: HttpRequest, trace_id: str) -> HttpResponse:
     actor = actor_of(request)
     actor.require(rbac.TRACE)
     if "download" in request.GET:
-        lines = (json.dumps(entry) for entry in steering.read_trace(actor, trace_id)["entries"])
+        lines = (json.dumps(entry) for entry in maintenance.read_trace(actor, trace_id)["entries"])
         headers = {"Content-Disposition": f'attachment; filename="trace-{trace_id}.jsonl"'}
         return HttpResponse("\n".join(lines) + "\n", content_type="application/jsonl", headers=headers)
     if "after" in request.GET:
@@ -192,7 +192,7 @@ def trace(request: HttpRequest, trace_id: str) -> HttpResponse:
             after = {str(node): int(count) for node, count in after.items()}
         except (ValueError, AttributeError, TypeError, RecursionError):
             return JsonResponse({"code": "bad_cursor"}, status=400)
-        return JsonResponse(steering.read_trace(actor, trace_id, after))
+        return JsonResponse(maintenance.read_trace(actor, trace_id, after))
     return page_of(request, "cluster/trace.html", _("Trace"), trace_id=trace_id)
 
 

@@ -10,12 +10,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from apps.auth import rbac
-from apps.auth.actors import Actor
-from apps.cluster import selectors, services, steering
+from apps.cluster import maintenance, selectors, services
 from apps.cluster.admin.base import SeenAdmin, actor_of
-from apps.cluster.fabric import FabricError
 from apps.cluster.models import ClusterNode
+from apps.cluster.node_rpc import NodeRpcError
+from apps.common import rbac
+from apps.common.actors import Actor
 
 
 def _nodes(actor: Actor) -> QuerySet[ClusterNode]:
@@ -56,17 +56,17 @@ class NodeAdmin(SeenAdmin):
 
     def detail(self, request: HttpRequest, row: ClusterNode) -> dict[str, Any]:
         try:
-            return {"draining": steering.drain_progress(actor_of(request), row)}
-        except (FabricError, PermissionDenied) as error:
+            return {"draining": maintenance.drain_progress(actor_of(request), row)}
+        except (NodeRpcError, PermissionDenied) as error:
             return {"trouble": str(error)}
 
     def drain(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)
-        self.told(request, lambda: steering.drain(actor, node), _("The node is being drained."))
+        self.told(request, lambda: maintenance.drain(actor, node), _("The node is being drained."))
 
     def cancel_drain(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)
-        self.told(request, lambda: steering.cancel_drain(actor, node), _("The node takes clients again."))
+        self.told(request, lambda: maintenance.cancel_drain(actor, node), _("The node takes clients again."))
 
     def pause_bridge(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)

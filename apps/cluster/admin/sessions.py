@@ -15,22 +15,23 @@ from django.urls import path
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from apps.auth import rbac
-from apps.auth.actors import Actor
-from apps.auth.errors import Duplicate, Gone
 from apps.auth.services import bans
-from apps.cluster import names, selectors, services, steering, watching
+from apps.cluster import live_queries, maintenance, selectors, services
 from apps.cluster.admin import live
 from apps.cluster.admin import messages as pages
 from apps.cluster.admin.base import NodeFilter, SeenAdmin, TransportFilter, VersionFilter, actor_of
-from apps.cluster.fabric import FabricError
+from apps.cluster.directory import names
 from apps.cluster.models import SessionInfo
+from apps.cluster.node_rpc import NodeRpcError
+from apps.common import rbac
+from apps.common.actors import Actor
+from apps.common.errors import Duplicate, Gone
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
 SHOWN = 100  # subscriptions, drops and queued messages on a client's page
 REPLAYED = 1000  # messages at most, as over REST
-MOST_TOLD = 10  # of many, those where something was not done
+MAX_TOLD = 10  # of many, those where something was not done
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 TIMES = ("created_at", "connected_at", "last_seen", "expires_at", "credentials_expire_at")
 
@@ -138,16 +139,16 @@ class SessionAdmin(SeenAdmin):
                 do(actor, session)
             except PermissionDenied:
                 why: Any = _("You may not do this.")
-            except (FabricError, Gone, Duplicate, ValidationError) as error:
+            except (NodeRpcError, Gone, Duplicate, ValidationError) as error:
                 why = "; ".join(error.messages) if isinstance(error, ValidationError) else error
             else:
                 done += 1
                 continue
             failed += 1
-            if failed <= MOST_TOLD:
+            if failed <= MAX_TOLD:
                 messages.error(request, f"{session.client_id}: {why}")
-        if failed > MOST_TOLD:
-            messages.error(request, _("And %(count)d more.") % {"count": failed - MOST_TOLD})
+        if failed > MAX_TOLD:
+            messages.error(request, _("And %(count)d more.") % {"count": failed - MAX_TOLD})
         return done
 
     def detail(self, request: HttpRequest, row: SessionInfo) -> dict[str, Any]:
@@ -157,10 +158,10 @@ class SessionAdmin(SeenAdmin):
             "drops": selectors.drops(actor).filter(client_id=row.client_id).order_by("-id")[:SHOWN],
             "version": VERSIONS.get(row.level, "–"),
         }
-        live, found["events"] = watching.client(actor, row)
+        live, found["events"] = live_queries.client(actor, row)
         for event in found["events"]:
             event["at"] = datetime.fromtimestamp(event["at"], UTC)
-        if isinstance(live, FabricError):
+        if isinstance(live, NodeRpcError):
             return found | {"trouble": str(live)}
         for name in TIMES:
             if live.get(name):
@@ -174,8 +175,8 @@ class SessionAdmin(SeenAdmin):
         if session is None:
             return JsonResponse({"code": "not_found"}, status=404)
         try:
-            return JsonResponse(steering.look_at(actor, session))
-        except FabricError as error:
+            return JsonResponse(maintenance.look_at(actor, session))
+        except NodeRpcError as error:
             return JsonResponse({"code": error.code, "detail": str(error)}, status=503)
 
     # The forms of a client's page ----------------------------------------------------------------------
@@ -224,10 +225,10 @@ class SessionAdmin(SeenAdmin):
         context = {**self.admin_site.each_context(request), "opts": self.opts, "row": session}
         try:
             (topics.check_filter if action == "subscribe" else topics.check_name)(topic)
-            context |= watching.explain(actor, session, action, topic)
+            context |= live_queries.explain(actor, session, action, topic)
         except MqttError as error:
             context["trouble"] = error.text
-        except FabricError as error:
+        except NodeRpcError as error:
             context["trouble"] = str(error)
         context |= {"action": action, "topic": topic, "title": str(session)}
         return TemplateResponse(request, "cluster/explain.html", context)

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from apps.auth.api.base import ApiView, Strict
-from apps.auth.api.problems import Problem
-from apps.cluster.bridges import NoBridge
-from apps.cluster.fabric import FabricError
+from apps.cluster.bridge.operators import NoBridge
+from apps.cluster.node_rpc import NodeRpcError
+from apps.common.api.base import ApiView, Strict
+from apps.common.api.problems import Problem
 
 # What a node's refusal is to HTTP.
 _STATUS: Final = {
@@ -41,7 +41,7 @@ _STATUS: Final = {
 
 class ClusterView(ApiView):
     def handle_exception(self, error: Exception) -> Response:
-        if isinstance(error, FabricError):
+        if isinstance(error, NodeRpcError):
             error = Problem(_STATUS.get(error.code, 409), error.code, error.detail)
         elif isinstance(error, NoBridge):
             error = Problem(503, "no_bridge", str(error))

@@ -14,11 +14,12 @@ from rest_framework.fields import empty
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth.api.base import Strict
-from apps.cluster import names, selectors, services
+from apps.cluster import selectors, services
 from apps.cluster.api.base import ClusterView, NodePage, Paged, Topic, next_page
 from apps.cluster.api.sessions import MessageOut
+from apps.cluster.directory import names
 from apps.cluster.models import Drop
+from apps.common.api.base import Strict
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 

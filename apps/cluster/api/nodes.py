@@ -11,11 +11,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import rbac
-from apps.cluster import bridges, selectors, services
+from apps.cluster import selectors, services
 from apps.cluster.api.base import ClusterView
-from apps.cluster.fabric import fabric
+from apps.cluster.bridge import operators
 from apps.cluster.models import ClusterNode
+from apps.cluster.node_rpc import rpc
+from apps.common import rbac
 
 LIVE_WITHIN = 1.0  # seconds in which a node has to answer to be shown with live figures
 
@@ -40,7 +41,7 @@ class NodeFilter(django_filters.FilterSet):
 def with_live_stats(nodes: list[ClusterNode]) -> list[ClusterNode]:
     """What they say now, where they do; else what they said last."""
     up = [node.name for node in nodes if node.state != ClusterNode.State.DOWN]
-    answers = fabric.ask_all(up, "stats", LIVE_WITHIN)
+    answers = rpc.call_all(up, "stats", LIVE_WITHIN)
     for node in nodes:
         node.live = node.name in answers.found  # type: ignore[attr-defined]
         node.stats = answers.found.get(node.name, node.stats)
@@ -122,7 +123,7 @@ class BridgesView(ClusterView):
     )
     def get(self, request: Request) -> Response:
         self.actor.require(rbac.VIEW_NODE)
-        return Response({"results": bridges.control().status()})
+        return Response({"results": operators.control().status()})
 
 
 class PauseBridgeView(ClusterView):

@@ -12,15 +12,15 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import rbac
-from apps.auth.api.base import Strict, found
 from apps.auth.api.fields import Text
-from apps.auth.api.lists import Flag
 from apps.cluster import selectors, services
 from apps.cluster.api.base import ClusterView, Topic
-from apps.cluster.fabric import FabricError, fabric
-from apps.cluster.fields import starts_with
+from apps.cluster.directory.fields import starts_with
 from apps.cluster.models import SessionInfo
+from apps.cluster.node_rpc import NodeRpcError, rpc
+from apps.common import rbac
+from apps.common.api.base import Strict, found
+from apps.common.api.lists import Flag
 
 _FIELDS = (
     *("id", "client_id", "node", "online", "username", "address", "port", "transport", "level"),
@@ -107,8 +107,8 @@ class SessionView(OneSession):
         session = self.one(pk)
         live, missing = None, ""
         try:
-            live = fabric.ask(selectors.node_of(session), "session", client_id=session.client_id)
-        except FabricError as error:
+            live = rpc.call(selectors.node_of(session), "session", client_id=session.client_id)
+        except NodeRpcError as error:
             missing = error.detail
         return Response(SessionOut(session).data | {"live": live, "missing": missing})
 

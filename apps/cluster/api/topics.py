@@ -12,11 +12,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth.api.lists import Flag
-from apps.cluster import names, selectors
+from apps.cluster import selectors
 from apps.cluster.api.base import ClusterView
-from apps.cluster.fields import starts_with
+from apps.cluster.directory import names
+from apps.cluster.directory.fields import starts_with
 from apps.cluster.models import SubscriptionInfo
+from apps.common.api.lists import Flag
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.cluster.api import messages, nodes, sessions, steering, topics
+from apps.cluster.api import maintenance, messages, nodes, sessions, topics
 
 urlpatterns = [
     path("status/", nodes.StatusView.as_view(), name="cluster-status"),
@@ -30,10 +30,10 @@ urlpatterns = [
     path("retained/message/", messages.RetainedMessageView.as_view(), name="cluster-retained-message"),
     path("drops/", messages.DropsView.as_view(), name="cluster-drops"),
     path("publish/", messages.PublishView.as_view(), name="cluster-publish"),
-    path("nodes/<int:pk>/drain/", steering.DrainView.as_view(), name="cluster-node-drain"),
-    path("traces/", steering.TracesView.as_view(), name="cluster-traces"),
-    path("traces/<slug:trace>/", steering.TraceView.as_view(), name="cluster-trace"),
-    path("traces/<slug:trace>/stop/", steering.StopTraceView.as_view(), name="cluster-trace-stop"),
+    path("nodes/<int:pk>/drain/", maintenance.DrainView.as_view(), name="cluster-node-drain"),
+    path("traces/", maintenance.TracesView.as_view(), name="cluster-traces"),
+    path("traces/<slug:trace>/", maintenance.TraceView.as_view(), name="cluster-trace"),
+    path("traces/<slug:trace>/stop/", maintenance.StopTraceView.as_view(), name="cluster-trace-stop"),
     path("bridges/", nodes.BridgesView.as_view(), name="cluster-bridges"),
     path("bridges/<str:node>/pause/", nodes.PauseBridgeView.as_view(), name="cluster-bridge-pause"),
     path("bridges/<str:node>/resume/", nodes.ResumeBridgeView.as_view(), name="cluster-bridge-resume"),

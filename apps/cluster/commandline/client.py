@@ -19,7 +19,7 @@ class NoNode(Exception):
     """Nobody answers at the address."""
 
 
-class Refused(Exception):
+class ApiRefused(Exception):
     """The API's answer was an error."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
@@ -99,10 +99,10 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _refused(error: urllib.error.HTTPError) -> Refused:
+def _refused(error: urllib.error.HTTPError) -> ApiRefused:
     try:
         problem = json.loads(error.read())
         details = [f"{each['field']}: {each['detail']}" for each in problem.get("errors", ())]
-        return Refused(error.code, problem["code"], "; ".join(details) or problem["detail"])
+        return ApiRefused(error.code, problem["code"], "; ".join(details) or problem["detail"])
     except (ValueError, KeyError, TypeError):
-        return Refused(error.code, "http_error", f"The answer is {error.code} {error.reason}.")
+        return ApiRefused(error.code, "http_error", f"The answer is {error.code} {error.reason}.")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from apps.cluster.commandline.client import Api, Refused
+from apps.cluster.commandline.client import Api, ApiRefused
 from apps.cluster.commandline.output import Output
 
 Run = Callable[[Api, Output, argparse.Namespace], None]
@@ -55,7 +55,7 @@ def _given(options: argparse.Namespace, *filters: str) -> dict[str, Any]:
 def _session(api: Api, client_id: str) -> dict[str, Any]:
     found = api.get("cluster/sessions/", client_id=client_id)["results"]
     if not found:
-        raise Refused(404, "not_found", f"There is no session of client {client_id!r}.")
+        raise ApiRefused(404, "not_found", f"There is no session of client {client_id!r}.")
     return dict(found[0])
 
 
@@ -318,7 +318,7 @@ def list_nodes(api: Api, out: Output, options: argparse.Namespace) -> None:
 def node_of(api: Api, name: str) -> dict[str, Any]:
     found = api.get("cluster/nodes/", name=name)["results"]
     if not found:
-        raise Refused(404, "not_found", f"There is no node {name!r}.")
+        raise ApiRefused(404, "not_found", f"There is no node {name!r}.")
     return dict(found[0])
 
 

@@ -3,7 +3,7 @@
 import django.core.validators
 from django.db import migrations, models
 
-import apps.cluster.fields
+import apps.cluster.directory.fields
 import apps.cluster.models
 
 
@@ -102,13 +102,15 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "client_id",
-                    apps.cluster.fields.KeyField(
+                    apps.cluster.directory.fields.KeyField(
                         blank=True, help_text="Empty: no one client.", max_length=256
                     ),
                 ),
                 (
                     "topic",
-                    apps.cluster.fields.KeyField(blank=True, help_text="Empty: several.", max_length=512),
+                    apps.cluster.directory.fields.KeyField(
+                        blank=True, help_text="Empty: several.", max_length=512
+                    ),
                 ),
                 ("count", models.BigIntegerField()),
                 ("first", models.DateTimeField()),
@@ -198,7 +200,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("client_id", apps.cluster.fields.KeyField(max_length=256)),
+                ("client_id", apps.cluster.directory.fields.KeyField(max_length=256)),
                 ("node", models.CharField(help_text="Where it is, or was last, connected.", max_length=64)),
                 (
                     "epoch",
@@ -282,17 +284,21 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("client_id", apps.cluster.fields.KeyField(max_length=256)),
+                ("client_id", apps.cluster.directory.fields.KeyField(max_length=256)),
                 ("node", models.CharField(help_text="The session's.", max_length=64)),
                 (
                     "filter",
-                    apps.cluster.fields.KeyField(help_text="Without $share/<share>/.", max_length=512),
+                    apps.cluster.directory.fields.KeyField(
+                        help_text="Without $share/<share>/.", max_length=512
+                    ),
                 ),
                 (
                     "share",
-                    apps.cluster.fields.KeyField(blank=True, help_text="Empty: not shared.", max_length=256),
+                    apps.cluster.directory.fields.KeyField(
+                        blank=True, help_text="Empty: not shared.", max_length=256
+                    ),
                 ),
-                ("shape", apps.cluster.fields.KeyField(editable=False, max_length=256)),
+                ("shape", apps.cluster.directory.fields.KeyField(editable=False, max_length=256)),
                 ("qos", models.PositiveSmallIntegerField()),
                 ("no_local", models.BooleanField(default=False)),
                 ("retain_as_published", models.BooleanField(default=False)),

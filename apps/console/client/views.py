@@ -37,7 +37,7 @@ POLICY = "; ".join(
         "trusted-types gmqtt-worker",
     )
 )
-MOST_BODY = 4096  # bytes
+MAX_BODY = 4096  # bytes
 
 
 @require_safe
@@ -90,7 +90,7 @@ def token(request: HttpRequest) -> JsonResponse:
 
 def _client_id(request: HttpRequest) -> str | None:
     """None: the body is not what it should be."""
-    if len(request.body) > MOST_BODY:
+    if len(request.body) > MAX_BODY:
         return None
     try:
         given = json.loads(request.body or b"{}")

@@ -115,7 +115,7 @@ def decided(connection: Connection, verdict: Verdict, request: ConnectRequest, n
     if verdict.accepted and verdict.acl is not None:
         if connection.state == CONNECTED:
             connection.acl = verdict.acl
-            connection.forget_permits()
+            connection.forget_publish_grants()
             connection.node.expire_at(connection, verdict.expires_at)
             _write_auth(connection, reasons.SUCCESS, verdict.auth_data)
             connection.resume(now)
@@ -165,7 +165,7 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
             raise MqttError(reasons.PACKET_TOO_LARGE, f"CONNACK has {size} bytes")
     if connect.will is not None:
         will = will_message(connect.will, connection.client_id)
-        if not node.hold(will.size):
+        if not node.count_bytes(will.size):
             raise MqttError(reasons.QUOTA_EXCEEDED, "the node's memory budget is used up")
         connection.will = will
         connection.will_delay = props.integer(connect.will.properties, props.WILL_DELAY_INTERVAL, 0)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import closing, control, ingress, ports
+from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.outbound import Outbound
-from apps.gateway.broker.receipts import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.routing import CACHED_LENGTH
 from apps.gateway.broker.states import CLOSED, CONNECTED, NEW
 from apps.gateway.mqtt import framing, reasons
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from apps.gateway.broker.node import Node
     from apps.gateway.broker.pending import Pending
     from apps.gateway.broker.ports import Acl, Exchange, Link, Peer
-    from apps.gateway.broker.routing import Permit, Route
+    from apps.gateway.broker.routing import PublishGrant, Route
     from apps.gateway.broker.session import Session
     from apps.gateway.mqtt.packets import Connect
 
-MAX_PERMITS: Final = 4096  # topics whose ACL decision and route one connection remembers
+MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
@@ -62,9 +62,9 @@ class Connection(Outbound):
         self.publishes_in = 0
         self.aliases_in: dict[int, bytes] | None = None
         self.aliases_held = 0  # bytes of the topics in it, counted against the node's budget
-        self._permits: dict[bytes, Permit] | None = None
+        self._publish_grants: dict[bytes, PublishGrant] | None = None
         self._long_topic = b""
-        self._long_permit: Permit | None = None
+        self._long_permit: PublishGrant | None = None
         self._partial: list[bytes] | None = None  # of a packet that is not complete
         self._partial_size = 0
         self._need = 0  # bytes until it is, where known
@@ -90,7 +90,7 @@ class Connection(Outbound):
     def wait_for(self, pending: Pending) -> None:
         """Stop reading until `pending` is decided and `resume` called."""
         self.pending = pending
-        self._hold()
+        self._pause_reading()
         self.link.control()
 
     def resume(self, now: float) -> None:
@@ -103,7 +103,7 @@ class Connection(Outbound):
     def read_on(self) -> None:
         """Read again, unless there is another reason not to."""
         if self.pending is None and not self.throttled and not self._backed_up:
-            self._unhold()
+            self._resume_reading()
 
     def back_up(self, full: bool) -> None:
         """Too many acknowledgements wait, or no longer."""
@@ -111,19 +111,19 @@ class Connection(Outbound):
             return
         self._backed_up = full
         if full:
-            self._hold()
+            self._pause_reading()
         else:
             self.read_on()
 
-    def _hold(self) -> None:
+    def _pause_reading(self) -> None:
         if not self.holding:
             self.holding = True
-            self.link.hold()
+            self.link.pause_reading()
 
-    def _unhold(self) -> None:
+    def _resume_reading(self) -> None:
         if self.holding and self.state != CLOSED:
             self.holding = False
-            self.link.release()
+            self.link.resume_reading()
 
     def drained(self, now: float) -> None:
         """The link's buffer is below its low mark: send on."""
@@ -156,7 +156,7 @@ class Connection(Outbound):
 
     def discard_input(self) -> None:
         self._unstash()
-        self.node.release(self.aliases_held)
+        self.node.uncount_bytes(self.aliases_held)
         self.aliases_held = 0
         self.aliases_in = None
 
@@ -212,7 +212,7 @@ class Connection(Outbound):
         publishes = 0
         acknowledged = False
         # A run: successive plain QoS 0 publishes to one topic, handed on together.
-        run: Permit | None = None
+        run: PublishGrant | None = None
         run_start = 0
         run_count = 0
         run_largest = 0
@@ -250,18 +250,23 @@ class Connection(Outbound):
                         plain = body <= end
                     if plain and first & 0x01 == 0 and qos_bits != 0x06 and first != 0x38 and not padded:
                         raw = data[start:topic_end]
-                        permit = self._permits.get(raw) if self._permits is not None else None
-                        if permit is None or permit.route.generation != self.node.router.generation:
-                            permit = ingress.permit(self, raw)
-                            if permit is None:
+                        publish_grant = (
+                            self._publish_grants.get(raw) if self._publish_grants is not None else None
+                        )
+                        if (
+                            publish_grant is None
+                            or publish_grant.route.generation != self.node.router.generation
+                        ):
+                            publish_grant = ingress.publish_grant(self, raw)
+                            if publish_grant is None:
                                 break
-                        if qos_bits == 0 and permit.grant & ports.QOS_0:
-                            if permit is not run:
+                        if qos_bits == 0 and publish_grant.grant & ports.QOS_0:
+                            if publish_grant is not run:
                                 if run is not None:
                                     self._forward(
                                         run, data[run_start:pos], run_count, run_largest, run_payload
                                     )
-                                run = permit
+                                run = publish_grant
                                 run_start = pos
                                 run_count = 0
                                 run_largest = 0
@@ -278,14 +283,14 @@ class Connection(Outbound):
                         if run is not None:
                             self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)
                             run = None
-                        if permit.grant & qos_bits:  # QOS_1 is 2 and QOS_2 is 4, as on the wire
+                        if publish_grant.grant & qos_bits:  # QOS_1 is 2 and QOS_2 is 4, as on the wire
                             packet_id = (data[topic_end] << 8) | data[topic_end + 1]
                             if packet_id == 0:
                                 raise ProtocolError("packet identifier 0")  # [MQTT-2.2.1-3]
                             if qos_bits == 0x02:
-                                self._publish_qos1(permit.route, data[body:end], packet_id)
+                                self._publish_qos1(publish_grant.route, data[body:end], packet_id)
                             else:
-                                self._publish_qos2(permit.route, data[body:end], packet_id)
+                                self._publish_qos2(publish_grant.route, data[body:end], packet_id)
                             stats.publish_bytes_in += end - body
                             packets += 1
                             publishes += 1
@@ -341,11 +346,13 @@ class Connection(Outbound):
                 self.session.pump(now)
         return pos
 
-    def _forward(self, permit: Permit, packets: bytes, count: int, largest: int, payload: int) -> None:
-        if not permit.route.empty:
+    def _forward(
+        self, publish_grant: PublishGrant, packets: bytes, count: int, largest: int, payload: int
+    ) -> None:
+        if not publish_grant.route.empty:
             level = 5 if self.level == MQTT_5 else 3
             origin = self.client_id
-            self.node.router.forward(permit.route, packets, count, largest, payload, level, origin)
+            self.node.router.forward(publish_grant.route, packets, count, largest, payload, level, origin)
 
     def _publish_qos1(self, route: Route, payload: bytes, packet_id: int) -> None:
         reason: int = reasons.NO_MATCHING_SUBSCRIBERS
@@ -395,30 +402,30 @@ class Connection(Outbound):
         self.refilled = now
         if self.tokens < 0.0:
             self.node.throttle(self)
-            self._hold()
+            self._pause_reading()
 
     # What this connection may publish --------------------------------------------------------------
 
-    def remember(self, raw: bytes, permit: Permit) -> None:
-        """Keep a permit for the topic's next publish; of topics too long to be cached only the last."""
+    def remember(self, raw: bytes, publish_grant: PublishGrant) -> None:
+        """Keep a publish_grant for the topic's next publish; of topics too long to be cached only the last."""
         if len(raw) > CACHED_LENGTH:
             self._long_topic = raw
-            self._long_permit = permit
+            self._long_permit = publish_grant
             return
-        permits = self._permits
-        if permits is None or len(permits) >= MAX_PERMITS:
-            permits = {}
-            self._permits = permits
-        permits[raw] = permit
+        publish_grants = self._publish_grants
+        if publish_grants is None or len(publish_grants) >= MAX_PUBLISH_GRANTS:
+            publish_grants = {}
+            self._publish_grants = publish_grants
+        publish_grants[raw] = publish_grant
 
-    def known(self, raw: bytes) -> Permit | None:
-        """The permit remembered for a topic; its route may be out of date."""
+    def known(self, raw: bytes) -> PublishGrant | None:
+        """The publish_grant remembered for a topic; its route may be out of date."""
         if raw == self._long_topic:
             return self._long_permit
-        return self._permits.get(raw) if self._permits is not None else None
+        return self._publish_grants.get(raw) if self._publish_grants is not None else None
 
-    def forget_permits(self) -> None:
+    def forget_publish_grants(self) -> None:
         """The ACL has changed."""
-        self._permits = None
+        self._publish_grants = None
         self._long_topic = b""
         self._long_permit = None

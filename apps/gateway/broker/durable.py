@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import limits as lim
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.completion import Completion, Waiter
 from apps.gateway.broker.messages import Delivery
-from apps.gateway.broker.receipts import Receipt, Waiter
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Durable(Waiter):
         self.cold = 0  # messages that only the store has
         self.cold_bytes = 0
         self.uncommitted: dict[int, None] = {}  # QoS 2 packet identifiers; sent when they are committed
-        self._waiting: deque[tuple[Receipt, int]] = deque()
-        self._last: Receipt | None = None
+        self._waiting: deque[tuple[Completion, int]] = deque()
+        self._last: Completion | None = None
         self._pages = 0
         self._loading = 0  # the number of the page that is awaited, 0 = none
         self._trimming = False
@@ -76,16 +76,16 @@ class Durable(Waiter):
             self._wait(packet_id)
 
     def _wait(self, packet_id: int) -> None:
-        receipt = self.session.node.receipt()
+        completion = self.session.node.completion()
         self.uncommitted[packet_id] = None
-        self._waiting.append((receipt, packet_id))
-        if receipt is not self._last:
-            self._last = receipt
-            receipt.then(self)
+        self._waiting.append((completion, packet_id))
+        if completion is not self._last:
+            self._last = completion
+            completion.then(self)
 
-    def settled(self) -> None:
+    def completed(self) -> None:
         session = self.session
-        while self._waiting and self._waiting[0][0].is_settled:
+        while self._waiting and self._waiting[0][0].is_complete:
             if self._waiting[0][0].reason:
                 self._wait_again()
                 return
@@ -143,7 +143,7 @@ class Durable(Waiter):
         if self._over(1, size) and not self._make_room(size):
             node.dropped(session.client_id, st.DROP_QUEUE, delivery.message.topic, 1)
             if node.limits.queue_full_policy == lim.DISCONNECT and session.connection is not None:
-                session.connection.doom(reasons.QUOTA_EXCEEDED)
+                session.connection.close_later(reasons.QUOTA_EXCEEDED)
             return
         if not self.queued:
             node.observer.changed(session.client_id)

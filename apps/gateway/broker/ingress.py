@@ -1,4 +1,4 @@
-"""Publishes and acknowledgements that are not in their plainest form, and the permit for a topic."""
+"""Publishes and acknowledgements that are not in their plainest form, and the publish_grant for a topic."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.pending import PendingPublish
-from apps.gateway.broker.receipts import PUBACK, PUBCOMP, PUBREC, PUBREL
-from apps.gateway.broker.routing import Permit
+from apps.gateway.broker.routing import PublishGrant
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from apps.gateway.broker.session import Session
 
 
-def permit(connection: Connection, raw: bytes) -> Permit | None:
-    """The current permit for a topic (`raw` with its two byte length).
+def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
+    """The current publish_grant for a topic (`raw` with its two byte length).
 
     None: the ACL has to be asked, and the connection waits. Raises for a topic that is no topic.
     """
@@ -46,9 +46,9 @@ def permit(connection: Connection, raw: bytes) -> Permit | None:
     return allow(connection, raw, topic, grant)
 
 
-def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> Permit:
+def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> PublishGrant:
     """Remember what the ACL said; an answer that is none (UNKNOWN, when it was asked) allows nothing."""
-    made = Permit(max(grant, ports.NOTHING), connection.node.router.route(topic))
+    made = PublishGrant(max(grant, ports.NOTHING), connection.node.router.route(topic))
     connection.remember(raw, made)
     return made
 
@@ -57,7 +57,7 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     """Handle one PUBLISH. False: its topic waits for a decision, and the packet will be read again."""
     packet = cast(packets.Publish, codec.decode(first, data, start, end, connection.level))
     raw = _raw_topic(connection, packet)
-    allowed = permit(connection, raw)
+    allowed = publish_grant(connection, raw)
     if allowed is None:
         return False
     session = connection.session
@@ -135,7 +135,7 @@ def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
         raw = wire.string(packet.topic)
         topics.check_name(packet.topic)
         grown = len(raw) - len(aliases.get(alias, b""))
-        if not connection.node.hold(grown):
+        if not connection.node.count_bytes(grown):
             raise MqttError(reasons.QUOTA_EXCEEDED, "the node's memory budget is used up")
         connection.aliases_held += grown
         aliases[alias] = raw

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import closing, systopics
+from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
-from apps.gateway.broker.receipts import Receipt
 from apps.gateway.broker.retained import RetainedStore
 from apps.gateway.broker.routing import Router
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
-from apps.gateway.broker.stats import DROP_OUTSIDE, DROP_RETAINED, Stats
+from apps.gateway.broker.stats import DROP_CLUSTER, DROP_RETAINED, Stats
 from apps.gateway.broker.timers import Timers
 from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.reasons import QUOTA_EXCEEDED
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from apps.gateway.broker.outbound import Outbound
     from apps.gateway.broker.ports import (
         ConnectRequest,
+        MessageBus,
         Observer,
-        Outside,
-        Registry,
+        SessionOwnership,
         SessionStore,
         Tracer,
         Verdict,
@@ -59,12 +59,12 @@ class Node:
         self.version = version
         self.limits = limits
         self.observer = observer
-        self.outside: Outside | None = None  # set before the node listens; None: it is alone
-        self.registry: Registry | None = None  # as `outside`
-        self.store: SessionStore | None = None  # as `outside`; None: sessions are lost with the process
+        self.bus: MessageBus | None = None  # set before the node listens; None: it is alone
+        self.ownership: SessionOwnership | None = None  # as `bus`
+        self.store: SessionStore | None = None  # as `bus`; None: sessions are lost with the process
         self.tracer: Tracer | None = None
         self.drain: Drain | None = None  # the node is being emptied
-        self.open_receipt: Receipt | None = None  # of this loop turn
+        self.open_completion: Completion | None = None  # of this loop turn
         self.now = now
         self.stats = Stats(now)
         self.router = Router(self, limits.route_cache)
@@ -78,7 +78,7 @@ class Node:
         self._sys_interval = sys_interval
         self._sys_next = now
         self._dirty: list[Outbound] = []
-        self._condemned: list[Outbound] = []
+        self._to_close: list[Outbound] = []
         self._throttled: list[Connection] = []
         self._admitted = 0.0  # CONNECTs let in by the rate limit, as a bucket that empties with time
         self._admitted_at = now
@@ -177,8 +177,8 @@ class Node:
         self.stats.connections -= 1
         self.stats.disconnects += 1
         self.observer.disconnected(session.client_id, reason, text)
-        if self.registry is not None:
-            self.registry.changed(session.client_id)
+        if self.ownership is not None:
+            self.ownership.changed(session.client_id)
         will = connection.will
         connection.will = None
         if will is not None and connection.will_delay and session.expiry_interval:
@@ -204,7 +204,7 @@ class Node:
             durable.store.save(session)
 
     def _present(self, session: Session, here: bool) -> None:
-        if self.outside is not None:
+        if self.bus is not None:
             for subscription in session.subscriptions.values():
                 if subscription.share:
                     self.router.present(subscription, here)
@@ -215,14 +215,14 @@ class Node:
         for subscription in session.subscriptions.values():
             self.unsubscribe(subscription)
         session.subscriptions.clear()
-        self.release(session.weight)
+        self.uncount_bytes(session.weight)
         for delivery in session.give_up_shared(True):
             if delivery.group is not None:
                 self.router.dispatch_shared(delivery.group, delivery.message)
         session.discard()
         self.observer.changed(session.client_id)
-        if self.registry is not None:
-            self.registry.changed(session.client_id)
+        if self.ownership is not None:
+            self.ownership.changed(session.client_id)
         will = session.will
         if will is not None:  # at the session's end at the latest [MQTT-3.1.2-8]
             session.will = None
@@ -243,12 +243,12 @@ class Node:
             self.unsubscribe(subscription)
         session.subscriptions.clear()
         if session.will is not None:
-            self.release(session.will.size)
+            self.uncount_bytes(session.will.size)
             session.will = None
-        self.release(session.weight)
+        self.uncount_bytes(session.weight)
         session.leave()
-        if self.registry is not None:
-            self.registry.changed(client_id)
+        if self.ownership is not None:
+            self.ownership.changed(client_id)
 
     def session_due(self, session: Session, now: float) -> None:
         """A time that the session set has come."""
@@ -258,8 +258,8 @@ class Node:
         if will is not None and session.will_at <= now:
             session.will = None
             self.publish_will(will, now)
-            if self.registry is not None:
-                self.registry.changed(session.client_id)
+            if self.ownership is not None:
+                self.ownership.changed(session.client_id)
         if session.expires_at and session.expires_at <= now:
             self.stats.sessions_expired += 1
             self.end_session(session, now)
@@ -306,19 +306,19 @@ class Node:
             self.retain(message)
         route = self.router.route(message.topic)
         if self.router.dispatch(route, message) == QUOTA_EXCEEDED:
-            self.dropped("", DROP_OUTSIDE, message.topic, 1)
+            self.dropped("", DROP_CLUSTER, message.topic, 1)
         return not route.empty
 
-    def submit(self, message: Message) -> tuple[int, Receipt | None]:
+    def submit(self, message: Message) -> tuple[int, Completion | None]:
         """Publish for somebody who wants to know what became of it.
 
-        Answers success, "no matching subscribers" or the reason why it was not taken; and the receipt to wait
+        Answers success, "no matching subscribers" or the reason why it was not taken; and the completion to wait
         for until it is durable, where there is one.
         """
         if message.retain and not self.retain(message):
             return QUOTA_EXCEEDED, None
         reason = self.router.dispatch(self.router.route(message.topic), message)
-        return reason, self.open_receipt
+        return reason, self.open_completion
 
     def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
         """A message from outside, for this node's subscribers; False: nobody is subscribed here.
@@ -330,20 +330,20 @@ class Node:
         self.router.dispatch_here(route, message, shares)
         return bool(route.plain or route.special or route.groups)
 
-    def outside_changed(self, filter: str | None) -> None:
+    def bus_changed(self, filter: str | None) -> None:
         """Other nodes want something else than before of what `filter` matches; None: of anything."""
         self.router.outdate(filter)
 
-    def receipt(self) -> Receipt:
-        """The receipt of this loop turn: hold it for what must be durable before it is acknowledged."""
-        if self.open_receipt is None:
-            self.open_receipt = Receipt()
+    def completion(self) -> Completion:
+        """The completion of this loop turn: hold it for what must be durable before it is acknowledged."""
+        if self.open_completion is None:
+            self.open_completion = Completion()
             self.rouse()
-        return self.open_receipt
+        return self.open_completion
 
     def cancel_will(self, client_id: str, will: Message) -> None:
         """A will is off, or it is published now."""
-        self.release(will.size)
+        self.uncount_bytes(will.size)
         if self.store is not None:
             self.store.will(client_id, None, 0, 0.0)
 
@@ -353,18 +353,18 @@ class Node:
             will.expires += now
         self.publish(will)
 
-    def hold(self, size: int) -> bool:
+    def count_bytes(self, size: int) -> bool:
         """Count bytes that a client makes the node keep; False: the node's budget is used up."""
         if self.stats.held + size > self.limits.node_bytes:
             return False
         self.stats.held += size
         return True
 
-    def release(self, size: int) -> None:
+    def uncount_bytes(self, size: int) -> None:
         self.stats.held -= size
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        self.release(subscription.size)
+        self.uncount_bytes(subscription.size)
         self.router.unsubscribe(subscription)
 
     def keep(self, message: Message) -> bool:
@@ -377,10 +377,10 @@ class Node:
     def retain(self, message: Message) -> bool:
         """Keep the topic's last message, here and on every node; False: no room, counted."""
         if self._keep(message):
-            if self.outside is None:
+            if self.bus is None:
                 return True
-            receipt = self.receipt() if message.qos else None
-            if not self.outside.retain(message, receipt):
+            completion = self.completion() if message.qos else None
+            if not self.bus.retain(message, completion):
                 return True
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
@@ -424,34 +424,36 @@ class Node:
             self._awake = True
             self._wake()
 
-    def close_receipt(self) -> None:
+    def close_completion(self) -> None:
         """The loop turn is over."""
-        receipt = self.open_receipt
-        if receipt is not None:
-            self.open_receipt = None
-            receipt.close()
+        completion = self.open_completion
+        if completion is not None:
+            self.open_completion = None
+            completion.close()
 
-    def condemn(self, connection: Outbound) -> None:
-        """Close the connection, with the reason in `doomed`, when no dispatch is under way."""
+    def close_later(self, connection: Outbound) -> None:
+        """Close the connection, with the reason in `close_reason`, when no dispatch is under way."""
         self.rouse()
-        self._condemned.append(connection)
+        self._to_close.append(connection)
 
     def flush(self) -> None:
         """One write for each connection that has output."""
         self._awake = False
         if self.store is not None:
             self.store.flush()
-        self.close_receipt()
+        self.close_completion()
         dirty = self._dirty
         self._dirty = []
         for connection in dirty:
             connection.flush()
-        if self._condemned:
-            condemned = self._condemned
-            self._condemned = []
-            for doomed in condemned:
+        if self._to_close:
+            to_close = self._to_close
+            self._to_close = []
+            for closing_connection in to_close:
                 text = "more output is waiting than allowed"
-                closing.close(cast("Connection", doomed), doomed.doomed, text, self.now)
+                closing.close(
+                    cast("Connection", closing_connection), closing_connection.close_reason, text, self.now
+                )
 
     # Time -------------------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.completion import AckQueue
 from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.broker.messages import PACKET_IDS, Delivery
-from apps.gateway.broker.receipts import Late
 from apps.gateway.mqtt import reasons
 from apps.gateway.mqtt.errors import MqttError
 from apps.gateway.mqtt.packettypes import MQTT_5
@@ -50,8 +50,8 @@ class Outbound:
         self.congested = False
         self.traced = False  # an operator looks at what goes in and out
         self.publishes_out = 0
-        self.doomed = 0  # reason code to close with at the next flush
-        self._late: Late | None = None  # acknowledgements that wait for their receipt
+        self.close_reason = 0  # reason code to close with at the next flush
+        self._ack_queue: AckQueue | None = None  # acknowledgements that wait for their completion
 
     def write(self, data: bytes) -> None:
         """Put whole packets on the way; they leave at the end of the loop turn."""
@@ -88,17 +88,19 @@ class Outbound:
 
     @property
     def waits(self) -> bool:
-        """Must an acknowledgement wait for a receipt, or for those before it?"""
-        return self.node.open_receipt is not None or (self._late is not None and not self._late.is_empty)
+        """Must an acknowledgement wait for a completion, or for those before it?"""
+        return self.node.open_completion is not None or (
+            self._ack_queue is not None and not self._ack_queue.is_empty
+        )
 
     def acknowledge(self, head: bytes, packet_id: int, reason: int) -> None:
-        """Answer with the fixed header `head`, now or when the receipt of this loop turn is settled."""
+        """Answer with the fixed header `head`, now or when the completion of this loop turn is settled."""
         if not self.waits:
             self.say(head, packet_id, reason)
             return
-        if self._late is None:
-            self._late = Late(self)
-        self._late.add(self.node.open_receipt, head, packet_id, reason)
+        if self._ack_queue is None:
+            self._ack_queue = AckQueue(self)
+        self._ack_queue.add(self.node.open_completion, head, packet_id, reason)
 
     def say(self, head: bytes, packet_id: int, reason: int) -> None:
         """Write an acknowledgement; only 5.0 has reason codes, and needs none for success."""
@@ -123,13 +125,13 @@ class Outbound:
         self.unsent += size
         self.node.stats.held += size
         if self.unsent > self.limits.max_queued_bytes:
-            self.doom(reasons.QUOTA_EXCEEDED)
+            self.close_later(reasons.QUOTA_EXCEEDED)
 
-    def doom(self, reason: int) -> None:
+    def close_later(self, reason: int) -> None:
         """Close with `reason` at the next flush, when no dispatch is under way."""
-        if not self.doomed:
-            self.doomed = reason
-            self.node.condemn(self)
+        if not self.close_reason:
+            self.close_reason = reason
+            self.node.close_later(self)
 
     def _has_room(self, size: int, count: int, topic: str) -> bool:
         """While the client does not read: may `size` more bytes of QoS 0 wait for it?"""
@@ -293,5 +295,5 @@ class Outbound:
         self.relieve()
         self._out = []
         self._aliases = None
-        if self._late is not None:
-            self._late.clear()
+        if self._ack_queue is not None:
+            self._ack_queue.clear()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
+    from apps.gateway.broker.completion import Completion
     from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.messages import Delivery, Message
     from apps.gateway.broker.outbound import Outbound
-    from apps.gateway.broker.receipts import Receipt
     from apps.gateway.broker.session import Session, Subscription
 
 # What an Acl answers for a topic: the sum of what may be published there.
@@ -114,35 +114,37 @@ class Authenticator(Protocol):
         """Begin `request.auth_method`; None: the method is not supported (0x8C)."""
 
 
-# Who outside this node wants a topic: the sum that `Outside.wants` answers.
-OUTSIDE_LIVE: Final = 1  # subscribers on other nodes, export rules
-OUTSIDE_DURABLE: Final = 2  # persistent sessions that the cluster, not this node, queues for
-OUTSIDE_SHARED: Final = 4  # a shared subscription with members on several nodes
+# Who outside this node wants a topic: the sum that `MessageBus.wants` answers.
+BUS_LIVE: Final = 1  # subscribers on other nodes, export rules
+BUS_DURABLE: Final = 2  # persistent sessions that the cluster, not this node, queues for
+BUS_SHARED: Final = 4  # a shared subscription with members on several nodes
 TRACED: Final = 8  # not somebody outside: an operator looks at the topic
 
 
-class Outside(Protocol):
+class MessageBus(Protocol):
     """The other nodes and back-end services. Called within the hot path: quick, and never awaiting."""
 
     def wants(self, topic: str) -> int:
-        """Sum of OUTSIDE_LIVE, OUTSIDE_DURABLE and OUTSIDE_SHARED; 0: nobody.
+        """Sum of BUS_LIVE, BUS_DURABLE and BUS_SHARED; 0: nobody.
 
-        Kept for the topic until `Node.outside_changed` names a filter that matches it.
+        Kept for the topic until `Node.bus_changed` names a filter that matches it.
         """
 
     def choose(self, topic: str, groups: Sequence[str], qos: int) -> Choice:
-        """One member for each shared subscription to `topic` in the cluster, where wants OUTSIDE_SHARED.
+        """One member for each shared subscription to `topic` in the cluster, where wants BUS_SHARED.
 
         `groups` are those with members here, as "<share name>/<filter>"; `qos` is the message's.
         """
 
-    def publish(self, message: Message, wants: int, choice: Choice | None, receipt: Receipt | None) -> int:
+    def publish(
+        self, message: Message, wants: int, choice: Choice | None, completion: Completion | None
+    ) -> int:
         """Hand over; 0, or 0x97 where there is no room, and then nothing was handed over.
 
-        A receipt, there for QoS 1 and 2, is held until the message cannot be lost any more.
+        A completion, there for QoS 1 and 2, is held until the message cannot be lost any more.
         """
 
-    def retain(self, message: Message, receipt: Receipt | None) -> int:
+    def retain(self, message: Message, completion: Completion | None) -> int:
         """Tell the other nodes of a topic's new retained message; answers as `publish`."""
 
     def subscribed(self, filter: str, share: str) -> None:
@@ -157,16 +159,16 @@ class Outside(Protocol):
         `kept`: the cluster, not this node, queues for it.
         """
 
-    def unsettled(self) -> bool:
-        """Has a SUBACK to wait for `settle`?"""
+    def has_unapplied(self) -> bool:
+        """Has a SUBACK to wait for wait_applied?"""
 
-    async def settle(self) -> bool:
+    async def wait_applied(self) -> bool:
         """Wait until the other nodes act by this node's subscriptions, and this one has what was retained
         before; not for ever. False: persistent sessions may miss messages that they subscribed to.
         """
 
 
-class Registry(Protocol):
+class SessionOwnership(Protocol):
     """One live connection for a client id in the whole cluster."""
 
     async def claim(self, client_id: str, clean_start: bool, will: Message | None, will_delay: int) -> int:
@@ -192,7 +194,7 @@ class SessionStore(Protocol):
     """Keeps persistent sessions and retained messages when the process dies.
 
     Its methods record and return; `flush` hands over what a loop turn recorded. Those that say so hold the
-    turn's receipt until it is stored. Places (`seq`) in a session's queue grow by one.
+    turn's completion until it is stored. Places (`seq`) in a session's queue grow by one.
     """
 
     own: bool  # of this node alone; else a cluster's
@@ -208,31 +210,31 @@ class SessionStore(Protocol):
         """Forget a session and all that belongs to it."""
 
     def subscribe(self, key: int, subscription: Subscription) -> None:
-        """Holds the receipt."""
+        """Holds the completion."""
 
     def unsubscribe(self, key: int, name: str) -> None:
-        """`name` is the filter as the client wrote it. Holds the receipt."""
+        """`name` is the filter as the client wrote it. Holds the completion."""
 
     def put(self, durable: Durable, seq: int, delivery: Delivery, packet_id: int) -> None:
-        """Keep a message, in flight where `packet_id` is not 0. Holds the receipt."""
+        """Keep a message, in flight where `packet_id` is not 0. Holds the completion."""
 
     def assign(self, key: int, seq: int, packet_id: int, state: int) -> None:
-        """A message is in flight now, or its state (`durable.SENT`, `RELEASED`) is new. Holds the receipt."""
+        """A message is in flight now, or its state (`durable.SENT`, `RELEASED`) is new. Holds the completion."""
 
     def remove(self, key: int, seq: int) -> None:
         """A message is done with."""
 
     def incoming(self, durable: Durable, packet_id: int, known: bool) -> None:
-        """A QoS 2 identifier of the client's is known, or free again. Holds the receipt."""
+        """A QoS 2 identifier of the client's is known, or free again. Holds the completion."""
 
     def barrier(self) -> None:
-        """Hold the receipt until all that was recorded before is stored."""
+        """Hold the completion until all that was recorded before is stored."""
 
     def will(self, client_id: str, will: Message | None, delay: int, at: float) -> None:
         """The will of a client that is connected (`at` 0.0) or will be published at `at`; None: none."""
 
     def retain(self, message: Message) -> None:
-        """Keep as the topic's last message, or nothing where its payload is empty. Holds the receipt."""
+        """Keep as the topic's last message, or nothing where its payload is empty. Holds the completion."""
 
     def load(self, durable: Durable, page: int, after: int, count: int, size: int) -> None:
         """Read the queue behind the place `after`, at most so many messages and bytes: `durable.loaded`."""
@@ -254,10 +256,10 @@ class ClusterStore(SessionStore, Protocol):
     """Keeps sessions for all nodes of a cluster; whoever has a session's client id has the session."""
 
     def append(self, durable: Durable, delivery: Delivery) -> None:
-        """Put a message at the end of a session's queue, within its limits. Holds the receipt."""
+        """Put a message at the end of a session's queue, within its limits. Holds the completion."""
 
     def once(self, durable: Durable, packet_id: int) -> str:
-        """What a QoS 2 message is known by that came under this identifier: stored; holds the receipt."""
+        """What a QoS 2 message is known by that came under this identifier: stored; holds the completion."""
 
     def forget_once(self, once: str) -> None:
         """No message known by this will come again. It may take its time."""
@@ -273,7 +275,7 @@ class Tracer(Protocol):
         """Is this client's connection looked at? Its `traced` says so from then on."""
 
     def wants(self, topic: str) -> bool:
-        """Is this topic looked at? As `Outside.wants`, kept until `Node.outside_changed`."""
+        """Is this topic looked at? As `MessageBus.wants`, kept until `Node.bus_changed`."""
 
     def packets(self, connection: Outbound, address: str, data: bytes, end: int, incoming: bool) -> None:
         """The whole packets in `data[:end]` were handled, or are on their way to the client."""
@@ -297,10 +299,10 @@ class Link(Protocol):
     def abort(self) -> None:
         """Close now, unsent output lost."""
 
-    def hold(self) -> None:
+    def pause_reading(self) -> None:
         """Stop reading: the connection waits for a decision, or its client is too fast."""
 
-    def release(self) -> None:
+    def resume_reading(self) -> None:
         """Read on."""
 
     def control(self) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from apps.gateway.broker import ingress
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.completion import PUBREC, Completion, Waiter
 from apps.gateway.broker.durable import Durable
 from apps.gateway.broker.messages import Delivery, Message
-from apps.gateway.broker.receipts import PUBREC, Receipt, Waiter
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import reasons
 from apps.gateway.mqtt.errors import MqttError
@@ -109,7 +109,7 @@ class Remote(Durable):
     def lost(self, seq: int, delivery: Delivery) -> None:
         """It could not be appended; a publisher is told so, a retained message has none that waits."""
         if delivery.message.retain:
-            self.session.node.dropped(self.session.client_id, st.DROP_OUTSIDE, delivery.message.topic, 1)
+            self.session.node.dropped(self.session.client_id, st.DROP_CLUSTER, delivery.message.topic, 1)
 
     # Messages of the client, exactly once -------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Remote(Durable):
             return
         message.once = self._cluster.once(self, packet_id)
         self.exact[packet_id] = message.once
-        self._outgoing.add(connection, packet_id, message, self.session.node.receipt())
+        self._outgoing.add(connection, packet_id, message, self.session.node.completion())
 
     def hand_on(self, connection: Connection, packet_id: int, message: Message) -> None:
         node = self.session.node
@@ -141,7 +141,7 @@ class Remote(Durable):
         if reason == reasons.QUOTA_EXCEEDED:
             self.session.let_go(packet_id)
         else:
-            HandedOn(self, packet_id, message.once, node.receipt())
+            HandedOn(self, packet_id, message.once, node.completion())
         if connection.session is not self.session:
             return  # its client will ask again
         try:
@@ -171,7 +171,7 @@ class Outgoing(Waiter):
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
-        self._queue: deque[tuple[int, Message, Receipt | None]] = deque()
+        self._queue: deque[tuple[int, Message, Completion | None]] = deque()
         self._connections: dict[int, Connection] = {}  # who gets the PUBREC, by packet identifier
 
     def waits(self, packet_id: int, connection: Connection) -> bool:
@@ -181,43 +181,45 @@ class Outgoing(Waiter):
         self._connections[packet_id] = connection
         return True
 
-    def add(self, connection: Connection, packet_id: int, message: Message, receipt: Receipt | None) -> None:
-        """`receipt` None: it is stored."""
+    def add(
+        self, connection: Connection, packet_id: int, message: Message, completion: Completion | None
+    ) -> None:
+        """`completion` None: it is stored."""
         self._connections[packet_id] = connection
-        self._queue.append((packet_id, message, receipt))
-        if receipt is not None:
-            receipt.then(self)
+        self._queue.append((packet_id, message, completion))
+        if completion is not None:
+            completion.then(self)
         elif len(self._queue) == 1:
-            self.settled()
+            self.completed()
 
-    def settled(self) -> None:
+    def completed(self) -> None:
         remote = self._remote
         while self._queue:
-            packet_id, message, receipt = self._queue[0]
-            if receipt is not None and not receipt.is_settled:
+            packet_id, message, completion = self._queue[0]
+            if completion is not None and not completion.is_complete:
                 return
             self._queue.popleft()
             connection = self._connections.pop(packet_id)
             if remote.is_lost:  # what its message is known by was not stored
                 continue
-            if receipt is None or not receipt.reason:
+            if completion is None or not completion.reason:
                 remote.hand_on(connection, packet_id, message)
                 continue
             remote.exact.pop(packet_id, None)
             if connection.session is remote.session:
-                connection.not_durable(PUBREC, packet_id, receipt.reason)
+                connection.not_durable(PUBREC, packet_id, completion.reason)
 
 
 class HandedOn(Waiter):
     """A message is on its way to the others."""
 
-    def __init__(self, remote: Remote, packet_id: int, once: str, receipt: Receipt) -> None:
+    def __init__(self, remote: Remote, packet_id: int, once: str, completion: Completion) -> None:
         self._remote = remote
         self._packet_id = packet_id
         self._once = once
-        self._receipt = receipt
-        receipt.then(self)
+        self._completion = completion
+        completion.then(self)
 
-    def settled(self) -> None:
-        if not self._receipt.reason:
+    def completed(self) -> None:
+        if not self._completion.reason:
             self._remote.arrived(self._packet_id, self._once)

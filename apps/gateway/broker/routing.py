@@ -51,7 +51,7 @@ class Route:
         "empty",
         "generation",
         "groups",
-        "outside",
+        "bus",
         "plain",
         "raw_topic",
         "special",
@@ -66,11 +66,11 @@ class Route:
         self.special: list[Target] = []  # no local, subscription identifiers, or a queue that a cluster fills
         self.groups: list[SharedGroup] = []
         self.durable = False  # a store keeps the session of one of them
-        self.outside = 0  # who else wants it: `ports.Outside.wants`, and TRACED
+        self.bus = 0  # who else wants it: `ports.MessageBus.wants`, and TRACED
         self.empty = True  # nobody does
 
 
-class Permit:
+class PublishGrant:
     """What one connection may publish to one topic, and who gets it."""
 
     __slots__ = ("grant", "reported", "route")
@@ -96,11 +96,11 @@ class Router:
     def subscribe(self, subscription: Subscription) -> None:
         before = self.trie.add(subscription)
         self._invalidate(subscription.filter)
-        outside = self._node.outside
-        if outside is None:
+        bus = self._node.bus
+        if bus is None:
             return
         if before is None:
-            outside.subscribed(subscription.filter, subscription.share)
+            bus.subscribed(subscription.filter, subscription.share)
         if subscription.share and subscription.session.connection is not None:
             if before is not None:
                 self.present(before, False)
@@ -110,19 +110,19 @@ class Router:
         before = self.trie.count
         self.trie.remove(subscription)
         self._invalidate(subscription.filter)
-        outside = self._node.outside
-        if outside is not None and self.trie.count != before:
+        bus = self._node.bus
+        if bus is not None and self.trie.count != before:
             if subscription.share and subscription.session.connection is not None:
                 self.present(subscription, False)
-            outside.unsubscribed(subscription.filter, subscription.share)
+            bus.unsubscribed(subscription.filter, subscription.share)
 
     def present(self, subscription: Subscription, here: bool) -> None:
         """A member of a shared subscription is online now, or no longer is."""
         if here:
             subscription.known_kept = subscription.kept
-        outside = self._node.outside
-        if outside is not None:
-            outside.present(subscription.filter, subscription.share, here, subscription.known_kept)
+        bus = self._node.bus
+        if bus is not None:
+            bus.present(subscription.filter, subscription.share, here, subscription.known_kept)
 
     def outdate(self, filter: str | None) -> None:
         """Who outside wants what `filter` matches has changed; None: any topic."""
@@ -176,11 +176,11 @@ class Router:
         route.groups = matches.groups
         if route.groups and self._node.store is not None and self._node.store.own:
             route.durable = True
-        if self._node.outside is not None:
-            route.outside = self._node.outside.wants(topic)
+        if self._node.bus is not None:
+            route.bus = self._node.bus.wants(topic)
         if self._node.tracer is not None and self._node.tracer.wants(topic):
-            route.outside |= ports.TRACED
-        route.empty = not (route.plain or route.special or route.groups or route.outside)
+            route.bus |= ports.TRACED
+        route.empty = not (route.plain or route.special or route.groups or route.bus)
         return route
 
     # Dispatch ------------------------------------------------------------------------------------
@@ -192,34 +192,34 @@ class Router:
         """
         if route.durable and message.qos and self._node.store_full:
             return reasons.QUOTA_EXCEEDED
-        if route.outside:
-            return self._dispatch_outside(route, message)
+        if route.bus:
+            return self._dispatch_to_bus(route, message)
         if route.empty:
             return reasons.NO_MATCHING_SUBSCRIBERS
         self.dispatch_here(route, message, None)
         return reasons.SUCCESS
 
-    def _dispatch_outside(self, route: Route, message: Message) -> int:
+    def _dispatch_to_bus(self, route: Route, message: Message) -> int:
         node = self._node
-        if route.outside & ports.TRACED and node.tracer is not None:
+        if route.bus & ports.TRACED and node.tracer is not None:
             names = [target.session.client_id for target in (*route.plain, *route.special)]
             node.tracer.published(message, names, [group.key for group in route.groups])
-        outside = node.outside
-        wants = route.outside & ~ports.TRACED
-        if outside is None or not wants:
+        bus = node.bus
+        wants = route.bus & ~ports.TRACED
+        if bus is None or not wants:
             if not (route.plain or route.special or route.groups):
                 return reasons.NO_MATCHING_SUBSCRIBERS
             self.dispatch_here(route, message, None)
             return reasons.SUCCESS
         choice: Choice | None = None
-        if wants & ports.OUTSIDE_SHARED:
-            choice = outside.choose(route.topic, [group.key for group in route.groups], message.qos)
-        receipt = node.receipt() if message.qos else None
-        reason = outside.publish(message, wants, choice, receipt)
+        if wants & ports.BUS_SHARED:
+            choice = bus.choose(route.topic, [group.key for group in route.groups], message.qos)
+        completion = node.completion() if message.qos else None
+        reason = bus.publish(message, wants, choice, completion)
         if reason and message.qos:
             return reason
         if reason:  # a publisher of QoS 0 cannot be told: those on this node have it all the same
-            node.dropped("", st.DROP_OUTSIDE, route.topic, 1)
+            node.dropped("", st.DROP_CLUSTER, route.topic, 1)
         self.dispatch_here(route, message, choice.here if choice is not None else None)
         return reasons.SUCCESS
 
@@ -296,7 +296,7 @@ class Router:
         `largest` is the size of the biggest, `payload_bytes` that of all payloads. What cannot go out
         verbatim is sent message by message.
         """
-        if route.outside:
+        if route.bus:
             for payload in payloads(packets, len(route.raw_topic), level):
                 self.dispatch(
                     route, Message(route.topic, payload, 0, False, b"", 0.0, origin, route.raw_topic)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from apps.gateway.broker import limits as lim
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.completion import PUBREL
 from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
-from apps.gateway.broker.receipts import PUBREL
 from apps.gateway.mqtt import reasons
 from apps.gateway.mqtt.errors import ProtocolError
 
@@ -182,7 +182,7 @@ class Session:
                 continue
             self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
             if policy == lim.DISCONNECT and self.connection is not None:
-                self.connection.doom(reasons.QUOTA_EXCEEDED)
+                self.connection.close_later(reasons.QUOTA_EXCEEDED)
             if not queue:
                 self.queue = None
             return

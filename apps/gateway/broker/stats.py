@@ -13,7 +13,7 @@ DROP_TOO_LARGE: Final = "packet_too_large"  # larger than the client's maximum p
 DROP_DENIED: Final = "denied"  # the publisher may not publish this
 DROP_RETAINED: Final = "retained_full"
 DROP_SESSION: Final = "session_ended"  # queued when its session ended
-DROP_OUTSIDE: Final = "cluster_full"  # QoS 0 for other nodes: what waits for Kafka is at its limit
+DROP_CLUSTER: Final = "cluster_full"  # QoS 0 for other nodes: what waits for Kafka is at its limit
 DROP_NO_MEMBER: Final = "no_share_member"  # nobody in the shared subscription can take it
 DROP_PURGED: Final = "purged"  # an operator emptied the queue
 DROP_REASONS: Final = (
@@ -25,7 +25,7 @@ DROP_REASONS: Final = (
     DROP_DENIED,
     DROP_RETAINED,
     DROP_SESSION,
-    DROP_OUTSIDE,
+    DROP_CLUSTER,
     DROP_NO_MEMBER,
     DROP_PURGED,
 )

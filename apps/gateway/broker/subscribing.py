@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from apps.gateway.broker import ports
+from apps.gateway.broker.completion import Waiter
 from apps.gateway.broker.messages import Delivery, identifier_properties
 from apps.gateway.broker.pending import PendingSuback, PendingSubscribe
-from apps.gateway.broker.receipts import Waiter
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED
 from apps.gateway.mqtt import codec, packets, reasons, topics
@@ -97,8 +97,8 @@ def _subscribe(
     if connection.level != pt.MQTT_5:
         answer = [min(decision, refused) for decision in decisions]
     suback = codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level)
-    outside = connection.node.outside
-    if fresh and outside is not None and outside.unsettled():
+    bus = connection.node.bus
+    if fresh and bus is not None and bus.has_unapplied():
         connection.wait_for(PendingSuback(suback, fresh))
         return False
     _answer(connection, suback, fresh, now)
@@ -135,14 +135,14 @@ class DurableAnswer(Waiter):
         self._connection = connection
         self._answer = answer
         self._fresh = fresh
-        self._receipt = connection.node.receipt()
-        self._receipt.then(self)
+        self._completion = connection.node.completion()
+        self._completion.then(self)
 
-    def settled(self) -> None:
+    def completed(self) -> None:
         connection = self._connection
         if connection.state == CLOSED:
             return
-        reason = self._receipt.reason
+        reason = self._completion.reason
         try:
             if reason:
                 raise MqttError(reason, "the subscriptions could not be stored")
@@ -171,7 +171,7 @@ def put(session: Session, wanted: packets.Filter, qos: int, identifier: int) -> 
     subscription = Subscription(
         session, filter, share, qos, wanted.no_local, wanted.retain_as_published, identifier
     )
-    if not existed and not node.hold(subscription.size):
+    if not existed and not node.count_bytes(subscription.size):
         return None
     session.subscriptions[wanted.filter] = subscription
     if session.durable is not None:
@@ -212,7 +212,7 @@ def send_retained(session: Session, subscription: Subscription, now: float) -> N
 def change_acl(connection: Connection, acl: Acl) -> None:
     """Another ACL on a live connection: subscriptions that it does not grant end, or get less."""
     connection.acl = acl
-    connection.forget_permits()
+    connection.forget_publish_grants()
     session = connection.session
     if session is None:
         return

@@ -168,11 +168,11 @@ class Stream(asyncio.Protocol):
     def abort(self) -> None:
         self.transport.abort()
 
-    def hold(self) -> None:
+    def pause_reading(self) -> None:
         self._held = True
         self.transport.pause_reading()
 
-    def release(self) -> None:
+    def resume_reading(self) -> None:
         self._held = False
         if self._rest is None:
             self.transport.resume_reading()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from apps.auth.actors import SYSTEM
 from apps.auth.models import Client
 from apps.auth.providers import chain as chains
 from apps.auth.providers.chain import Chain
 from apps.auth.services import registering
+from apps.common.actors import SYSTEM
 from apps.gateway.broker.ports import ConnectRequest, Peer
-from gmqtt_platform.conf import load
+from gmqtt_platform.config.loader import load
 
 PEER = Peer("192.0.2.1", 40000, "tcp")
 

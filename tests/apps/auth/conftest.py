@@ -15,9 +15,10 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from guardian.shortcuts import assign_perm
 
-from apps.auth import actors, announce
-from apps.auth.actors import Actor
+from apps.auth import announce
 from apps.auth.models import ClientGroup
+from apps.common import actors
+from apps.common.actors import Actor
 from tests.apps.auth.factories import GroupFactory, UserFactory
 
 Announced = Callable[[], AbstractContextManager[list[dict[str, Any]]]]

@@ -8,9 +8,10 @@ import factory
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from apps.auth import passwords, sealing
+from apps.auth import passwords
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Refusal, Role, ServiceAccount
 from apps.auth.services.accounts import SIGNING
+from apps.common import sealing
 
 SECRET = "gmq_" + "x" * 43  # of every credential and service account made here
 

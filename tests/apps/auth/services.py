@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
 
-from apps.auth.actors import SYSTEM
 from apps.auth.models import Role
 from apps.auth.providers import chain as chains
 from apps.auth.providers.chain import Chain
 from apps.auth.rpc.server import AuthServer
 from apps.auth.services import accounts
-from gmqtt_platform.conf import load
+from apps.common.actors import SYSTEM
+from gmqtt_platform.config.loader import load
 from tests.apps.auth.chains import build
 
 

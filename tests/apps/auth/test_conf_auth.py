@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gmqtt_platform.conf import ConfError, load
+from gmqtt_platform.config.loader import ConfError, load
 
 RPC = {"GMQTT_AUTH__CLIENT": "rpc", "GMQTT_AUTH__RPC__ACCESS_KEY": "k", "GMQTT_AUTH__RPC__SECRET": "s"}
 JWT = {"GMQTT_AUTH__CLIENT": "jwt", "GMQTT_AUTH__JWT__SECRET": "x" * 32}

@@ -24,11 +24,11 @@ import pytest
 
 from apps.auth import discovery
 from apps.auth.discovery import Directory, Membership
-from apps.auth.discovery.base import Away
+from apps.auth.discovery.base import DiscoveryUnavailable
 from apps.auth.discovery.consul import ConsulDirectory
 from apps.auth.discovery.etcd import EtcdDirectory
 from apps.auth.discovery.static import StaticDirectory
-from gmqtt_platform.conf import load
+from gmqtt_platform.config.loader import load
 from tests.apps.auth.etcds import Etcd, free_port, required
 
 TTL = 2  # seconds: the least that may be configured
@@ -201,7 +201,7 @@ def test_a_name_that_begins_alike_is_another_service(place: Place) -> None:
 def test_a_directory_that_is_not_there_is_away(kind: Callable[..., Directory]) -> None:
     directory = kind(f"http://127.0.0.1:{free_port()}", "auth", TTL)
     for ask in (directory.instances, directory.renew, lambda: directory.register("127.0.0.1:1")):
-        with pytest.raises(Away):
+        with pytest.raises(DiscoveryUnavailable):
             ask()
 
 
@@ -240,7 +240,7 @@ async def test_a_membership_survives_an_outage_of_etcd(tmp_path: Path, etcd: Etc
 
 async def test_nobody_joins_a_directory_that_is_away() -> None:
     membership = Membership(EtcdDirectory(f"http://127.0.0.1:{free_port()}", "auth", TTL), TTL)
-    with pytest.raises(Away):
+    with pytest.raises(DiscoveryUnavailable):
         await membership.join("127.0.0.1:5001")
     await membership.leave()
 
@@ -250,9 +250,9 @@ def test_consul_s_own_troubles_are_away(consul: ConsulAgent) -> None:
     directory.register("127.0.0.1:5001")
     assert consul.tokens == {"secret-token"}
     consul.broken = True
-    with pytest.raises(Away):
+    with pytest.raises(DiscoveryUnavailable):
         directory.instances()
-    with pytest.raises(Away):
+    with pytest.raises(DiscoveryUnavailable):
         directory.renew()
     consul.broken = False
     consul.services.clear()  # the agent was restarted

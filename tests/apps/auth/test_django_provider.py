@@ -12,10 +12,10 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.utils import timezone
 
-from apps.auth.actors import SYSTEM
 from apps.auth.models import AclRule, Client, ClientGroup, Credential
 from apps.auth.providers.chain import Chain
 from apps.auth.services import bans, clients, credentials, rules
+from apps.common.actors import SYSTEM
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, Peer
 from apps.gateway.mqtt import reasons
 from tests.apps.auth.chains import build, connect, counting_queries, register

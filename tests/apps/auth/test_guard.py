@@ -10,7 +10,7 @@ import pytest
 from apps.auth.facts import BanFacts
 from apps.auth.guard import BanList, Guard
 from apps.gateway.mqtt import reasons
-from gmqtt_platform.conf import load
+from gmqtt_platform.config.loader import load
 
 ADDRESS = "192.0.2.1"
 
@@ -111,7 +111,7 @@ def test_limits_can_be_off(clock: Clock) -> None:
 
 
 def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apps.auth.guard.MOST_KEYS", 100)
+    monkeypatch.setattr("apps.auth.guard.MAX_KEYS", 100)
     door, _ = guard(clock)
     for n in range(1000):
         door.failed(f"c{n}", f"2001:db8::{n:x}")

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from apps.auth.providers.base import Refused
+from apps.auth.providers.base import Rejection
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.jwt import JwtClients, keys
 from apps.auth.providers.jwt.claims import BadClaim, rules_of
@@ -210,5 +210,5 @@ async def test_a_wrong_signature_counts_as_a_guess() -> None:
     assert isinstance(provider, JwtClients)
     for bad, guessed in ((token("x" * 32), True), (token(exp=time.time() - 60), False)):
         outcome = await provider.connect(connect(password=bad))
-        assert isinstance(outcome, Refused)
+        assert isinstance(outcome, Rejection)
         assert outcome.guessed is guessed

@@ -14,12 +14,12 @@ from channels.layers import get_channel_layer
 from django.db import OperationalError
 
 from apps.auth import live as lives
-from apps.auth.actors import SYSTEM
 from apps.auth.live import Live
 from apps.auth.models import AclRule, Ban, Client, Refusal
 from apps.auth.providers.chain import Chain
 from apps.auth.records import Records
 from apps.auth.services import bans, clients, credentials, groups, rules
+from apps.common.actors import SYSTEM
 from apps.gateway.broker.ports import NOTHING, PUBLISH_ALL, Acl, Peer
 from apps.gateway.mqtt import reasons
 from tests.apps.auth.chains import PEER, build, connect, counting_queries, register

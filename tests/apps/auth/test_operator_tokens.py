@@ -13,14 +13,15 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from guardian.shortcuts import assign_perm
 
-from apps.auth import actors, proofs, rbac, sealing
-from apps.auth.errors import Unauthenticated
+from apps.auth import proofs
 from apps.auth.models import ClientGroup
 from apps.auth.providers import console
 from apps.auth.providers.chain import Chain
 from apps.auth.selectors import reach as reaching
 from apps.auth.selectors.reach import reach, web_client_url
 from apps.auth.services import operators
+from apps.common import actors, rbac, sealing
+from apps.common.errors import Unauthenticated
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, Verdict
 from tests.apps.auth.chains import build, connect
 from tests.apps.auth.factories import ClientFactory, CredentialFactory, GroupFactory, RuleFactory, UserFactory
@@ -191,8 +192,8 @@ async def test_a_group_token_at_the_node(chain: Chain) -> None:
 def test_what_does_not_fit_is_told(
     pumps: ClientGroup, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reaching, "MOST_RULES", 5)
-    monkeypatch.setattr(reaching, "MOST_CLIENTS", 7)
+    monkeypatch.setattr(reaching, "MAX_RULES", 5)
+    monkeypatch.setattr(reaching, "MAX_CLIENTS", 7)
     for _ in range(8):
         ClientFactory(groups=[pumps])
     RuleFactory(group=pumps, action="publish", filter="x/${clientid}")

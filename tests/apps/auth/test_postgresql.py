@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.postgres import postgresql
 
 TESTS = (
@@ -19,8 +19,8 @@ TESTS = (
     "tests/apps/auth/api/test_lists.py",
     "tests/apps/auth/api/test_register.py",
     "tests/apps/cluster/test_constraints.py",
-    "tests/apps/cluster/test_drops.py",
-    "tests/apps/cluster/test_inbox.py",
+    "tests/apps/cluster/directory/test_drops.py",
+    "tests/apps/cluster/directory/test_recorder.py",
     "tests/apps/cluster/api/test_lists.py",
     "tests/apps/cluster/api/test_object_permissions.py",
 )

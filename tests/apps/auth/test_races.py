@@ -17,9 +17,9 @@ from django.db import connection, connections
 from rest_framework.test import APIClient
 
 from apps.auth import proofs
-from apps.auth.errors import Unauthenticated
 from apps.auth.models import Client, Credential, Role
 from apps.auth.services.accounts import write_builtin_roles
+from apps.common.errors import Unauthenticated
 from tests.apps.auth.admin.test_object_permissions import browser_of
 from tests.apps.auth.admin.test_pages import inline
 from tests.apps.auth.factories import SECRET, AccountFactory, ClientFactory, CredentialFactory, UserFactory

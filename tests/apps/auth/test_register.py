@@ -10,10 +10,10 @@ from auditlog.models import LogEntry
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from apps.auth import passwords
-from apps.auth.actors import Actor
-from apps.auth.errors import BadRows, Duplicate
 from apps.auth.models import Client, ClientGroup, Credential
 from apps.auth.services.registering import NewClient, Registered, register, register_many
+from apps.common.actors import Actor
+from apps.common.errors import BadRows, Duplicate
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import ClientFactory, CredentialFactory, GroupFactory
 

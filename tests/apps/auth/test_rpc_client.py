@@ -14,7 +14,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from grpc import aio
 
-from apps.auth.discovery.base import Away
+from apps.auth.discovery.base import DiscoveryUnavailable
 from apps.auth.passwords import Busy
 from apps.auth.providers.base import Unavailable
 from apps.auth.rpc import auth_pb2 as pb
@@ -22,7 +22,7 @@ from apps.auth.rpc import auth_pb2_grpc
 from apps.auth.rpc.client import Breaker, RpcClient
 from apps.gateway.broker.ports import NOTHING, PUBLISH_ALL
 from apps.gateway.mqtt import reasons
-from gmqtt_platform.conf import load
+from gmqtt_platform.config.loader import load
 from tests.apps.auth.chains import connect, register
 from tests.apps.auth.services import gateway, serving
 
@@ -49,7 +49,7 @@ class Directory:
 
     def instances(self) -> set[str]:
         if self.addresses is None:
-            raise Away("as told")
+            raise DiscoveryUnavailable("as told")
         return set(self.addresses)
 
 

@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from apps.auth import proofs, rbac
+from apps.auth import proofs
 from apps.auth.models import Client, ServiceAccount
 from apps.auth.rpc import access
 from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc.access import SERVICE, CallerToken
-from gmqtt_platform.conf import ROOT
+from apps.common import rbac
+from gmqtt_platform.config.loader import ROOT
 from tests.apps.auth.chains import connect, register
 from tests.apps.auth.services import Service, gateway, new_account, serving
 

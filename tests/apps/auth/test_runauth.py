@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from apps.auth.discovery.etcd import EtcdDirectory
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.apps.auth.chains import build, connect
 from tests.apps.auth.etcds import Etcd, free_port, required
 
 PREPARE = """
 import json, os, django
 django.setup()
-from apps.auth.actors import SYSTEM
+from apps.common.actors import SYSTEM
 from apps.auth.models import Role
 from apps.auth.services import accounts, registering
 account, secret = accounts.create(SYSTEM, "gateway-1", list(Role.objects.filter(name="gateway")))

@@ -10,12 +10,12 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from apps.auth import passwords
-from apps.auth.actors import SYSTEM
 from apps.auth.models import Credential
 from apps.auth.providers import scram
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.scram import messages
 from apps.auth.services import credentials
+from apps.common.actors import SYSTEM
 from apps.gateway.broker.ports import Challenge, Verdict
 from apps.gateway.mqtt import reasons
 from tests.apps.auth.chains import build, connect, register

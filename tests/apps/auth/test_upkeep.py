@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from apps.auth import proofs
-from apps.auth.actors import SYSTEM
 from apps.auth.models import Ban, Credential, IdempotentRequest, Refusal, UsedNonce
 from apps.auth.services import bans, credentials, refusals, upkeep
+from apps.common.actors import SYSTEM
 from tests.apps.auth.factories import AccountFactory, BanFactory, CredentialFactory, RefusalFactory
 
 pytestmark = pytest.mark.django_db

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import factory
 
-from apps.cluster import names
+from apps.cluster.directory import names
 from apps.cluster.models import ClusterNode, Drop, SessionInfo, SubscriptionInfo
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -15,7 +15,7 @@ class NodeFactory(factory.django.DjangoModelFactory):
         model = ClusterNode
 
     name = factory.Sequence("node-{}".format)
-    life = "1"
+    incarnation = "1"
     started_at = NOW
     seen_at = NOW
 

@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from paho.mqtt.properties import Properties
 
 from apps.cluster.commandline.client import Api
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.wire.conftest import certificates, template, tls_settings
 from tests.wire.nodes import Node, environment, until
 

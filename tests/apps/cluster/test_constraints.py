@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, models, transaction
 
-from apps.cluster.fields import starts_with
+from apps.cluster.directory.fields import starts_with
 from apps.cluster.models import ClusterNode, Drop, ExportRule, SessionInfo, SubscriptionInfo
 
 pytestmark = pytest.mark.django_db
@@ -63,8 +63,8 @@ def test_drops_of_one_kind_are_one_row() -> None:
 
 
 def test_nodes_and_rules_are_named_once() -> None:
-    ClusterNode.objects.create(name="a", life="1", started_at=NOW, seen_at=NOW)
-    refused(ClusterNode, name="a", life="2", started_at=NOW, seen_at=NOW)
-    refused(ClusterNode, name="b", life="2", started_at=NOW, seen_at=NOW, state="sideways")
+    ClusterNode.objects.create(name="a", incarnation="1", started_at=NOW, seen_at=NOW)
+    refused(ClusterNode, name="a", incarnation="2", started_at=NOW, seen_at=NOW)
+    refused(ClusterNode, name="b", incarnation="2", started_at=NOW, seen_at=NOW, state="sideways")
     ExportRule.objects.create(filter="a/#", kafka_topic="a")
     refused(ExportRule, filter="a/#", kafka_topic="a")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.apps.cluster.test_with_kafka import PATIENCE, client, subscriber, until
+from tests.apps.cluster.test_with_kafka import TIMEOUT, client, subscriber, until
 from tests.postgres import postgresql
 from tests.services import present
 from tools.cluster import ROOT, Cluster
@@ -49,8 +49,8 @@ def asked(cluster: Cluster, *arguments: str) -> Any:
 def test_messages_metadata_and_rules_pass_between_nodes(cluster: Cluster) -> None:
     a, b = cluster.nodes
     with subscriber(b, "telemetry/+") as messages, client(a) as publisher:
-        publisher.publish("telemetry/1", b"x", 1).wait_for_publish(PATIENCE)
-        assert messages.get(timeout=PATIENCE).payload == b"x"
+        publisher.publish("telemetry/1", b"x", 1).wait_for_publish(TIMEOUT)
+        assert messages.get(timeout=TIMEOUT).payload == b"x"
         until(lambda: len(asked(cluster, "clients", "list")) == 2, "both clients are recorded")
         rows = asked(cluster, "clients", "list")
         assert {row["node"] for row in rows} == {a.name, b.name}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.cluster.test_with_kafka import PATIENCE, client, subscriber, until
+from tests.apps.cluster.test_with_kafka import TIMEOUT, client, subscriber, until
 from tools.cluster import ROOT, Cluster
 
 SHIPPED = ROOT / "conf" / "supervisord.conf"
@@ -52,7 +52,7 @@ def supervised(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
         process.terminate()
         process.wait(30)
         cluster.bridge.start()
-        assert cluster.bridge.ready.wait(PATIENCE)
+        assert cluster.bridge.ready.wait(TIMEOUT)
 
 
 def _bridges(log: Path) -> list[int]:
@@ -66,8 +66,8 @@ def test_a_bridge_that_is_killed_is_started_again(cluster: Cluster, supervised: 
     with subscriber(b, "telemetry/supervised") as messages, client(a) as publisher:
 
         def passes(payload: bytes) -> None:
-            publisher.publish("telemetry/supervised", payload, 1).wait_for_publish(PATIENCE)
-            assert messages.get(timeout=PATIENCE).payload == payload
+            publisher.publish("telemetry/supervised", payload, 1).wait_for_publish(TIMEOUT)
+            assert messages.get(timeout=TIMEOUT).payload == payload
 
         passes(b"1")
         (pid,) = _bridges(supervised)

@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from tests.apps.cluster.support.asking import ask
 from tools.cluster import ROOT, Cluster, Process
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def client(node: Process, level: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv
     one.on_connect = lambda *args: connected.put(args[3])
     one.connect("127.0.0.1", node.mqtt)
     one.loop_start()
-    connected.get(timeout=PATIENCE)
+    connected.get(timeout=TIMEOUT)
     yield one
     one.disconnect()
     one.loop_stop()
@@ -45,12 +45,12 @@ def subscriber(node: Process, filter: str, qos: int = 1) -> Iterator[Queue[Any]]
         one.on_message = lambda *args: messages.put(args[2])
         one.on_subscribe = lambda *args: done.put(args[3])
         one.subscribe(filter, qos)
-        done.get(timeout=PATIENCE)
+        done.get(timeout=TIMEOUT)
         yield messages
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not (found := condition()):
         assert time.monotonic() < end, what
         time.sleep(0.05)
@@ -69,8 +69,8 @@ def test_a_device_here_reaches_a_device_there(cluster: Cluster) -> None:
     with subscriber(b, "telemetry/+") as messages, client(a) as publisher:
         for n in range(200):
             info = publisher.publish("telemetry/1", b"%d" % n, 1, properties=properties)
-        info.wait_for_publish(PATIENCE)
-        found = [messages.get(timeout=PATIENCE) for _ in range(200)]
+        info.wait_for_publish(TIMEOUT)
+        found = [messages.get(timeout=TIMEOUT) for _ in range(200)]
     assert [message.payload for message in found] == [b"%d" % n for n in range(200)]
     assert found[0].properties.ContentType == "text/plain"
     assert found[0].properties.UserProperty == [("k", "1"), ("k", "2")]
@@ -80,8 +80,8 @@ def test_a_service_reads_devices_and_reaches_them(cluster: Cluster) -> None:
     a, b = cluster.nodes
     topic = prefix(cluster) + "commands"
     with subscriber(a, "commands/#") as here, subscriber(b, "commands/#") as there, client(a) as publisher:
-        publisher.publish("commands/1", b"from a device", 1).wait_for_publish(PATIENCE)
-        assert here.get(timeout=PATIENCE).payload == there.get(timeout=PATIENCE).payload == b"from a device"
+        publisher.publish("commands/1", b"from a device", 1).wait_for_publish(TIMEOUT)
+        assert here.get(timeout=TIMEOUT).payload == there.get(timeout=TIMEOUT).payload == b"from a device"
 
         quiet = {"bootstrap.servers": cluster.servers, "group.id": secrets.token_hex(4)}
         consumer = Consumer(quiet | {"auto.offset.reset": "earliest"})
@@ -96,9 +96,9 @@ def test_a_service_reads_devices_and_reaches_them(cluster: Cluster) -> None:
         producer = Producer({"bootstrap.servers": cluster.servers, "partitioner": "murmur2_random"})
         sent = [("mqtt-topic", b"commands/2"), ("qos", b"1"), ("user.from", b"erp")]
         producer.produce(topic, b"from a service", b"commands/2", headers=sent)
-        assert producer.flush(PATIENCE) == 0
+        assert producer.flush(TIMEOUT) == 0
         for messages in (here, there):
-            message = messages.get(timeout=PATIENCE)
+            message = messages.get(timeout=TIMEOUT)
             assert (message.topic, message.payload, message.qos) == ("commands/2", b"from a service", 1)
             assert message.properties.UserProperty == [("from", "erp")]
 
@@ -109,8 +109,8 @@ def test_what_is_no_message_is_a_dead_letter_once(cluster: Cluster) -> None:
         producer = Producer({"bootstrap.servers": cluster.servers})
         producer.produce(prefix(cluster) + "default", b"value", b"key", headers=[("mqtt-topic", b"a/#")])
         producer.produce(prefix(cluster) + "default", b"good", b"ok", headers=[("mqtt-topic", b"ok")])
-        assert producer.flush(PATIENCE) == 0
-        assert here.get(timeout=PATIENCE).payload == there.get(timeout=PATIENCE).payload == b"good"
+        assert producer.flush(TIMEOUT) == 0
+        assert here.get(timeout=TIMEOUT).payload == there.get(timeout=TIMEOUT).payload == b"good"
         quiet = {"bootstrap.servers": cluster.servers, "group.id": secrets.token_hex(4)}
         consumer = Consumer(quiet | {"auto.offset.reset": "earliest"})
         consumer.subscribe([prefix(cluster) + "deadletter"])
@@ -124,8 +124,8 @@ def test_nobody_elsewhere_means_no_record(cluster: Cluster) -> None:
     a, _ = cluster.nodes
     topic = f"local-{secrets.token_hex(4)}"
     with subscriber(a, topic) as messages, client(a) as publisher:
-        publisher.publish(topic, b"x", 1).wait_for_publish(PATIENCE)
-        assert messages.get(timeout=PATIENCE).payload == b"x"
+        publisher.publish(topic, b"x", 1).wait_for_publish(TIMEOUT)
+        assert messages.get(timeout=TIMEOUT).payload == b"x"
     consumer = Consumer(
         {"bootstrap.servers": cluster.servers, "group.id": "g", "auto.offset.reset": "earliest"}
     )
@@ -164,11 +164,11 @@ def test_remote_control_of_the_bridge(cluster: Cluster) -> None:
     assert set(control("status")["ok"]) == {"node-a", "node-b", "@queues"}
     with subscriber(b, "telemetry/#") as messages, client(cluster.nodes[0]) as publisher:
         assert control("pause", "node-b") == {"ok": "paused: node-b"}
-        publisher.publish("telemetry/1", b"x", 1).wait_for_publish(PATIENCE)
+        publisher.publish("telemetry/1", b"x", 1).wait_for_publish(TIMEOUT)
         assert control("status")["ok"]["node-b"]["state"] == "paused"
         assert messages.empty()
         assert control("resume") == {"ok": "paused: none"}
-        assert messages.get(timeout=PATIENCE).payload == b"x"
+        assert messages.get(timeout=TIMEOUT).payload == b"x"
     assert "error" in control("sing")
 
 
@@ -183,8 +183,8 @@ def test_a_bridge_that_is_killed_loses_and_repeats_nothing(cluster: Cluster) -> 
             if n == 2000:
                 cluster.bridge.start()
         for info in infos:
-            info.wait_for_publish(PATIENCE)
-        found = [messages.get(timeout=PATIENCE).payload for _ in range(3000)]
+            info.wait_for_publish(TIMEOUT)
+        found = [messages.get(timeout=TIMEOUT).payload for _ in range(3000)]
     assert found == [b"%d" % n for n in range(3000)]
 
 
@@ -207,13 +207,13 @@ def test_an_export_rule_is_in_force_within_a_second(cluster: Cluster) -> None:
     )
     time.sleep(1)
     with client(a) as publisher:
-        publisher.publish(f"{first}/pump", b"1", 1).wait_for_publish(PATIENCE)
+        publisher.publish(f"{first}/pump", b"1", 1).wait_for_publish(TIMEOUT)
         consumer.subscribe([topic])
         record = until(lambda: _message(consumer.poll(0.5)), "no record")
         assert record.value() == b"1" and record.key().startswith(b"pump-c-")
         rule(f"exporting.remove(ExportRule.objects.filter(kafka_topic='{topic}'))")
         time.sleep(1)
-        publisher.publish(f"{first}/pump", b"2", 1).wait_for_publish(PATIENCE)
+        publisher.publish(f"{first}/pump", b"2", 1).wait_for_publish(TIMEOUT)
         assert _message(consumer.poll(2.0)) is None
     consumer.close()
 
@@ -228,9 +228,9 @@ def test_any_node_steers_every_bridge(cluster: Cluster) -> None:
     with subscriber(b, "telemetry/steered") as messages, client(a) as publisher:
         assert {row["node"] for row in ask(cluster, "bridge", "status")} == {"node-a", "node-b", "@queues"}
         ask(cluster, "bridge", "pause", "node-b")
-        publisher.publish("telemetry/steered", b"x", 1).wait_for_publish(PATIENCE)
+        publisher.publish("telemetry/steered", b"x", 1).wait_for_publish(TIMEOUT)
         states = {row["node"]: row["state"] for row in ask(cluster, "bridge", "status")}
         assert states == {"node-a": "running", "node-b": "paused", "@queues": "running"}
         assert messages.empty()
         ask(cluster, "bridge", "resume", "node-b")
-        assert messages.get(timeout=PATIENCE).payload == b"x"
+        assert messages.get(timeout=TIMEOUT).payload == b"x"

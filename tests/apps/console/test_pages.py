@@ -11,7 +11,7 @@ from django.test import Client as Browser
 
 from apps.console import health, metrics, roles, sampler, sources
 from apps.console.sampler import Sampler
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.apps.console.test_sampler import stats
 
 pytestmark = pytest.mark.django_db

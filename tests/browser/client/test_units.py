@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.browser import pages
 from tests.wire.programs import find, needs
 

@@ -13,7 +13,7 @@ import aiomqtt
 import pytest
 from playwright.async_api import Page, expect
 
-from gmqtt_platform.conf import ROOT
+from gmqtt_platform.config.loader import ROOT
 from tests.browser.conftest import NewPage
 from tests.browser.pages import PASSWORD, in_a_browser
 from tests.wire.nodes import Node

@@ -38,7 +38,7 @@ pytestmark = [
 
 KILLS = int(os.environ.get("FAULT_KILLS", "4"))
 SEED = int(os.environ.get("FAULT_SEED", "6"))
-PATIENCE = 90.0
+TIMEOUT = 90.0
 SUBSCRIBERS = max(300, 20 * KILLS)  # one after the other
 WINDOW = 20  # publishes of one publisher that may be unacknowledged
 VICTIMS = ("node-a", "bridge", "redis", "node-b", "kafka")
@@ -112,7 +112,7 @@ class Peer:
         self._filter = filter, qos
         if self.online.is_set():
             self.client.subscribe(filter, qos)
-        assert self.subscribed.wait(PATIENCE), self.name
+        assert self.subscribed.wait(TIMEOUT), self.name
 
     def stop(self) -> None:
         self.client.disconnect()
@@ -152,7 +152,7 @@ class Publisher(Peer):
 
 
 def wait(condition: Any, what: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, what()
         time.sleep(0.1)
@@ -170,7 +170,7 @@ def _kill(cluster: Cluster, victim: str, away: float) -> None:
     process.kill()
     time.sleep(away)
     process.start()
-    assert process.ready.wait(PATIENCE), victim
+    assert process.ready.wait(TIMEOUT), victim
 
 
 def _lack(cluster: Cluster, peer: Peer, wanted: set[str]) -> str:
@@ -231,11 +231,11 @@ def test_redis_out_of_memory(cluster: Cluster) -> None:
     """Publishers to persistent sessions are refused, and nothing that was acknowledged is lost."""
     a, b = cluster.nodes
     acknowledged = refused = number = 0
-    with raw.Raw(b.mqtt, timeout=PATIENCE) as reader:
+    with raw.Raw(b.mqtt, timeout=TIMEOUT) as reader:
         reader.connect(raw.V311, "oom-reader", clean=False)
         reader.subscribe(raw.V311, "oom", qos=1)
         reader.send(b"\xe0\0")
-    with Redis.from_url(cluster.redis_url) as redis, raw.Raw(a.mqtt, timeout=PATIENCE) as writer:
+    with Redis.from_url(cluster.redis_url) as redis, raw.Raw(a.mqtt, timeout=TIMEOUT) as writer:
         writer.connect(raw.V5, "oom-writer")
 
         def publish() -> int:
@@ -248,7 +248,7 @@ def test_redis_out_of_memory(cluster: Cluster) -> None:
 
         assert publish() == 0
         redis.config_set("maxmemory", redis.info("memory")["used_memory"])
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         try:
             while refused < 10:
                 assert time.monotonic() < end, f"{number} were taken"
@@ -264,8 +264,8 @@ def test_redis_out_of_memory(cluster: Cluster) -> None:
         wait(lambda: publish() == 0, lambda: "publishers are still refused")
         acknowledged += 1
         number_of_last = number
-    with raw.Raw(a.mqtt, timeout=PATIENCE) as reader:
-        until = time.monotonic() + PATIENCE
+    with raw.Raw(a.mqtt, timeout=TIMEOUT) as reader:
+        until = time.monotonic() + TIMEOUT
         while True:  # a node that was without Redis lets nobody in who has a session
             try:
                 assert reader.connect(raw.V311, "oom-reader", clean=False)[0]

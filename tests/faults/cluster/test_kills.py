@@ -28,7 +28,7 @@ pytestmark = [
 
 PUBLISHERS = 20
 WINDOW = 20  # publishes of one publisher that may be unacknowledged
-PATIENCE = 60.0
+TIMEOUT = 60.0
 BEFORE, AFTER = 2.0, 10.0  # seconds of traffic before the fault, and after what was killed is back
 AWAY = 1.0  # seconds that what was killed is away
 
@@ -61,7 +61,7 @@ class Subscriber:
         self.client.loop_start()
 
     def ready(self) -> None:
-        assert self._ready.wait(PATIENCE)
+        assert self._ready.wait(TIMEOUT)
 
     def _message(self, client: Any, data: Any, message: Any) -> None:
         number, sent = message.payload.split()
@@ -110,7 +110,7 @@ class Publisher:
 
 
 def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, what()
         time.sleep(0.1)
@@ -128,7 +128,7 @@ def _kill(cluster: Cluster, victim: str) -> None:
     process.kill()
     time.sleep(AWAY)
     process.start()
-    assert process.ready.wait(PATIENCE)
+    assert process.ready.wait(TIMEOUT)
 
 
 @pytest.mark.parametrize("victim", ["bridge", "node", "redis", "kafka"])

@@ -24,7 +24,7 @@ pytestmark = [
 
 KILLS = int(os.environ.get("FAULT_KILLS", "5"))
 SEED = int(os.environ.get("FAULT_SEED", "6"))
-PATIENCE = 40.0  # seconds for what was published to arrive, after the last start
+TIMEOUT = 40.0  # seconds for what was published to arrive, after the last start
 WINDOW = 50  # publishes of one publisher that may be unacknowledged
 
 
@@ -99,7 +99,7 @@ def _has(peer: Peer, wanted: set[str]) -> bool:
 
 
 def wait(condition: Any, what: str = "") -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, what or "it did not happen in time"
         time.sleep(0.05)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import requests
 from consul import Check, Consul, ConsulException
 
-from apps.auth.discovery.base import TIMEOUT, Away, parts
+from apps.auth.discovery.base import TIMEOUT, DiscoveryUnavailable, parts
 
 T = TypeVar("T")
 
@@ -67,4 +67,4 @@ def _ask(call: Callable[[], T]) -> T:
     try:
         return call()
     except (ConsulException, requests.RequestException, KeyError, ValueError, TypeError) as error:
-        raise Away(f"Consul: {error or type(error).__name__}") from error
+        raise DiscoveryUnavailable(f"Consul: {error or type(error).__name__}") from error

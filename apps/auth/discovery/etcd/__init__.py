@@ -10,7 +10,7 @@ from etcd3gw.client import Etcd3Client
 from etcd3gw.exceptions import Etcd3Exception
 from etcd3gw.lease import Lease
 
-from apps.auth.discovery.base import TIMEOUT, Away, parts
+from apps.auth.discovery.base import TIMEOUT, DiscoveryUnavailable, parts
 
 T = TypeVar("T")
 
@@ -54,4 +54,4 @@ def _ask(call: Callable[[], T]) -> T:
     try:
         return call()
     except (Etcd3Exception, requests.RequestException, KeyError, ValueError) as error:
-        raise Away(f"etcd: {error or type(error).__name__}") from error
+        raise DiscoveryUnavailable(f"etcd: {error or type(error).__name__}") from error

@@ -7,10 +7,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.auth.actors import SYSTEM
-from apps.auth.errors import Duplicate
 from apps.auth.models import Role
 from apps.auth.services import accounts
+from apps.common.actors import SYSTEM
+from apps.common.errors import Duplicate
 
 
 class Command(BaseCommand):

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.auth import discovery
-from apps.auth.discovery.base import Away
+from apps.auth.discovery.base import DiscoveryUnavailable
 from apps.auth.live import Live, Nobody
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             uvloop.run(self._serve())
-        except (Away, OSError, RuntimeError) as error:
+        except (DiscoveryUnavailable, OSError, RuntimeError) as error:
             raise CommandError(f"the auth service cannot start: {error}", returncode=2) from error
 
     async def _serve(self) -> None:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import jwt
 
-from apps.auth import sealing
 from apps.auth.acl import Rules
-from apps.auth.providers.base import Identity, Outcome, Refused, identity
+from apps.auth.providers.base import Identity, Outcome, Rejection, identity
 from apps.auth.providers.jwt.claims import BadClaim, rules_of, text_of
+from apps.common import sealing
 from apps.gateway.broker.ports import ConnectRequest
 from apps.gateway.mqtt import reasons
 
@@ -52,12 +52,12 @@ class ConsoleClients:
         try:
             return self._identify(request, token)
         except BadClaim as error:
-            return Refused(reasons.NOT_AUTHORIZED, f"console token: {error}")
+            return Rejection(reasons.NOT_AUTHORIZED, f"console token: {error}")
         except jwt.ExpiredSignatureError:
-            return Refused(reasons.NOT_AUTHORIZED, "console token: it has ended")
+            return Rejection(reasons.NOT_AUTHORIZED, "console token: it has ended")
         except jwt.InvalidTokenError as error:
             guessed = isinstance(error, jwt.InvalidSignatureError)
-            return Refused(reasons.BAD_USER_NAME_OR_PASSWORD, f"console token: {error}", guessed)
+            return Rejection(reasons.BAD_USER_NAME_OR_PASSWORD, f"console token: {error}", guessed)
 
     def _identify(self, request: ConnectRequest, token: bytes) -> Outcome:
         claims: dict[str, Any] = jwt.decode(
@@ -70,7 +70,7 @@ class ConsoleClients:
             options={"require": ["exp", "aud", "iss", "sub"]},
         )
         if text_of(claims, "sub") != request.client_id:
-            return Refused(reasons.NOT_AUTHORIZED, "console token: of another client id")
+            return Rejection(reasons.NOT_AUTHORIZED, "console token: of another client id")
         username = text_of(claims, "name")
         rules = Rules(rules_of(claims.get("acl")), identity(request, NAME, username).subject)
         return identity(request, NAME, username, claims=rules, expires_at=float(claims["exp"]))
@@ -78,6 +78,6 @@ class ConsoleClients:
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         """It stays until its token ends."""
         return None

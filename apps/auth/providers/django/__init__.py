@@ -5,7 +5,7 @@ from __future__ import annotations
 from apps.auth import passwords
 from apps.auth.passwords import Passwords
 from apps.auth.providers import registry
-from apps.auth.providers.base import WRONG_SECRET, Identity, Layer, Outcome, Refused, identity
+from apps.auth.providers.base import WRONG_SECRET, Identity, Layer, Outcome, Rejection, identity
 from apps.auth.providers.registry import Registry
 from apps.gateway.broker.ports import ConnectRequest
 
@@ -53,7 +53,7 @@ class DjangoClients:
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)
 
 

@@ -15,7 +15,7 @@ import jwt
 from apps.auth.acl import Rules
 from apps.auth.caches import Cache
 from apps.auth.providers import registry
-from apps.auth.providers.base import Identity, Layer, Outcome, Refused, identity
+from apps.auth.providers.base import Identity, Layer, Outcome, Rejection, identity
 from apps.auth.providers.jwt.claims import BadClaim, rules_of, text_of
 from apps.auth.providers.jwt.keys import Keys, NoKey
 from apps.auth.providers.registry import Registry
@@ -23,7 +23,7 @@ from apps.gateway.broker.ports import ConnectRequest
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import JwtConf
+    from gmqtt_platform.config.auth import JwtConf
 
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_LENGTH = 16_384  # bytes
@@ -47,10 +47,10 @@ class JwtClients:
             claims = self._decode(token)
             return await self._identify(request, claims)
         except BadClaim as error:
-            return Refused(reasons.NOT_AUTHORIZED, f"token: {error}")
+            return Rejection(reasons.NOT_AUTHORIZED, f"token: {error}")
         except (jwt.InvalidTokenError, NoKey) as error:
             guessed = isinstance(error, jwt.InvalidSignatureError)
-            return Refused(reasons.BAD_USER_NAME_OR_PASSWORD, f"token: {error}", guessed)
+            return Rejection(reasons.BAD_USER_NAME_OR_PASSWORD, f"token: {error}", guessed)
 
     async def _identify(self, request: ConnectRequest, claims: dict[str, Any]) -> Outcome:
         conf = self._conf
@@ -68,13 +68,13 @@ class JwtClients:
                 None,
             )
             if credential_id is None:
-                return Refused(reasons.NOT_AUTHORIZED, "token: not of this client")
+                return Rejection(reasons.NOT_AUTHORIZED, "token: not of this client")
             refused = registry.admit(facts, request)
             if refused is not None:
                 return refused
             groups = facts.groups
         elif text_of(claims, conf.client_id_claim) != request.client_id:
-            return Refused(reasons.NOT_AUTHORIZED, f"token: {conf.client_id_claim} is another client id")
+            return Rejection(reasons.NOT_AUTHORIZED, f"token: {conf.client_id_claim} is another client id")
         found = identity(request, self.name, username, groups, credential_id, None, float(claims["exp"]))
         if conf.acl_claim and conf.acl_claim in claims:
             rules = Rules(rules_of(claims[conf.acl_claim]), found.subject)
@@ -107,7 +107,7 @@ class JwtClients:
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         if not self._conf.registered:
             return None
         return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)

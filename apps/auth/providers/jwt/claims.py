@@ -8,7 +8,7 @@ from apps.auth.facts import RuleFacts
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
-MOST_RULES = 256
+MAX_RULES = 256
 
 
 class BadClaim(ValueError):
@@ -27,8 +27,8 @@ def rules_of(claim: object) -> tuple[RuleFacts, ...]:
 
     Only `filter` must be there; the rest is allow, both, 2 and true.
     """
-    if not isinstance(claim, list) or len(claim) > MOST_RULES:
-        raise BadClaim(f"the rules are not a list of at most {MOST_RULES}")
+    if not isinstance(claim, list) or len(claim) > MAX_RULES:
+        raise BadClaim(f"the rules are not a list of at most {MAX_RULES}")
     return tuple(_rule(each) for each in claim)
 
 

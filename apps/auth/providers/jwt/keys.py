@@ -11,7 +11,7 @@ import jwt
 import jwt.algorithms
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import JwtConf
+    from gmqtt_platform.config.auth import JwtConf
 
 logger = logging.getLogger(__name__)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from apps.auth.providers.base import Identity, Layer, Outcome, Refused, identity
+from apps.auth.providers.base import Identity, Layer, Outcome, Rejection, identity
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, ConnectRequest
 from apps.gateway.mqtt import reasons
 
-_NOBODY = Refused(reasons.NOT_AUTHORIZED, "mock refuses everybody")
+_NOBODY = Rejection(reasons.NOT_AUTHORIZED, "mock refuses everybody")
 
 
 class MockClients:
@@ -21,7 +21,7 @@ class MockClients:
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         return None
 
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Final
 from apps.auth.acl import PASS, Rules
 from apps.auth.caches import Cache
 from apps.auth.passwords import Busy
-from apps.auth.providers.base import Identity, Layer, Outcome, Refused, Unavailable
+from apps.auth.providers.base import Identity, Layer, Outcome, Rejection, Unavailable
 from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc import convert
 from apps.auth.rpc.client import RpcClient
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, UNKNOWN, ConnectRequest
 
 if TYPE_CHECKING:
-    from gmqtt_platform.confauth import AuthConf
+    from gmqtt_platform.config.auth import AuthConf
 
 
-MOST_TOPICS: Final = 1000  # remembered per client
+MAX_TOPICS: Final = 1000  # remembered per client
 
 _Question = tuple[str, str, str, int]  # user name, method, topic or filter, QoS
 
@@ -36,7 +36,7 @@ class RpcClients:
         self._allowed: Cache[str, tuple[bytes, Identity]] = Cache(
             conf.cache_size, conf.cache_ttl, conf.cache_grace * 60
         )
-        self._refused: Cache[bytes, Refused] = Cache(min(conf.cache_size, 10_000), conf.unknown_ttl)
+        self._refused: Cache[bytes, Rejection] = Cache(min(conf.cache_size, 10_000), conf.unknown_ttl)
         self._changes = 0
 
     async def connect(self, request: ConnectRequest) -> Outcome:
@@ -55,7 +55,7 @@ class RpcClients:
         if reply.decision == pb.PASS:
             return None
         if reply.decision == pb.DENY:
-            refused = Refused(reply.reason, reply.text, reply.guessed)
+            refused = Rejection(reply.reason, reply.text, reply.guessed)
             if changes == self._changes:
                 self._refused.put(proof, refused)
             return refused
@@ -88,14 +88,14 @@ class RpcClients:
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         request = pb.AuthRequest(
             client_id=identity.client_id,
             connected=convert.subject_message(identity),
             peer=_peer(identity),
         )
         reply = await self._client.call("Auth", request, pb.AuthReply)
-        return Refused(reply.reason, reply.text) if reply.decision == pb.DENY else None
+        return Rejection(reply.reason, reply.text) if reply.decision == pb.DENY else None
 
     def forget(self, client_ids: list[str] | None) -> None:
         self._changes += 1
@@ -149,7 +149,7 @@ class RpcAcl:
             self.unanswered.add(identity.client_id)
             raise
         known = self._known.get(identity.client_id)
-        if known is None or len(known) >= MOST_TOPICS:
+        if known is None or len(known) >= MAX_TOPICS:
             known = {}
             self._known.put(identity.client_id, known)
         known[question] = reply

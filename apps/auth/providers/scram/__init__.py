@@ -15,7 +15,7 @@ import secrets
 from apps.auth import passwords
 from apps.auth.passwords import ScramKeys
 from apps.auth.providers import registry
-from apps.auth.providers.base import WRONG_SECRET, Identity, Outcome, Proved, Refused, identity
+from apps.auth.providers.base import WRONG_SECRET, Identity, Outcome, Proved, Rejection, identity
 from apps.auth.providers.registry import Registry
 from apps.auth.providers.scram import messages
 from apps.gateway.broker.ports import Challenge, ConnectRequest
@@ -39,7 +39,7 @@ class ScramClients:
             return None
         return ScramExchange(self._registry, self._pepper, request)
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)
 
 
@@ -53,18 +53,18 @@ class ScramExchange:
         self._first: messages.ClientFirst | None = None
         self._server_first = ""
 
-    async def step(self, data: bytes | None) -> Proved | Refused | Challenge:
+    async def step(self, data: bytes | None) -> Proved | Rejection | Challenge:
         try:
             if self._first is None:
                 return await self._challenge(messages.client_first(data or b""))
             return await self._prove(self._first, messages.client_final(data or b""))
         except messages.BadMessage as error:
-            return Refused(reasons.NOT_AUTHORIZED, f"SCRAM: {error}")
+            return Rejection(reasons.NOT_AUTHORIZED, f"SCRAM: {error}")
 
-    async def _challenge(self, first: messages.ClientFirst) -> Challenge | Refused:
+    async def _challenge(self, first: messages.ClientFirst) -> Challenge | Rejection:
         request = self._request
         if request.username is not None and request.username != first.username:
-            return Refused(reasons.NOT_AUTHORIZED, "SCRAM: another user name than that of CONNECT")
+            return Rejection(reasons.NOT_AUTHORIZED, "SCRAM: another user name than that of CONNECT")
         keys = [key for _, key in await self._keys(first.username)]
         shown = keys[-1] if keys else self._pretended(first.username)
         nonce = first.nonce + secrets.token_urlsafe(18)
@@ -73,12 +73,12 @@ class ScramExchange:
         self._server_first = f"r={nonce},s={salt},i={shown.iterations}"
         return Challenge(self._server_first.encode())
 
-    async def _prove(self, first: messages.ClientFirst, final: messages.ClientFinal) -> Proved | Refused:
+    async def _prove(self, first: messages.ClientFirst, final: messages.ClientFinal) -> Proved | Rejection:
         nonce, salt, iterations = (part[2:] for part in self._server_first.split(","))
         if not hmac.compare_digest(final.nonce.encode(), nonce.encode()):
-            return Refused(reasons.NOT_AUTHORIZED, "SCRAM: another nonce")
+            return Rejection(reasons.NOT_AUTHORIZED, "SCRAM: another nonce")
         if final.binding != base64.b64encode(first.header.encode()).decode():
-            return Refused(reasons.NOT_AUTHORIZED, "SCRAM: another channel binding")
+            return Rejection(reasons.NOT_AUTHORIZED, "SCRAM: another channel binding")
         signed = f"{first.bare},{self._server_first},{final.without_proof}".encode()
         known = await self._keys(first.username)
         for credential_id, keys in known:

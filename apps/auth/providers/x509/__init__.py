@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.auth.providers import registry
-from apps.auth.providers.base import Identity, Outcome, Refused, identity
+from apps.auth.providers.base import Identity, Outcome, Rejection, identity
 from apps.auth.providers.registry import Registry
 from apps.gateway.broker.ports import ConnectRequest
 
@@ -39,7 +39,7 @@ class X509Clients:
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
-    async def judge(self, identity: Identity) -> Refused | None:
+    async def judge(self, identity: Identity) -> Rejection | None:
         if self._by_name:
             return None
         return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)

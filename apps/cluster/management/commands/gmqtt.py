@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.cluster.commandline import steering
-from apps.cluster.commandline.client import Api, NoNode, Refused
+from apps.cluster.commandline import maintenance
+from apps.cluster.commandline.client import Api, ApiRefused, NoNode
 from apps.cluster.commandline.nouns import NOUNS
 from apps.cluster.commandline.output import Output, visible
 from gmqtt_platform import local
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         nouns = parser.add_subparsers(
             dest="noun", required=True, metavar="NOUN", parser_class=argparse.ArgumentParser
         )
-        for add in (*NOUNS, steering.drain, steering.trace):
+        for add in (*NOUNS, maintenance.drain, maintenance.trace):
             add(nouns)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         api = Api(url, local.token, context)
         try:
             given.run(api, Output(self.stdout._out, given.json), given)
-        except Refused as error:
+        except ApiRefused as error:
             raise CommandError(f"{visible(str(error))} ({error.code})", returncode=REFUSED) from None
         except NoNode as error:
             raise CommandError(

@@ -11,10 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
-from apps.cluster import names
+from apps.cluster.directory import names
 from apps.cluster.models import ClusterNode, Drop, SessionInfo, SubscriptionInfo
 
-AT_ONCE = 5000
+BATCH_SIZE = 5000
 NODES = 4
 SEED = "seed-"  # what the names of everything it makes begin with
 SHAPES = ("{site}/{client}/state", "{site}/{client}/cmd/#", "{site}/+/alarm", "$SYS/broker/#", "all/#")
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             now = datetime.now(UTC)
             for number in range(NODES):
                 ClusterNode.objects.create(
-                    name=_node(number), life="seed", started_at=now, seen_at=now, state="down"
+                    name=_node(number), incarnation="seed", started_at=now, seen_at=now, state="down"
                 )
             per_client = options["subscriptions"] / max(options["sessions"], 1)
             for model, rows in (
@@ -48,7 +48,7 @@ class Command(BaseCommand):
                 (SubscriptionInfo, _subscriptions(options["subscriptions"], options["sessions"])),
                 (Drop, _drops(options["drops"], options["sessions"], now)),
             ):
-                while some := list(islice(rows, AT_ONCE)):
+                while some := list(islice(rows, BATCH_SIZE)):
                     model._default_manager.bulk_create(some)
         counts = (f"{options[what]} {what}" for what in ("sessions", "subscriptions", "drops"))
         self.stdout.write(", ".join(counts))

@@ -21,8 +21,8 @@ from apps.gateway import compiled
 from apps.gateway.net import tls
 from apps.gateway.net.server import Listener, MqttServer
 from gmqtt_platform import routing, wiring
-from gmqtt_platform.conf import Conf, ConfError
-from gmqtt_platform.confvalues import Address
+from gmqtt_platform.config.loader import Conf, ConfError
+from gmqtt_platform.config.values import Address
 
 logger = logging.getLogger(__name__)
 

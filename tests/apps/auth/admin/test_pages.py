@@ -10,9 +10,10 @@ from django.contrib.auth.models import User
 from django.test import Client as Browser
 from guardian.shortcuts import get_perms
 
-from apps.auth import passwords, proofs, rbac
+from apps.auth import passwords, proofs
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Refusal, Role, ServiceAccount
 from apps.auth.services.accounts import write_builtin_roles
+from apps.common import rbac
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import (
     SECRET,

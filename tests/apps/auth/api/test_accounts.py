@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from apps.auth import proofs, rbac
+from apps.auth import proofs
 from apps.auth.models import Role, ServiceAccount
+from apps.common import rbac
 from tests.apps.auth.api.conftest import Caller, operator
 from tests.apps.auth.factories import AccountFactory, UserFactory
 

@@ -9,7 +9,7 @@ import pytest
 from auditlog.models import LogEntry
 from rest_framework.test import APIClient
 
-from apps.auth import rbac
+from apps.common import rbac
 from tests.apps.auth.api.conftest import Caller
 from tests.apps.auth.factories import ClientFactory, CredentialFactory, GroupFactory
 

@@ -16,10 +16,11 @@ from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from apps.auth import decisions, rbac
+from apps.auth import decisions
 from apps.auth.models import ClientGroup, Role
 from apps.auth.providers.base import Identity
 from apps.auth.providers.decision import ClientAcl
+from apps.common import rbac
 from tests.apps.auth.api.conftest import Caller, operator
 from tests.apps.auth.factories import (
     AccountFactory,

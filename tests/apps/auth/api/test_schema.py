@@ -9,7 +9,7 @@ import yaml
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
-from apps.auth import rbac
+from apps.common import rbac
 from tests.apps.auth.api.test_permissions import TABLE
 from tests.apps.cluster.api.test_permissions import TABLE as CLUSTER
 

@@ -17,8 +17,9 @@ from django.test import override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from apps.auth import proofs, sealing
+from apps.auth import proofs
 from apps.auth.models import Client, ServiceAccount, UsedNonce
+from apps.common import sealing
 from tests.apps.auth.api.conftest import token_of
 from tests.apps.auth.factories import SECRET
 

@@ -6,8 +6,8 @@ import pytest
 
 from apps.auth.models import AclRule, Ban
 from apps.cluster.models import SessionInfo
-from apps.gateway.events import MOST_BYTES, OF_CLIENT, RecentEvents
 from apps.gateway.mqtt import properties as props
+from apps.gateway.operator.events import MAX_BYTES, OF_CLIENT, RecentEvents
 from tests.apps.cluster.admin.test_steering import ADMIN, audited, browser, row
 from tests.apps.cluster.factories import NodeFactory
 from tests.apps.cluster.support.running import RunningNode
@@ -63,7 +63,7 @@ def test_events_are_bounded() -> None:
     assert len(events.of("c")["events"]) == OF_CLIENT and kept[0]["text"] in str(events.of("c"))
     for number in range(100):
         events.disconnected(f"{number}" * 60_000, 0, "x" * 60_000)
-    assert events.bytes <= MOST_BYTES
+    assert events.bytes <= MAX_BYTES
     assert not events.of("c")["events"]  # of whom nothing was heard for longest
     assert events.of("99" * 60_000)["events"][0]["text"] == "x" * 256
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from apps.cluster import bridges, tree
-from apps.cluster.kafka.client import create_topics
-from apps.cluster.kafka.overview import KafkaOverview
-from apps.gateway.rates import LEASE
+from apps.cluster.bridge import operators
+from apps.cluster.bridge.librdkafka import create_topics
+from apps.cluster.bridge.overview import KafkaOverview
+from apps.cluster.directory import topic_tree
+from apps.gateway.operator.rates import LEASE
 from tests.apps.cluster.admin.test_steering import ADMIN, browser, row
+from tests.apps.cluster.bridge.confs import kafka_conf
 from tests.apps.cluster.factories import NodeFactory, SubscriptionFactory
-from tests.apps.cluster.kafka.confs import kafka_conf
 from tests.apps.cluster.support.running import RunningNode
 from tests.apps.gateway.support.world import World
 
@@ -54,7 +55,7 @@ def test_a_level_with_many_children_has_pages(django_assert_max_num_queries: obj
     found: list[str] = []
     url = TOPICS
     while url:
-        with django_assert_max_num_queries(5 * tree.PAGE):  # type: ignore[operator]
+        with django_assert_max_num_queries(5 * topic_tree.PAGE):  # type: ignore[operator]
             context = page.get(url).context
         found += [each["branch"].level for each in context["branches"]]
         url = f"{TOPICS}{context['next']}" if context["next"] else ""
@@ -90,9 +91,9 @@ def test_rates_are_counted_while_somebody_looks(node: RunningNode) -> None:
         node.do(lambda topic=topic, payload=payload: writer.publish(topic, payload))
     assert counts() == {"a/#": [3, 7], "b": [1, 0], "a/+": [2, 6]}
     route = node.world.node.router.route("a/1")
-    assert route.outside
+    assert route.bus
     node.do(lambda: node.world.advance(LEASE + 1))
-    assert not node.world.node.router.route("a/1").outside  # nobody looks: it costs nothing again
+    assert not node.world.node.router.route("a/1").bus  # nobody looks: it costs nothing again
     assert counts()["a/#"] == [0, 0]
 
 
@@ -137,16 +138,16 @@ def test_slow_subscribers(node: RunningNode) -> None:
 @pytest.fixture
 def log() -> Iterator[None]:
     yield
-    bridges.register(None)
+    operators.register(None)
 
 
 def test_without_kafka(log: None) -> None:
-    bridges.register(None)
+    operators.register(None)
     assert "runs without Kafka" in browser("view_clusternode").get(KAFKA).content.decode()
 
 
 def test_kafka_does_not_answer(log: None) -> None:
-    bridges.register(None, KafkaOverview(kafka_conf("127.0.0.1:9", "x.")))
+    operators.register(None, KafkaOverview(kafka_conf("127.0.0.1:9", "x.")))
     assert 'role="alert"' in browser("view_clusternode").get(KAFKA).content.decode()
 
 
@@ -161,7 +162,7 @@ def test_kafka(kafka: str, kafka_prefix: str, log: None) -> None:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False})
     consumer.commit(offsets=[TopicPartition(topic, 0, 2), TopicPartition(topic, 1, 5)], asynchronous=False)
     consumer.close()
-    bridges.register(None, KafkaOverview(conf))
+    operators.register(None, KafkaOverview(conf))
     found = browser("view_clusternode").get(KAFKA).context["found"]
     assert len(found["brokers"]) == 1
     assert found["topics"] == [{"name": topic, "partitions": 2, "replicas": 1, "in_sync": 1, "records": 10}]

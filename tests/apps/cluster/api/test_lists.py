@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 from rest_framework.test import APIClient
 
-from apps.cluster import names, selectors
+from apps.cluster import selectors
+from apps.cluster.directory import names
 from apps.gateway.mqtt import topics
 from tests.apps.cluster.factories import DropFactory, NodeFactory, SessionFactory, SubscriptionFactory
 

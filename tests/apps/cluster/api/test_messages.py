@@ -8,7 +8,7 @@ import pytest
 from auditlog.models import LogEntry
 from rest_framework.test import APIClient
 
-from apps.cluster import fabric
+from apps.cluster import node_rpc
 from tests.apps.cluster.factories import NodeFactory, SessionFactory
 from tests.apps.cluster.support.running import RunningNode
 
@@ -77,7 +77,7 @@ def test_retained_messages_page_by_page(api: APIClient, node: RunningNode) -> No
 def test_without_a_node_there_is_a_clear_answer(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = api.post(V1 + "publish/", {"topic": "a"}, format="json")
     assert (answer.status_code, answer.json()["code"]) == (503, "node_away")
-    monkeypatch.setattr(fabric, "TIMEOUT", 0.2)
+    monkeypatch.setattr(node_rpc, "TIMEOUT", 0.2)
     NodeFactory(name="elsewhere")
     session = SessionFactory(node="elsewhere")
     detail = api.get(f"{V1}sessions/{session.pk}/").json()

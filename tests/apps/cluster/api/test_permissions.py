@@ -15,11 +15,11 @@ from django.db import transaction
 from django.urls import get_resolver
 from rest_framework.test import APIClient
 
-from apps.auth import rbac
 from apps.auth.models import ClientGroup
-from apps.cluster import bridges
+from apps.cluster.bridge import operators
+from apps.common import rbac
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
-from apps.gateway.tracing import Trace
+from apps.gateway.operator.tracing import Trace
 from tests.apps.auth.api.conftest import Caller, operator
 from tests.apps.auth.api.test_permissions import CALLERS, NO, routes
 from tests.apps.auth.factories import ClientFactory
@@ -111,7 +111,7 @@ def test_the_table(
     node: RunningNode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bridges, "_control", Bridge())
+    monkeypatch.setattr(operators, "_control", Bridge())
     pk = NodeFactory(name="gone", state="down").pk
     steered = NodeFactory(name="test").pk
     if "/drain/" in path:

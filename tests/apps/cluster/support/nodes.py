@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.cluster.inbox import IN_MEMORY, Inbox
+from apps.cluster.directory.recorder import IN_MEMORY, Recorder
 from apps.gateway.broker.ports import ConnectRequest, Peer
-from apps.gateway.events import RecentEvents
 from apps.gateway.observer import Observers
-from apps.gateway.operations import NodeOperations
-from apps.gateway.tracing import Tracer
+from apps.gateway.operator.events import RecentEvents
+from apps.gateway.operator.operations import NodeOperations
+from apps.gateway.operator.tracing import Tracer
 from tests.apps.gateway.support.world import World
 
 
@@ -22,15 +22,15 @@ class NoRecords:
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None: ...
 
 
-def inbox_of(world: World, name: str = "test", kept: int = IN_MEMORY) -> Inbox:
+def inbox_of(world: World, name: str = "test", kept: int = IN_MEMORY) -> Recorder:
     """The world's node tells it everything from now on; nothing is written but by `flush`."""
 
     def describe() -> dict[str, Any]:
         now = datetime.fromtimestamp(world.now, UTC)
-        return {"life": "1", "version": "1.0", "started_at": now, "seen_at": now}
+        return {"incarnation": "1", "version": "1.0", "started_at": now, "seen_at": now}
 
-    inbox = Inbox(name, NodeOperations(world.node, world.clock), world.clock, describe, kept)
+    recorder = Recorder(name, NodeOperations(world.node, world.clock), world.clock, describe, kept)
     tracer = Tracer(world.node, world.clock, lambda client_id, action, topic: "")
     events = RecentEvents(world.clock)
-    world.node.observer = Observers(world.events, NoRecords(), inbox, tracer, events)  # type: ignore[arg-type]
-    return inbox
+    world.node.observer = Observers(world.events, NoRecords(), recorder, tracer, events)  # type: ignore[arg-type]
+    return recorder

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from apps.auth.explaining import Explaining
-from apps.cluster.fabric import fabric
-from apps.cluster.names import client_key
-from apps.gateway.answers import NodeAnswers
-from apps.gateway.events import RecentEvents
+from apps.cluster.directory.names import client_key
+from apps.cluster.node_rpc import rpc
 from apps.gateway.observer import LogObserver, Observers
-from apps.gateway.operations import NodeOperations
-from apps.gateway.slow import SlowSubscribers
-from apps.gateway.steering import NodeSteering
-from apps.gateway.tracing import Tracer
+from apps.gateway.operator.events import RecentEvents
+from apps.gateway.operator.maintenance import MaintenanceHandlers
+from apps.gateway.operator.operations import NodeOperations
+from apps.gateway.operator.sessions import SessionHandlers
+from apps.gateway.operator.slow_subscribers import SlowSubscribers
+from apps.gateway.operator.tracing import Tracer
 from tests.apps.gateway.support.world import World
 
 T = TypeVar("T")
@@ -45,16 +45,16 @@ class RunningNode:
 
 @contextmanager
 def running(world: World) -> Iterator[RunningNode]:
-    """The fabric of this process serves the world's node, called "test"."""
+    """The rpc of this process serves the world's node, called "test"."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     node = RunningNode(loop, world)
-    answers = NodeAnswers(world.node, NodeOperations(world.node, world.clock), client_key)
+    answers = SessionHandlers(world.node, NodeOperations(world.node, world.clock), client_key)
 
     tracer = Tracer(world.node, world.clock, lambda client_id, action, topic: "")
     world.node.tracer = tracer
-    steering = NodeSteering(world.node, tracer, world.clock, 1000, "")
+    steering = MaintenanceHandlers(world.node, tracer, world.clock, 1000, "")
 
     events = RecentEvents(world.clock)
     rules: Any = SimpleNamespace(live={})  # nobody's: those in the database are asked
@@ -64,13 +64,13 @@ def running(world: World) -> Iterator[RunningNode]:
 
     async def serve() -> None:
         served = (*looks, SlowSubscribers(world.node), Explaining(rules, "deny"))
-        fabric.serve("test", {name: call for each in served for name, call in each.handlers().items()})
+        rpc.serve("test", {name: call for each in served for name, call in each.handlers().items()})
 
     node.wait(serve())
     try:
         yield node
     finally:
-        node.wait(fabric.stop())
+        node.wait(rpc.stop())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(20)
         loop.close()

@@ -125,14 +125,14 @@ def test_what_has_to_be_asked_waits_and_keeps_its_order(world: World, level: int
         p.Publish("a", b"5", 2, True, packet_id=3),
         p.Ping(pt.PINGREQ),
     )
-    assert client.link.held
+    assert client.link.paused_reading
     client.send_raw(b"\x30\x03\x00\x01x" if level < 5 else b"\x30\x04\x00\x01x\x00")  # was under way
     assert reader.payloads() == [b"0"]
     world.answer()
     assert reader.payloads() == [b"1", b"2", b"3"]
-    assert client.link.held
+    assert client.link.paused_reading
     world.answer()
-    assert not client.link.held
+    assert not client.link.paused_reading
     assert reader.payloads() == [b"5", b""]
     reason = reasons.NOT_AUTHORIZED if level == 5 else 0
     assert client.take() == [

@@ -100,7 +100,7 @@ def test_time_that_we_do_not_read_is_not_the_clients_silence(make_world: Worlds)
     world = make_world(publish_rate=10)
     client = world.join("client", keepalive=2)
     client.send_raw(b"\x30\x04\x00\x01t\x00" * 200)
-    assert client.link.held
+    assert client.link.paused_reading
     world.advance(18)
     assert not client.closed
     world.advance(30)

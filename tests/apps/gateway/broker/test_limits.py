@@ -86,21 +86,21 @@ def test_publishes_per_second(make_world: Worlds, level: int) -> None:
     client = world.join("client", level)
     raw = b"".join(codec.encode(p.Publish("t", b"%d" % n), level) for n in range(10))
     client.send_raw(raw)
-    assert not client.link.held
+    assert not client.link.paused_reading
     client.send_raw(raw)
-    assert client.link.held
+    assert client.link.paused_reading
     assert len(reader.payloads()) == 20
     other = world.join("other", level)
     other.publish("t", b"x")
     assert len(reader.payloads()) == 1
     world.advance(0.5)
-    assert client.link.held
+    assert client.link.paused_reading
     world.advance(0.6)
-    assert not client.link.held
+    assert not client.link.paused_reading
     sent = 20
     start = world.now
     while world.now < start + 20:
-        if not client.link.held:
+        if not client.link.paused_reading:
             client.send_raw(raw[: len(raw) // 10])
             sent += 1
         else:
@@ -121,7 +121,7 @@ def test_the_rate_holds_whatever_form_a_publish_has(make_world: Worlds) -> None:
     ):
         client = world.join(f"client-{number}")
         client.send(*[packet] * 11)
-        assert client.link.held, packet
+        assert client.link.paused_reading, packet
 
 
 def test_a_throttled_client_that_leaves(make_world: Worlds) -> None:
@@ -131,7 +131,7 @@ def test_a_throttled_client_that_leaves(make_world: Worlds) -> None:
     client.drop()
     world.advance(1)
     again = world.join("client")
-    assert not again.link.held
+    assert not again.link.paused_reading
 
 
 def test_throttled_and_asked(make_world: Worlds) -> None:
@@ -140,15 +140,15 @@ def test_throttled_and_asked(make_world: Worlds) -> None:
     client = world.join("client")
     client.send(*[p.Publish("t")] * 25, p.Publish("q", b"", 1, packet_id=1))
     world.answer()
-    assert client.link.held
+    assert client.link.paused_reading
     world.advance(3)
-    assert not client.link.held
+    assert not client.link.paused_reading
     client = world.join("other")
     client.send(*[p.Publish("t")] * 15, p.Publish("q", b"", 1, packet_id=1))
     world.advance(3)
-    assert client.link.held
+    assert client.link.paused_reading
     world.answer()
-    assert not client.link.held
+    assert not client.link.paused_reading
 
 
 @pytest.mark.parametrize("topic", ("x" * 21, "ü" * 11, "a/b/c/d/e", "////"))
@@ -231,7 +231,7 @@ def test_a_packet_in_tiny_pieces(world: World) -> None:
 
 
 def test_more_topics_than_are_remembered(make_world: Worlds) -> None:
-    """Caches of routes and permits are bounded; what falls out is found again."""
+    """Caches of routes and publish_grants are bounded; what falls out is found again."""
     world = make_world(route_cache=10)
     reader = world.join("reader")
     reader.subscribe("t/#")

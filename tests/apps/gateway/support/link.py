@@ -22,7 +22,7 @@ class FakeLink:
         self.writes = 0
         self.closed = False
         self.aborted = False
-        self.held = False
+        self.paused_reading = False
 
     def write(self, data: bytes) -> None:
         assert not self.closed, "written after close"
@@ -40,12 +40,12 @@ class FakeLink:
         self.aborted = True
         self.waiting.clear()
 
-    def hold(self) -> None:
-        self.held = True
+    def pause_reading(self) -> None:
+        self.paused_reading = True
 
-    def release(self) -> None:
-        assert self.held, "released without being held"
-        self.held = False
+    def resume_reading(self) -> None:
+        assert self.paused_reading, "released without being held"
+        self.paused_reading = False
 
     def control(self) -> None:
         self._on_control(self)

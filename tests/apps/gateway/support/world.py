@@ -13,7 +13,7 @@ from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import ConnectRequest, Peer
 from apps.gateway.broker.timers import HORIZON
-from apps.gateway.net.settle import settle
+from apps.gateway.net.decisions import decide
 from tests.apps.gateway.support import audit
 from tests.apps.gateway.support.client import Client
 from tests.apps.gateway.support.doors import Door
@@ -90,7 +90,7 @@ class World:
             while self._controls:
                 link = self._controls.pop(0)
                 if link not in self._waiting and link.connection is not None:
-                    self._step(link, settle(link.connection, self.door, self.clock))
+                    self._step(link, decide(link.connection, self.door, self.clock))
             if self._awake:
                 self._awake = False
                 self.node.flush()

@@ -1,0 +1,226 @@
+"""What a node hands to Kafka: idempotent, acknowledged by all replicas in sync, bounded in bytes.
+
+librdkafka sends from threads of its own. Its delivery reports are fetched on the node's loop by a timer that
+runs while something is on its way: no other thread competes with the loop, and a completion is settled where it
+has to be. Reports are counted by batch: what one turn of the loop sends has one completion, and one callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+
+from apps.cluster.bridge.librdkafka import KafkaConf
+from apps.cluster.bridge.records import Headers
+from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.gateway.broker.completion import Completion
+
+logger = logging.getLogger("gmqtt.kafka")
+
+POLL: Final = 0.001  # seconds between looks for delivery reports
+IDLE: Final = 1.0  # seconds between looks for news of the brokers
+OVERHEAD: Final = 256  # bytes that a record costs in memory beside what stands in it
+NAMES: Final = 16  # bytes of a header's name, as counted
+
+
+class _Batch:
+    """What was sent on one completion."""
+
+    __slots__ = ("_producer", "left", "reason", "completion", "size")
+
+    def __init__(self, producer: KafkaProducer, completion: Completion | None) -> None:
+        self._producer = producer
+        self.completion = completion
+        self.left = 0
+        self.size = 0
+        self.reason = 0
+        if completion is not None:
+            completion.expect()
+
+    def reported(self, error: KafkaError | None, _record: Message) -> None:
+        """librdkafka's delivery report for one record."""
+        self._producer.reported(self, error)
+
+
+class KafkaProducer:
+    """`failed` is called with a count of QoS 0 messages that did not get through."""
+
+    def __init__(
+        self,
+        conf: KafkaConf,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        failed: Callable[[int], None],
+    ) -> None:
+        self._conf = conf
+        self._name = name
+        self._loop = loop
+        self._failed = failed
+        self._client = self._make()
+        self._batch: _Batch | None = None  # of this turn's completion
+        self._loose: _Batch | None = None  # of QoS 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._left = 0  # records on their way
+        self._held = 0  # their bytes
+        self._refused = 0
+        self._delivered = 0
+        self._errors = 0
+        self._last_error = ""
+        self._fatal = False
+        self._down = False
+        self._empty: asyncio.Event | None = None  # set when nothing is on its way: somebody waits
+        self._idle = loop.call_later(IDLE, self._look)
+
+    def _make(self) -> Any:
+        conf = self._conf
+        kilobytes = conf.buffer_bytes // 1024 + 1
+        return Client(
+            conf.client(
+                self._name,
+                **{
+                    "acks": "all",
+                    "enable.idempotence": True,
+                    "partitioner": "murmur2_random",  # as Kafka's own Java client: a key has one partition
+                    "message.timeout.ms": conf.buffer_timeout * 1000,
+                    "message.max.bytes": conf.max_record,
+                    "queue.buffering.max.kbytes": min(2 * kilobytes, 2_147_483_647),
+                    "queue.buffering.max.messages": 0,  # bytes count
+                    "linger.ms": conf.options.get("linger.ms", 1),
+                    "error_cb": self._trouble,
+                },
+            )
+        )
+
+    # Sending --------------------------------------------------------------------------------------
+
+    def send(
+        self, topic: str, key: bytes, value: bytes, headers: Headers, completion: Completion | None
+    ) -> bool:
+        size = OVERHEAD + len(key) + len(value)
+        for _, each in headers:
+            size += NAMES + len(each or b"")
+        if self._held + size > self._conf.buffer_bytes:
+            self._refused += 1
+            return False
+        if completion is None:
+            batch = self._loose
+            if batch is None:
+                batch = self._loose = _Batch(self, None)
+        else:
+            batch = self._batch
+            if batch is None or batch.completion is not completion:
+                batch = self._batch = _Batch(self, completion)
+        try:
+            self._client.produce(topic, value, key, on_delivery=batch.reported, headers=headers)
+        except (BufferError, KafkaException) as error:
+            self._refused += 1
+            self._note(str(error))
+            if batch.left == 0:
+                self._complete(batch)
+            return False
+        batch.left += 1
+        batch.size += size
+        self._left += 1
+        self._held += size
+        if self._timer is None:
+            self._timer = self._loop.call_later(POLL, self._poll)
+        return True
+
+    def _poll(self) -> None:
+        self._loose = None
+        self._client.poll(0)
+        if self._fatal:
+            self._begin_again()
+        self._timer = self._loop.call_later(POLL, self._poll) if self._left else None
+
+    def _look(self) -> None:
+        self._idle = self._loop.call_later(IDLE, self._look)
+        if not self._left:
+            self._client.poll(0)
+            if self._down:
+                self._loop.run_in_executor(None, self._probe)
+
+    def _probe(self) -> None:
+        with contextlib.suppress(KafkaException):
+            self._client.list_topics(timeout=IDLE)
+            self._down = False
+
+    def reported(self, batch: _Batch, error: KafkaError | None) -> None:
+        self._left -= 1
+        batch.left -= 1
+        if error is None:
+            self._delivered += 1
+            self._down = False
+        else:
+            self._errors += 1
+            self._note(error.str())
+            batch.reason = reasons.QUOTA_EXCEEDED
+            if batch.completion is None:
+                self._failed(1)
+        if batch.left == 0:
+            self._complete(batch)
+        if self._left == 0 and self._empty is not None:
+            self._empty.set()
+
+    def _complete(self, batch: _Batch) -> None:
+        """All of the batch is safe, or known not to be."""
+        if self._batch is batch:
+            self._batch = None
+        elif self._loose is batch:
+            self._loose = None
+        self._held -= batch.size
+        completion, batch.completion = batch.completion, None
+        if completion is not None:
+            completion.done(batch.reason)
+
+    # Trouble --------------------------------------------------------------------------------------
+
+    def _trouble(self, error: KafkaError) -> None:
+        """librdkafka's: called from `poll`."""
+        if error.fatal():
+            self._fatal = True
+        self._down = error.code() == KafkaError._ALL_BROKERS_DOWN or self._down
+        self._note(error.str())
+
+    def _note(self, text: str) -> None:
+        self._last_error = text
+
+    def _begin_again(self) -> None:
+        """An idempotent producer that lost its place cannot go on; what it held is refused, never guessed."""
+        logger.error("Kafka's producer begins again: %s", self._last_error)
+        self._fatal = False
+        self._client.purge()
+        self._client.poll(0)
+        self._client = self._make()
+
+    def status(self) -> Mapping[str, object]:
+        return {
+            "ok": not self._down,
+            "waiting": self._left,
+            "waiting_bytes": self._held,
+            "delivered": self._delivered,
+            "failed": self._errors,
+            "refused": self._refused,
+            "last_error": self._last_error,
+        }
+
+    async def close(self, patience: float) -> None:
+        if self._left:
+            self._empty = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), patience)
+        if self._left:
+            self._client.purge()
+            self._client.poll(0)
+        self._idle.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

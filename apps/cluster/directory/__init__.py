@@ -1,0 +1,1 @@
+"""The directory: what the database knows of nodes, sessions, subscriptions and drops, for people and services."""

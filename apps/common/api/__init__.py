@@ -1,0 +1,1 @@
+"""What every REST view of the platform shares."""
