@@ -138,6 +138,10 @@ DATABASES = {"default": database.database(GMQTT)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ---------------------------------------------------------------- people
+# What `apps.common.actors` reads of clients and their groups, whose rows apps.auth owns.
+GMQTT_CLIENT_MODEL = "mqtt_auth.Client"
+GMQTT_CLIENT_GROUP_MODEL = "mqtt_auth.ClientGroup"
+
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",  # first: a user name that was guessed at is locked
     "django.contrib.auth.backends.ModelBackend",

@@ -5,6 +5,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
+from apps.auth import permissions as permissions  # declares them, before any model or admin page asks
+
 
 class AuthConfig(AppConfig):
     name = "apps.auth"
@@ -16,6 +18,13 @@ class AuthConfig(AppConfig):
         from apps.common import audit
 
         audit.start()
+        audit.watch(self.get_model("ClientGroup"))
+        audit.watch(self.get_model("Client"), skip=("last_seen", "updated_at"), m2m=("groups",))
+        audit.watch(self.get_model("Credential"))
+        audit.watch(self.get_model("AclRule"), skip=("updated_at",))
+        audit.watch(self.get_model("Ban"))
+        audit.watch(self.get_model("Role"))
+        audit.watch(self.get_model("ServiceAccount"), m2m=("roles",))
         post_migrate.connect(_write_roles, sender=self, dispatch_uid="mqtt_auth.roles")
 
 

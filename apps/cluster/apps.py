@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from apps.cluster import permissions as permissions  # declares them, before any model or admin page asks
+
 
 class ClusterConfig(AppConfig):
     name = "apps.cluster"
@@ -10,7 +12,6 @@ class ClusterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from auditlog.registry import auditlog  # it has models of its own
+        from apps.common import audit
 
-        model = self.get_model("ExportRule")
-        auditlog.register(model, include_fields=["filter", "kafka_topic", "key_template", "enabled", "note"])
+        audit.watch(self.get_model("ExportRule"), skip=("created_at", "updated_at"))

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 
-from apps.cluster import selectors
+from apps.auth import permissions as auth_permissions
+from apps.cluster import permissions, selectors
 from apps.cluster.bridge import operators
 from apps.cluster.directory import names
 from apps.cluster.maintenance import up
 from apps.cluster.models import SessionInfo
 from apps.cluster.node_rpc import NodeAnswers, NodeRpcError, NodeUnavailable, rpc
-from apps.common import rbac
 from apps.common.actors import Actor
 
 MAX_FILTERS: Final = 20  # that one page shows
@@ -30,7 +30,7 @@ def topic_rates(actor: Actor, filters: Sequence[str]) -> dict[str, Any]:
 
     {"nodes": node -> {"at": UNIX seconds, "counts": filter -> [messages, bytes]}, "missing": node -> why}.
     """
-    actor.require(rbac.VIEW_SUBSCRIPTION)
+    actor.require(permissions.VIEW_SUBSCRIPTION)
     found = rpc.call_all(up(), "topic_rates", filters=list(filters)[:MAX_FILTERS])
     return {"nodes": found.found, "missing": {node: str(why) for node, why in found.missing.items()}}
 
@@ -44,7 +44,7 @@ def slow(actor: Actor) -> tuple[list[dict[str, Any]], dict[str, str]]:
     seen = selectors.sessions(actor).filter(client_id__in=list(keys)).values_list("client_id", "pk")
     for key, pk in seen:
         keys[key]["pk"] = pk
-    shown = [row for row in rows if "pk" in row or actor.may(rbac.VIEW_SESSION)]
+    shown = [row for row in rows if "pk" in row or actor.may(permissions.VIEW_SESSION)]
     return shown[:MAX_SLOW], {node: str(why) for node, why in found.missing.items()}
 
 
@@ -74,8 +74,8 @@ def client(actor: Actor, session: SessionInfo) -> tuple[dict[str, Any] | NodeRpc
 
 def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict[str, Any]:
     """Which access rule decides; PermissionDenied for who may not see the client's rules. NodeRpcError."""
-    if not selectors.sessions(actor, rbac.VIEW_RULE).filter(pk=session.pk).exists():
-        actor.require(rbac.VIEW_RULE)
+    if not selectors.sessions(actor, auth_permissions.VIEW_RULE).filter(pk=session.pk).exists():
+        actor.require(auth_permissions.VIEW_RULE)
     return rpc.call(
         selectors.node_of(session),
         "acl_explain",
@@ -88,5 +88,5 @@ def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict
 
 def kafka(actor: Actor) -> dict[str, Any]:
     """As `operators.Log.overview`. Raises NoBridge."""
-    actor.require(rbac.VIEW_NODE)
+    actor.require(permissions.VIEW_NODE)
     return operators.log().overview()

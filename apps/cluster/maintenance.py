@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 
-from apps.cluster import selectors
+from apps.cluster import permissions, selectors
 from apps.cluster.models import ClusterNode, SessionInfo
 from apps.cluster.node_rpc import NodeRpcError, rpc
-from apps.common import audit, rbac
+from apps.common import audit
 from apps.common.actors import Actor
 
 MAX_SECONDS: Final = 3600
@@ -33,12 +33,12 @@ def cancel_drain(actor: Actor, node: ClusterNode) -> dict[str, Any]:
 
 
 def drain_progress(actor: Actor, node: ClusterNode) -> dict[str, Any]:
-    actor.require(rbac.VIEW_NODE)
+    actor.require(permissions.VIEW_NODE)
     return rpc.call(node.name, "drain_progress")
 
 
 def _steer(actor: Actor, node: ClusterNode, method: str, what: str, **arguments: Any) -> dict[str, Any]:
-    actor.require(rbac.DRAIN_NODE)
+    actor.require(permissions.DRAIN_NODE)
     answer = rpc.call(node.name, method, **arguments)
     with audit.by(actor):
         audit.did(node, what, **arguments)
@@ -54,10 +54,10 @@ def start_trace(
     payloads: bool = False,
 ) -> str:
     """Record on every node; answers the trace's id. Payloads only for those who may see them."""
-    actor.require(rbac.TRACE)
+    actor.require(permissions.TRACE)
     if not 0 < seconds <= MAX_SECONDS:
         raise ValidationError(f"A trace runs for 1 to {MAX_SECONDS} seconds.", code="bad_trace")
-    shown = payloads and actor.may(rbac.VIEW_PAYLOAD)
+    shown = payloads and actor.may(permissions.VIEW_PAYLOAD)
     trace_id = secrets.token_hex(8)
     found = rpc.call_all(
         up(),
@@ -78,7 +78,7 @@ def start_trace(
 
 def traces(actor: Actor) -> list[dict[str, Any]]:
     """Of all nodes, each once, the newest first."""
-    actor.require(rbac.TRACE)
+    actor.require(permissions.TRACE)
     found: dict[str, dict[str, Any]] = {}
     for answer in rpc.call_all(up(), "traces").found.values():
         for trace in answer["traces"]:
@@ -89,7 +89,7 @@ def traces(actor: Actor) -> list[dict[str, Any]]:
 
 
 def stop_trace(actor: Actor, trace_id: str, forget: bool = False) -> None:
-    actor.require(rbac.TRACE)
+    actor.require(permissions.TRACE)
     rpc.call_all(up(), "trace_forget" if forget else "trace_stop", id=trace_id)
 
 
@@ -98,7 +98,7 @@ def read_trace(actor: Actor, trace_id: str, after: dict[str, int] | None = None)
 
     A trace with payloads is read by those only who may see them.
     """
-    actor.require(rbac.TRACE)
+    actor.require(permissions.TRACE)
     after = after or {}
     entries: list[dict[str, Any]] = []
     following: dict[str, int] = {}
@@ -117,7 +117,7 @@ def read_trace(actor: Actor, trace_id: str, after: dict[str, int] | None = None)
             following[node] = start
         except NodeRpcError as error:
             missing[node] = str(error)
-    if not actor.may(rbac.VIEW_PAYLOAD):
+    if not actor.may(permissions.VIEW_PAYLOAD):
         for entry in entries:
             entry.pop("payload", None)
     entries.sort(key=lambda entry: entry["at"])

@@ -1,7 +1,8 @@
 """What the cluster knows of its nodes, sessions and subscriptions: metadata for people and services.
 
-The nodes themselves never read it to deliver a message. They write it in batches (recorder.py), so it is up to
-2 s old. Client ids, topics and filters stand here as `names` shortens them; all compare case-sensitively.
+The nodes themselves never read it to deliver a message. They write it in batches (directory/recorder.py), so
+it is up to 2 s old. `directory/names.py` shortens long client ids, topics and filters; all compare
+case-sensitively.
 """
 
 from __future__ import annotations

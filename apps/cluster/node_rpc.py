@@ -108,7 +108,7 @@ class NodeRpc:
     # ------------------------------------------------------------ asking
 
     def call(self, node: str, method: str, within: float = TIMEOUT, **arguments: Any) -> dict[str, Any]:
-        """NodeRpcError. `within` in seconds. From a thread without a running loop; `acall` from a coroutine."""
+        """Ask one node; `within` in seconds. Raises `NodeRpcError`. A coroutine uses `acall` instead."""
         return async_to_sync(self.acall)(node, method, within, **arguments)
 
     def call_all(

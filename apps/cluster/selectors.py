@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from django.db.models import Count, QuerySet
 
+from apps.cluster import permissions
 from apps.cluster.directory import names
 from apps.cluster.directory.fields import AsKey
 from apps.cluster.models import ClusterNode, Drop, SessionInfo, SubscriptionInfo
 from apps.cluster.node_rpc import rpc
-from apps.common import rbac
 from apps.common.actors import Actor
 
 MAX_SHAPES: Final = 2000  # each is a query of a few microseconds
@@ -21,22 +21,22 @@ def nodes() -> QuerySet[ClusterNode]:
     return ClusterNode.objects.all()
 
 
-def sessions(actor: Actor, permission: str = rbac.VIEW_SESSION) -> QuerySet[SessionInfo]:
+def sessions(actor: Actor, permission: str = permissions.VIEW_SESSION) -> QuerySet[SessionInfo]:
     """All, or those of clients in the groups to which the permission is limited."""
     return _reached(SessionInfo.objects.all(), actor, permission)
 
 
-def clients(actor: Actor, permission: str = rbac.VIEW_SESSION) -> QuerySet[SessionInfo]:
+def clients(actor: Actor, permission: str = permissions.VIEW_SESSION) -> QuerySet[SessionInfo]:
     """The sessions that are online."""
     return sessions(actor, permission).filter(online=True)
 
 
 def subscriptions(actor: Actor) -> QuerySet[SubscriptionInfo]:
-    return _reached(SubscriptionInfo.objects.all(), actor, rbac.VIEW_SUBSCRIPTION)
+    return _reached(SubscriptionInfo.objects.all(), actor, permissions.VIEW_SUBSCRIPTION)
 
 
 def drops(actor: Actor) -> QuerySet[Drop]:
-    return _reached(Drop.objects.all(), actor, rbac.VIEW_DROP)
+    return _reached(Drop.objects.all(), actor, permissions.VIEW_DROP)
 
 
 def _reached(rows: QuerySet[Any], actor: Actor, permission: str) -> QuerySet[Any]:
@@ -117,7 +117,7 @@ def node_of(session: SessionInfo) -> str:
 def status(actor: Actor) -> dict[str, Any]:
     """How much there is, in the whole cluster."""
     states = dict(nodes().order_by().values_list("state").annotate(count=Count("id")))
-    subscribed = actor.may_somewhere(rbac.VIEW_SUBSCRIPTION)
+    subscribed = actor.may_somewhere(permissions.VIEW_SUBSCRIPTION)
     return {
         "nodes": {state.value: states.get(state.value, 0) for state in ClusterNode.State},
         "sessions": sessions(actor).count(),

@@ -11,11 +11,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
-from apps.cluster import selectors
+from apps.cluster import permissions, selectors
 from apps.cluster.bridge import operators
 from apps.cluster.models import ClusterNode, SessionInfo
 from apps.cluster.node_rpc import NodeRpcError, NodeUnavailable, rpc
-from apps.common import audit, rbac
+from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import Gone
 
@@ -47,43 +47,50 @@ def _do_at(
 
 def kick(actor: Actor, session: SessionInfo, text: str = "") -> dict[str, Any]:
     """End the connection; a session that outlives it stays."""
-    return _do(actor, rbac.KICK_SESSION, session, "kick", "kicked", text=text)
+    return _do(actor, permissions.KICK_SESSION, session, "kick", "kicked", text=text)
 
 
 def end_session(actor: Actor, session: SessionInfo) -> None:
     """End the connection and forget subscriptions and queue."""
-    _do(actor, rbac.END_SESSION, session, "end_session", "ended")
+    _do(actor, permissions.END_SESSION, session, "end_session", "ended")
 
 
 def subscribe(actor: Actor, session: SessionInfo, filter: str, qos: int, **options: Any) -> dict[str, Any]:
     """`options` as those of a SUBSCRIBE: no_local, retain_as_published, retain_handling."""
     return _do(
-        actor, rbac.SUBSCRIBE_FOR, session, "subscribe", "subscribed", filter=filter, qos=qos, **options
+        actor,
+        permissions.SUBSCRIBE_FOR,
+        session,
+        "subscribe",
+        "subscribed",
+        filter=filter,
+        qos=qos,
+        **options,
     )
 
 
 def unsubscribe(actor: Actor, session: SessionInfo, filter: str) -> dict[str, Any]:
-    return _do(actor, rbac.SUBSCRIBE_FOR, session, "unsubscribe", "unsubscribed", filter=filter)
+    return _do(actor, permissions.SUBSCRIBE_FOR, session, "unsubscribe", "unsubscribed", filter=filter)
 
 
 def look_into_queue(
     actor: Actor, session: SessionInfo, limit: int = 100, payloads: bool = False
 ) -> dict[str, Any]:
     """Payloads only for those who may see them. Looking is noted too: what it shows is somebody's."""
-    shown = payloads and actor.may(rbac.VIEW_PAYLOAD)
-    return _do(actor, rbac.VIEW_QUEUE, session, "queue", "looked into", limit=limit, payloads=shown)
+    shown = payloads and actor.may(permissions.VIEW_PAYLOAD)
+    return _do(actor, permissions.VIEW_QUEUE, session, "queue", "looked into", limit=limit, payloads=shown)
 
 
 def purge_queue(actor: Actor, session: SessionInfo) -> dict[str, Any]:
-    return _do(actor, rbac.PURGE_QUEUE, session, "purge", "purged")
+    return _do(actor, permissions.PURGE_QUEUE, session, "purge", "purged")
 
 
 def replay_queue(actor: Actor, session: SessionInfo, to: SessionInfo, limit: int) -> dict[str, Any]:
     """Copies of what waits for one client to another. For both the permission is needed."""
-    _require(actor, rbac.PURGE_QUEUE, to)
+    _require(actor, permissions.PURGE_QUEUE, to)
     node = selectors.node_of(to if to.online else session)
     named = {"to": to.client_id, "limit": limit}
-    return _do_at(node, actor, rbac.PURGE_QUEUE, session, "replay", "replayed", **named)
+    return _do_at(node, actor, permissions.PURGE_QUEUE, session, "replay", "replayed", **named)
 
 
 def publish(
@@ -96,7 +103,7 @@ def publish(
 ) -> dict[str, Any]:
     """`properties`: content_type, response_topic, correlation_data (base64), user_properties (pairs),
     payload_is_text, message_expiry (seconds). Answers `subscribed`: is anybody."""
-    actor.require(rbac.PUBLISH_MESSAGE)
+    actor.require(permissions.PUBLISH_MESSAGE)
     answer = ask_any(
         "publish",
         topic=topic,
@@ -119,19 +126,19 @@ def ask_any(method: str, **arguments: Any) -> dict[str, Any]:
 
 
 def retained(actor: Actor, filter: str, after: str, limit: int, payloads: bool) -> dict[str, Any]:
-    actor.require(rbac.VIEW_RETAINED)
-    shown = payloads and actor.may(rbac.VIEW_PAYLOAD)
+    actor.require(permissions.VIEW_RETAINED)
+    shown = payloads and actor.may(permissions.VIEW_PAYLOAD)
     return ask_any("retained", filter=filter, after=after, limit=limit, payloads=shown)
 
 
 def retained_message(actor: Actor, topic: str) -> dict[str, Any]:
-    actor.require(rbac.VIEW_RETAINED)
-    return ask_any("retained_message", topic=topic, payload=actor.may(rbac.VIEW_PAYLOAD))
+    actor.require(permissions.VIEW_RETAINED)
+    return ask_any("retained_message", topic=topic, payload=actor.may(permissions.VIEW_PAYLOAD))
 
 
 def delete_retained(actor: Actor, topic: str) -> None:
     """On every node, as a client would do it: by an empty retained message."""
-    actor.require(rbac.DELETE_RETAINED)
+    actor.require(permissions.DELETE_RETAINED)
     ask_any("retained_message", topic=topic)
     ask_any("publish", topic=topic, payload="", qos=1, retain=True)
     with audit.by(actor):
@@ -140,7 +147,7 @@ def delete_retained(actor: Actor, topic: str) -> None:
 
 def forget_node(actor: Actor, node: ClusterNode) -> None:
     """Take a node that is gone for good out of the list."""
-    actor.require(rbac.DELETE_NODE)
+    actor.require(permissions.DELETE_NODE)
     with audit.by(actor), transaction.atomic():
         if not ClusterNode.objects.filter(pk=node.pk, state=ClusterNode.State.DOWN).delete()[0]:
             raise NodeRpcError("Only a node that is down can be forgotten.", "node_is_up")
@@ -157,7 +164,7 @@ def resume_bridge(actor: Actor, node: str) -> dict[str, Any]:
 
 
 def _bridge(actor: Actor, node: str, what: str) -> dict[str, Any]:
-    actor.require(rbac.CONTROL_BRIDGE)
+    actor.require(permissions.CONTROL_BRIDGE)
     control = operators.control()
     answer = control.pause(node) if what.startswith("paused") else control.resume(node)
     with audit.by(actor):

@@ -22,7 +22,6 @@ from django.db.models.signals import pre_save
 from django.http import HttpRequest
 from guardian.models import GroupObjectPermission, UserObjectPermission
 
-from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Role, ServiceAccount
 from apps.common.actors import SYSTEM, Actor, of_user
 
 # A request, where nobody said more: its user writes.
@@ -40,23 +39,17 @@ def by(actor: Actor | HttpRequest) -> Iterator[None]:
 
 
 def start() -> None:
-    """Called once the models are there."""
-    _watch(ClientGroup)
-    _watch(Client, skip=("last_seen", "updated_at"), m2m=("groups",))
-    _watch(Credential)
-    _watch(AclRule, skip=("updated_at",))
-    _watch(Ban)
-    _watch(Role)
-    _watch(ServiceAccount, m2m=("roles",))
+    """Sign every entry, and watch Django's and guardian's models; each app watches its own by `watch`."""
     # Who was given which right is written by Django's and guardian's own pages.
-    _watch(get_user_model(), skip=("last_login",), m2m=("groups", "user_permissions"))
-    _watch(Group, m2m=("permissions",))
-    _watch(UserObjectPermission)
-    _watch(GroupObjectPermission)
+    watch(get_user_model(), skip=("last_login",), m2m=("groups", "user_permissions"))
+    watch(Group, m2m=("permissions",))
+    watch(UserObjectPermission)
+    watch(GroupObjectPermission)
     pre_save.connect(_sign, sender=LogEntry, dispatch_uid="mqtt_auth.audit")
 
 
-def _watch(model: type[Model], skip: tuple[str, ...] = (), m2m: tuple[str, ...] = ()) -> None:
+def watch(model: type[Model], skip: tuple[str, ...] = (), m2m: tuple[str, ...] = ()) -> None:
+    """Write an entry for each change of a row, with all columns but `skip`. For `AppConfig.ready`."""
     auditlog.register(
         model,
         # Named, because auditlog's own choice holds the managers of reverse relations too.

@@ -28,7 +28,7 @@ class DatabaseThread:
         self.down_since: float | None = None  # UNIX seconds
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `function` answers; `DatabaseUnavailable` where the database failed it, then on a new connection, too."""
+        """What `function` answers. Raises `DatabaseUnavailable` when it failed on a new connection, too."""
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._pool, lambda: _twice(function, *args, **kwargs))

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,20 +16,11 @@ CLOCK_AND_IO = frozenset(
      "select", "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess",
      "tempfile", "threading", "time", "urllib", "uuid")
 )  # fmt: skip
-CONFIGURATION = (
-    "gmqtt_platform.config.loader",
-    "gmqtt_platform.config.values",
-    "gmqtt_platform.config.auth",
-    "gmqtt_platform.config.broker",
-    "gmqtt_platform.config.cluster",
-)
+CONFIGURATION = ("gmqtt_platform.config",)
 APPS = ("gateway", "auth", "cluster", "console")
-# Who asks, may it, the audit trail, and how a REST API of this project answers: the same for every app.
-ASKING = (
-    *(f"apps.auth.{name}" for name in ("actors", "audit", "errors", "rbac", "validators")),
-    *(f"apps.auth.api.{name}" for name in ("base", "fields", "idempotency", "lists", "problems")),
-)
 VALUES = ("apps.gateway.mqtt.topics", "apps.gateway.mqtt.reasons", "apps.gateway.mqtt.errors")
+# What the broker and those who wire it agree on.
+BROKER_PORTS = tuple(f"apps.gateway.broker.{name}" for name in ("ports", "messages", "completion", "stats"))
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Rule:
     no_packages: tuple[str, ...] = ()
 
 
-# The first rule whose `own` a module's name starts with holds for it.
+# The first rule whose `own` a module's name starts with holds for it. CONTRIBUTING shows this table.
 RULES = (
     Rule("apps.gateway.compiled", (), ()),
     Rule("apps.gateway.mqtt", ("apps.gateway.mqtt", "apps.gateway.compiled"), (), CLOCK_AND_IO),
@@ -63,59 +55,48 @@ RULES = (
         (),
     ),
     # Commands are entry points: they start what the composition root has built.
-    *(Rule(f"apps.{app}.management", (f"apps.{app}", "gmqtt_platform")) for app in APPS),
+    *(Rule(f"apps.{app}.management", (f"apps.{app}", "apps.common", "gmqtt_platform")) for app in APPS),
+    Rule("apps.common", ("apps.common", *VALUES)),
     Rule("apps.gateway", ("apps.gateway", *CONFIGURATION)),
-    Rule(
-        "apps.auth",
-        ("apps.auth", "apps.gateway.broker.ports", "apps.gateway.broker.messages", *VALUES, *CONFIGURATION),
+    Rule("apps.auth", ("apps.auth", "apps.common", *BROKER_PORTS[:2], *VALUES, *CONFIGURATION)),
+    # What one node does in a cluster: it drives the broker and its session store.
+    *(
+        Rule(own, ("apps.cluster", "apps.common", "apps.gateway", *CONFIGURATION))
+        for own in ("apps.cluster.node", "apps.cluster.sessions")
     ),
     Rule(
-        "apps.cluster.admin",  # its pages ban clients, too, and two operators may have one open
+        "apps.cluster.coordination",  # Redis: knows neither Kafka nor the database
+        ("apps.cluster.coordination", "apps.common.filter_tree", *BROKER_PORTS, "apps.gateway.mqtt"),
+    ),
+    Rule(
+        "apps.cluster.bridge",  # Kafka
         (
-            "apps.cluster",
-            "apps.auth.services.bans",
-            "apps.common.forms",
-            "apps.common.lists",
+            *(f"apps.cluster.{name}" for name in ("bridge", "coordination", "sessions", "models")),
+            "apps.common",
+            *BROKER_PORTS,
             "apps.gateway.mqtt",
-            *ASKING,
             *CONFIGURATION,
         ),
     ),
-    Rule(  # what a node's store hands over, and gets
-        "apps.cluster.sessions",
-        (
-            "apps.cluster",
-            "apps.gateway.broker.messages",
-            "apps.gateway.broker.stats",
-            "apps.gateway.mqtt",
-            "apps.gateway.sessions",
-        ),
+    # The admin's pages of clients have a ban button.
+    Rule(
+        "apps.cluster.admin",
+        ("apps.cluster", "apps.common", "apps.auth.services", "apps.auth.permissions", "apps.gateway.mqtt"),
     ),
     Rule(
-        "apps.cluster",
-        (
-            "apps.cluster",
-            "apps.gateway.broker.ports",
-            "apps.gateway.broker.messages",
-            "apps.gateway.broker.completion",
-            "apps.gateway.mqtt",
-            *ASKING,
-            *CONFIGURATION,
-        ),
+        "apps.cluster.live_queries",  # "explain" shows access rules
+        ("apps.cluster", "apps.common", "apps.auth.permissions"),
     ),
+    Rule("apps.cluster", ("apps.cluster", "apps.common", *BROKER_PORTS, "apps.gateway.mqtt", *CONFIGURATION)),
     Rule(
         "apps.console",
         (
-            "apps.console",
-            *(
-                f"apps.{app}.{door}"
-                for app in ("gateway", "auth", "cluster")
-                for door in ("services", "selectors")
-            ),
-            *ASKING,
+            *("apps.console", "apps.common"),
+            *(f"apps.{app}.{door}" for app in APPS for door in ("services", "selectors", "permissions")),
             *CONFIGURATION,
         ),
     ),
+    Rule("gmqtt_platform.config", ("gmqtt_platform.config", "gmqtt_platform.log"), no_packages=("django",)),
     Rule("gmqtt_platform", ("apps", "gmqtt_platform")),
 )
 
@@ -173,3 +154,34 @@ def modules() -> Iterator[tuple[str, Path]]:
         for path in sorted((ROOT / top).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def table() -> str:
+    """The rules as CONTRIBUTING shows them, in Markdown."""
+    rows = ["| module | may import | must not import |", "|---|---|---|"]
+    for rule in RULES:
+        project = [each for each in rule.project if each != rule.own] or ["nothing of the project"]
+        others = "" if rule.packages is None else "; no other package"
+        no = list(rule.no_packages) + (["asyncio, time, sockets, files"] if rule.no_stdlib else [])
+        rows.append(f"| `{rule.own}` | {', '.join(project)}{others} | {', '.join(no)} |")
+    return "\n".join(rows)
+
+
+def documents() -> list[Path]:
+    return [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
+
+
+_PATH = re.compile(r"`((?:apps|gmqtt_platform|conf|tests|bench|tools|webclient|docs)/[\w./-]*)`")
+
+
+def named_paths(text: str) -> set[str]:
+    """The files and folders of the project that a document names in backquotes."""
+    return set(_PATH.findall(text))
+
+
+def exists(path: str) -> bool:
+    return (ROOT / path).exists()
+
+
+if __name__ == "__main__":
+    print(table())

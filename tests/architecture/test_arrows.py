@@ -16,6 +16,21 @@ def test_no_wrong_arrow() -> None:
     assert not wrong
 
 
+def test_contributing_shows_the_rules() -> None:
+    """`python -m tests.architecture.arrows` prints the table."""
+    assert arrows.table() in (arrows.ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_paths_that_the_documents_name_exist() -> None:
+    missing = {
+        f"{document}: {path}"
+        for document in ("README.md", "CONTRIBUTING.md", *sorted(map(str, arrows.documents())))
+        for path in arrows.named_paths((arrows.ROOT / document).read_text())
+        if not arrows.exists(path)
+    }
+    assert not missing
+
+
 def test_every_layer_is_there() -> None:
     names = {name for name, _ in arrows.modules()}
     for layer in ("mqtt.codec", "broker.connection", "net.server", "consumers"):
@@ -58,6 +73,10 @@ BAD = [
     ("apps.cluster.routes", "from apps.auth import models"),
     ("apps.cluster.services", "from apps.auth.services import clients"),
     ("apps.common.actors", "from apps.cluster import models"),
+    ("apps.common.actors", "from apps.auth import models"),
+    ("apps.cluster.coordination.lease", "from apps.cluster.bridge import records"),
+    ("apps.cluster.coordination.lease", "from apps.cluster import models"),
+    ("apps.cluster.bridge.records", "from apps.cluster import services"),
     ("apps.cluster.routes", "from apps.gateway.broker import trie"),
     ("apps.console.views", "from apps.auth import models"),
     ("apps.console.views", "from apps.auth.models import Client"),
@@ -79,7 +98,7 @@ GOOD = [
     ("apps.gateway.net.server", "import asyncio, ssl\nfrom apps.gateway.broker.node import Node"),
     ("apps.gateway.consumers", "import channels\nfrom apps.gateway.net.decisions import decide"),
     ("apps.auth.acl", "from apps.gateway.broker.ports import Acl\nfrom apps.gateway.mqtt import topics"),
-    ("apps.cluster.services", "from apps.auth import audit\nfrom apps.common.actors import Actor"),
+    ("apps.cluster.services", "from apps.common import audit\nfrom apps.common.actors import Actor"),
     (
         "apps.cluster.api.nodes",
         "from apps.common.api.base import ApiView\nfrom apps.cluster import selectors",

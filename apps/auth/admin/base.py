@@ -17,8 +17,8 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from apps.auth import selectors
-from apps.common import actors, rbac
+from apps.auth import permissions, selectors
+from apps.common import actors
 from apps.common.actors import Actor
 from apps.common.errors import Duplicate, Gone
 from apps.common.forms import CheckedForm
@@ -88,7 +88,7 @@ class DoorAdmin(ListedAdmin):
 
     def may(self, request: HttpRequest, verb: str, row: Model | None = None, model: str = "") -> bool:
         actor = actor_of(request)
-        permission = f"{rbac.APP}.{verb}_{model or self.opts.model_name}"
+        permission = f"{permissions.APP}.{verb}_{model or self.opts.model_name}"
         if row is None:
             return actor.may_somewhere(permission)
         return actor.may(permission) or self.reachable(actor, permission).filter(pk=row.pk).exists()
@@ -115,7 +115,7 @@ class DoorAdmin(ListedAdmin):
         return self.may(request, "delete", obj)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = self.reachable(actor_of(request), f"{rbac.APP}.view_{self.opts.model_name}")
+        rows = self.reachable(actor_of(request), f"{permissions.APP}.view_{self.opts.model_name}")
         ordering = self.get_ordering(request)
         return rows.order_by(*ordering) if ordering else rows
 

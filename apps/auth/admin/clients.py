@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from guardian.admin import GuardedModelAdminMixin
 from unfold.admin import TabularInline
 
-from apps.auth import selectors
+from apps.auth import permissions, selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of, is_id
 from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
@@ -26,7 +26,6 @@ from apps.auth.services import bans, clients, credentials, groups, registering
 from apps.auth.services.clients import ClientChanges
 from apps.auth.services.credentials import NewCredential
 from apps.auth.services.registering import NewClient
-from apps.common import rbac
 from apps.common.errors import Duplicate
 from apps.common.forms import CheckedForm
 
@@ -62,7 +61,7 @@ class CredentialInline(TabularInline):  # type: ignore[misc]
     show_change_link = True
 
     def has_view_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
-        return self._reached(request, obj, rbac.VIEW_CREDENTIAL)
+        return self._reached(request, obj, permissions.VIEW_CREDENTIAL)
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return False
@@ -70,7 +69,7 @@ class CredentialInline(TabularInline):  # type: ignore[misc]
     has_change_permission = has_add_permission
 
     def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
-        return self._reached(request, obj, rbac.DELETE_CREDENTIAL)
+        return self._reached(request, obj, permissions.DELETE_CREDENTIAL)
 
     def _reached(self, request: HttpRequest, client: Client | None, permission: str) -> bool:
         actor = actor_of(request)
@@ -135,7 +134,9 @@ class ClientAdmin(DoorAdmin):
         """The groups between which the operator may move clients."""
         actor = actor_of(request)
         return (
-            ClientGroup.objects.all() if actor.may(rbac.CHANGE_CLIENT) else actor.groups(rbac.CHANGE_CLIENT)
+            ClientGroup.objects.all()
+            if actor.may(permissions.CHANGE_CLIENT)
+            else actor.groups(permissions.CHANGE_CLIENT)
         )
 
     # ------------------------------------------------------------ writes
@@ -239,7 +240,7 @@ class ClientAdmin(DoorAdmin):
 
     @admin.action(description=_("Export as CSV"), permissions=["export"])
     def export(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse:
-        mine = selectors.clients(actor_of(request), rbac.EXPORT_CLIENTS).prefetch_related("groups")
+        mine = selectors.clients(actor_of(request), permissions.EXPORT_CLIENTS).prefetch_related("groups")
         text = "".join(export_csv(mine.filter(pk__in=rows.order_by().values("pk"))))
         disposition = {"Content-Disposition": 'attachment; filename="clients.csv"'}
         return HttpResponse(text, content_type="text/csv; charset=utf-8", headers=disposition)
@@ -268,7 +269,7 @@ class CredentialAdmin(DoorAdmin):
     actions = ("rotate",)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        kwargs["queryset"] = selectors.clients(actor_of(request), rbac.ADD_CREDENTIAL)
+        kwargs["queryset"] = selectors.clients(actor_of(request), permissions.ADD_CREDENTIAL)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @admin.display(boolean=True)
@@ -319,7 +320,7 @@ class GroupAdmin(GuardedModelAdminMixin, DoorAdmin):
     """
 
     HANDS_OUT = (
-        rbac.CHANGE_GROUP,
+        permissions.CHANGE_GROUP,
         "guardian.change_userobjectpermission",
         "guardian.change_groupobjectpermission",
     )

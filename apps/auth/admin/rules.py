@@ -10,11 +10,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
-from apps.auth import selectors
+from apps.auth import permissions, selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of
 from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
-from apps.common import rbac
 from apps.common.forms import CheckedForm
 from apps.common.lists import LongList
 
@@ -27,16 +26,16 @@ class RuleInline(TabularInline):  # type: ignore[misc]
     fields = ("priority", "effect", "action", "filter", "max_qos", "retain", "note")
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._reached(request, obj, rbac.VIEW_RULE, saved=False)
+        return self._reached(request, obj, permissions.VIEW_RULE, saved=False)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._reached(request, obj, rbac.ADD_RULE)
+        return self._reached(request, obj, permissions.ADD_RULE)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._reached(request, obj, rbac.CHANGE_RULE)
+        return self._reached(request, obj, permissions.CHANGE_RULE)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._reached(request, obj, rbac.DELETE_RULE)
+        return self._reached(request, obj, permissions.DELETE_RULE)
 
     def _reached(
         self, request: HttpRequest, subject: Model | None, permission: str, saved: bool = True
@@ -47,7 +46,7 @@ class RuleInline(TabularInline):  # type: ignore[misc]
             return actor.may_somewhere(permission)
         of_client = isinstance(subject, Client)
         rows = selectors.clients if of_client else selectors.groups
-        more = (rbac.CHANGE_CLIENT if of_client else rbac.CHANGE_GROUP,) if saved else ()
+        more = (permissions.CHANGE_CLIENT if of_client else permissions.CHANGE_GROUP,) if saved else ()
         return all(rows(actor, wanted).filter(pk=subject.pk).exists() for wanted in (permission, *more))
 
 
@@ -87,7 +86,7 @@ class RuleAdmin(DoorAdmin):
         """Of clients and groups that are none of the operator's business the form tells no name."""
         rows = selectors.clients if db_field.name == "client" else selectors.groups
         actor = actor_of(request)
-        kwargs["queryset"] = rows(actor, rbac.ADD_RULE) | rows(actor, rbac.CHANGE_RULE)
+        kwargs["queryset"] = rows(actor, permissions.ADD_RULE) | rows(actor, permissions.CHANGE_RULE)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @admin.display(description=_("for"))

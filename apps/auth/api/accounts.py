@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.auth import proofs
-from apps.auth.api.fields import Text
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services import accounts
 from apps.common import rbac
 from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.fields import Text
 from apps.common.api.lists import Flag
 from apps.common.api.problems import Problem
 from apps.common.errors import Unauthenticated

@@ -11,22 +11,11 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from apps.auth import proofs
-from apps.common import actors
 from apps.common.actors import Actor
+from apps.common.api.callers import address_of
 from apps.common.errors import Unauthenticated
 
 _PAIR = re.compile(r'\s*([a-z]+)="?([^",\s]*)"?\s*')
-
-
-def actor_of(request: Request) -> Actor:
-    """Of an authenticated request."""
-    if isinstance(request.user, Actor):
-        return request.user
-    return actors.of_user(request.user, address_of(request))
-
-
-def address_of(request: Request) -> str:
-    return str(request.META.get("REMOTE_ADDR") or "")
 
 
 class ServiceAuthentication(BaseAuthentication):

@@ -10,10 +10,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth.api.fields import Text
 from apps.auth.models import Ban
 from apps.auth.services import bans
 from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.fields import Text
 from apps.common.api.lists import Flag
 
 

@@ -22,7 +22,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import selectors
+from apps.auth import permissions, selectors
 from apps.auth.api.clients import (
     IDEMPOTENCY_KEY,
     ClientFilter,
@@ -34,7 +34,6 @@ from apps.auth.api.idempotency import once
 from apps.auth.models import Client
 from apps.auth.services import registering
 from apps.auth.services.registering import NewClient, Outcome, Registered
-from apps.common import rbac
 from apps.common.api.base import ApiView, Strict
 from apps.common.api.limits import DeepJSONParser
 from apps.common.api.problems import Problem, document
@@ -250,7 +249,7 @@ class ExportView(ApiView):
     renderer_classes = (CsvRenderer, LinesRenderer, JSONRenderer)
 
     def get_queryset(self) -> QuerySet[Client]:
-        return selectors.clients(self.actor, rbac.EXPORT_CLIENTS).prefetch_related("groups")
+        return selectors.clients(self.actor, permissions.EXPORT_CLIENTS).prefetch_related("groups")
 
     @extend_schema(
         summary="Export clients",

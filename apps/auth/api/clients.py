@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from apps.auth import selectors
 from apps.auth.api.credentials import CredentialOut, Rotated, RotateIn
-from apps.auth.api.fields import GroupNames, Text, Transports, groups_named
+from apps.auth.api.fields import GroupNames, Transports, groups_named
 from apps.auth.api.idempotency import once
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client
@@ -22,6 +22,7 @@ from apps.auth.services import clients, credentials, registering
 from apps.auth.services.clients import ClientChanges
 from apps.auth.services.registering import NewClient, Registered
 from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.fields import Text
 from apps.common.api.lists import Flag
 
 IDEMPOTENCY_KEY = OpenApiParameter(

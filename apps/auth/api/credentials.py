@@ -12,13 +12,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import selectors
-from apps.auth.api.fields import Overlap, Text
+from apps.auth import permissions, selectors
+from apps.auth.api.fields import Overlap
 from apps.auth.models import Client, Credential
 from apps.auth.services import credentials
 from apps.auth.services.credentials import NewCredential
-from apps.common import rbac
 from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.fields import Text
 
 
 class CredentialOut(serializers.ModelSerializer[Credential]):
@@ -108,7 +108,7 @@ class CredentialsView(ApiView):
     )
     def post(self, request: Request) -> Response:
         given = self.given(CredentialIn)
-        reachable = selectors.clients(self.actor, rbac.ADD_CREDENTIAL)
+        reachable = selectors.clients(self.actor, permissions.ADD_CREDENTIAL)
         client: Client | None = reachable.filter(pk=given.pop("client")).first()
         if client is None:
             raise serializers.ValidationError({"client": ["There is no such client."]}, "unknown_client")

@@ -11,14 +11,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import decisions, selectors
+from apps.auth import decisions, permissions, selectors
 from apps.auth.acl import PASS, Subject
-from apps.auth.api.fields import Text
 from apps.auth.facts import TRANSPORTS, RuleFacts
 from apps.auth.providers.base import Identity, Unavailable
 from apps.auth.providers.decision import ClientAcl
-from apps.common import rbac
 from apps.common.api.base import ApiView, Strict
+from apps.common.api.fields import Text
 from apps.common.api.problems import Problem
 from apps.gateway.broker.ports import (
     DENIED,
@@ -204,7 +203,9 @@ class ExplainView(ApiView):
     )
     def post(self, request: Request) -> Response:
         given = self.given(ExplainIn)
-        client = selectors.clients(self.actor, rbac.VIEW_RULE).filter(client_id=given["client_id"]).first()
+        client = (
+            selectors.clients(self.actor, permissions.VIEW_RULE).filter(client_id=given["client_id"]).first()
+        )
         if client is None:
             raise serializers.ValidationError({"client_id": ["There is no such client."]}, "unknown_client")
         username = given["username"] or selectors.username_of(client)

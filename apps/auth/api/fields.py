@@ -8,16 +8,7 @@ from rest_framework import serializers
 
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import ClientGroup
-from apps.common.validators import plain_text
-
-
-class Text(serializers.CharField):
-    """Text without control characters, kept as it came: blanks at the ends are part of a client id."""
-
-    def __init__(self, max_length: int = 256, **kwargs: Any) -> None:
-        kwargs.setdefault("trim_whitespace", False)
-        kwargs.setdefault("validators", [plain_text])
-        super().__init__(max_length=max_length, **kwargs)
+from apps.common.api.fields import Text
 
 
 class Transports(serializers.ListField):

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.auth import selectors
-from apps.auth.api.fields import Text
 from apps.auth.models import ClientGroup
 from apps.auth.services import groups
 from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.fields import Text
 from apps.common.validators import group_name
 
 

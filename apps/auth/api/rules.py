@@ -11,12 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth import selectors
-from apps.auth.api.fields import Text
+from apps.auth import permissions, selectors
 from apps.auth.models import AclRule
 from apps.auth.services import rules
-from apps.common import rbac
 from apps.common.api.base import ApiView, Strict, found
+from apps.common.api.fields import Text
 from apps.common.api.lists import Flag
 from apps.common.validators import rule_filter
 
@@ -82,8 +81,8 @@ class RuleIn(Strict):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         actor = self.context["actor"]
         subjects = {
-            "client": selectors.clients(actor, rbac.VIEW_RULE),
-            "group": selectors.groups(actor, rbac.VIEW_RULE),
+            "client": selectors.clients(actor, permissions.VIEW_RULE),
+            "group": selectors.groups(actor, permissions.VIEW_RULE),
         }
         for name, rows in subjects.items():
             if (pk := attrs.get(name)) is None:

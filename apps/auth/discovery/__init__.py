@@ -1,6 +1,7 @@
 """Where the instances of the auth service are. Each provider has its folder; `build` knows them all.
 
-A provider's methods block, so they run in a thread, one at a time; `DiscoveryUnavailable` when the directory does not answer.
+A provider's methods block, so they run in a thread, one at a time. They raise `DiscoveryUnavailable` when the
+directory does not answer.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Membership:
         self._task: asyncio.Task[None] | None = None
 
     async def join(self, address: str) -> None:
-        """`DiscoveryUnavailable` when the directory cannot be reached: better not to start than to serve unseen."""
+        """Raises `DiscoveryUnavailable`: better not to start than to serve where nobody looks."""
         await asyncio.to_thread(self._directory.register, address)
         self._task = asyncio.create_task(self._stay())
 

@@ -2,8 +2,8 @@
 
 A call carries `authorization: Bearer TOKEN`. TOKEN is one that the platform issued for `rpc`
 (apps.auth.proofs), or one that the service account signed itself with its secret (`CallerToken`): the secret
-never travels, and who overhears a token can use it for minutes at most. Behind that, rbac.RPC_METHODS says
-what the account may call.
+never travels, and who overhears a token can use it for minutes at most. Behind that, permissions.RPC_METHODS
+says what the account may call.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import grpc
 import jwt
 from grpc import aio
 
-from apps.auth import proofs
+from apps.auth import permissions, proofs
 from apps.auth.caches import Cache
 from apps.auth.models import ServiceAccount
+from apps.auth.proofs import actor_of_account
 from apps.auth.providers.base import Unavailable
 from apps.auth.providers.database import Database
 from apps.auth.services.accounts import SIGNING
-from apps.common import actors, rbac, sealing
+from apps.common import sealing
 from apps.common.actors import Actor
 from apps.common.errors import Unauthenticated
 
@@ -89,7 +90,7 @@ def authenticate(token: str) -> Actor:
         raise Unauthenticated("account_disabled", "The service account is disabled.")
     if account.expires_at is not None and account.expires_at.timestamp() <= time.time():
         raise Unauthenticated("account_expired", "The service account has expired.")
-    return actors.of_account(account)
+    return actor_of_account(account)
 
 
 class Access(aio.ServerInterceptor):  # type: ignore[misc]
@@ -111,7 +112,7 @@ class Access(aio.ServerInterceptor):  # type: ignore[misc]
             return _abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         except Unavailable:
             return _abort(grpc.StatusCode.UNAVAILABLE, "the database does not answer")
-        permission = rbac.RPC_METHODS.get(method) if service == SERVICE else None
+        permission = permissions.RPC_METHODS.get(method) if service == SERVICE else None
         if permission is None or not actor.may(permission):
             return _abort(grpc.StatusCode.PERMISSION_DENIED, f"{actor.name} may not call {method}")
         return await continuation(details)

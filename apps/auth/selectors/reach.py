@@ -9,12 +9,11 @@ from urllib.parse import quote, urlencode
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from apps.auth import acl
+from apps.auth import acl, permissions
 from apps.auth.facts import ConnectFacts, RuleFacts
 from apps.auth.models import Client
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.selectors.visible import clients
-from apps.common import rbac
 from apps.common.actors import Actor
 
 MAX_RULES: Final = 256  # as many as a token may carry
@@ -39,13 +38,13 @@ def reach(actor: Actor) -> Reach:
     subscribe to. What is denied to a client stays denied for what it is allowed behind that.
     """
     rules: dict[tuple[Any, ...], Claim] = {}
-    if actor.may(rbac.READ_MESSAGES):
+    if actor.may(permissions.READ_MESSAGES):
         for filter in ("#", "$SYS/#"):
             _put(rules, _claim("allow", "subscribe", filter))
-    if actor.may(rbac.PUBLISH_MESSAGES):
+    if actor.may(permissions.PUBLISH_MESSAGES):
         _put(rules, _claim("allow", "publish", "#"))
     size = left_out = 0
-    for permission in (rbac.READ_MESSAGES, rbac.PUBLISH_MESSAGES):
+    for permission in (permissions.READ_MESSAGES, permissions.PUBLISH_MESSAGES):
         if actor.may(permission):
             continue
         members = clients(actor, permission)
@@ -65,7 +64,7 @@ def reach(actor: Actor) -> Reach:
 
 def web_client_url(client_id: str) -> str:
     """The web client, subscribing to what this client may publish and subscribe to, as the operator."""
-    claims = _of_client(client_id, facts_of([client_id])[client_id], rbac.READ_MESSAGES)
+    claims = _of_client(client_id, facts_of([client_id])[client_id], permissions.READ_MESSAGES)
     filters = dict.fromkeys(claim["filter"] for claim in claims if "effect" not in claim)
     # Each is encoded by itself, so that a comma in a filter is none between two.
     topics = ",".join(quote(filter, safe="") for filter in list(filters)[:MAX_TOPICS])
@@ -84,7 +83,7 @@ def _facts(rows: QuerySet[Client]) -> Iterator[tuple[str, ConnectFacts]]:
 def _of_client(client_id: str, facts: ConnectFacts, permission: str) -> list[Claim]:
     lasting = [each.username for each in facts.credentials if each.username and each.valid_until is None]
     subject = acl.Subject(client_id, lasting[-1] if lasting else "", "", facts.groups)
-    if permission == rbac.PUBLISH_MESSAGES:
+    if permission == permissions.PUBLISH_MESSAGES:
         return _turned(facts.rules, subject, "subscribe", "publish")
     return [
         *_turned(facts.rules, subject, "publish", "subscribe"),

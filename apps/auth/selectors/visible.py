@@ -6,19 +6,19 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from apps.auth import permissions
 from apps.auth.models import AclRule, Client, ClientGroup, Credential
-from apps.common import rbac
 from apps.common.actors import Actor
 
 
-def clients(actor: Actor, permission: str = rbac.VIEW_CLIENT) -> QuerySet[Client]:
+def clients(actor: Actor, permission: str = permissions.VIEW_CLIENT) -> QuerySet[Client]:
     """All, or those in the groups to which the permission is limited."""
     if actor.may(permission):
         return Client.objects.all()
     return Client.objects.filter(pk__in=_members(actor, permission))
 
 
-def credentials(actor: Actor, permission: str = rbac.VIEW_CREDENTIAL) -> QuerySet[Credential]:
+def credentials(actor: Actor, permission: str = permissions.VIEW_CREDENTIAL) -> QuerySet[Credential]:
     found = Credential.objects.select_related("client")
     if actor.may(permission):
         return found
@@ -31,13 +31,13 @@ def username_of(client: Client) -> str:
     return found.values_list("username", flat=True).first() or ""
 
 
-def groups(actor: Actor, permission: str = rbac.VIEW_GROUP) -> QuerySet[ClientGroup]:
+def groups(actor: Actor, permission: str = permissions.VIEW_GROUP) -> QuerySet[ClientGroup]:
     if actor.may(permission):
         return ClientGroup.objects.all()
     return ClientGroup.objects.filter(pk__in=_ids(actor, permission))
 
 
-def rules(actor: Actor, permission: str = rbac.VIEW_RULE) -> QuerySet[AclRule]:
+def rules(actor: Actor, permission: str = permissions.VIEW_RULE) -> QuerySet[AclRule]:
     """Rules for everyone are seen by who sees all."""
     found = AclRule.objects.select_related("client", "group")
     if actor.may(permission):

@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
 from apps.auth import passwords
+from apps.auth import permissions as perms
 from apps.auth.models import Role, ServiceAccount
 from apps.auth.services.writing import invalid, locked, save, writing
 from apps.common import rbac, sealing
@@ -30,7 +31,7 @@ def create(
     ValidationError, PermissionDenied, Duplicate.
     """
     with writing(actor):
-        actor.require(rbac.ADD_ACCOUNT)
+        actor.require(perms.ADD_ACCOUNT)
         _require_all(actor, roles)
         account = ServiceAccount(name=name, access_key="gak_" + secrets.token_hex(12), **values)
         secret = _new_secret(account)
@@ -47,7 +48,7 @@ def update(
     ValidationError, PermissionDenied, Duplicate, Gone.
     """
     with writing(actor):
-        actor.require(rbac.CHANGE_ACCOUNT)
+        actor.require(perms.CHANGE_ACCOUNT)
         account = locked(account)
         _require_all(actor, account.roles.all())
         for field, value in changes.items():
@@ -65,7 +66,7 @@ def rotate(actor: Actor, account: ServiceAccount) -> tuple[ServiceAccount, str]:
     To change over without a gap, make a second account.
     """
     with writing(actor):
-        actor.require(rbac.CHANGE_ACCOUNT)
+        actor.require(perms.CHANGE_ACCOUNT)
         account = locked(account)
         _require_all(actor, account.roles.all())
         secret = _new_secret(account)
@@ -83,7 +84,7 @@ def rotate_many(actor: Actor, rows: Iterable[ServiceAccount]) -> list[tuple[Serv
 
 def remove(actor: Actor, account: ServiceAccount) -> None:
     with writing(actor):
-        actor.require(rbac.DELETE_ACCOUNT)
+        actor.require(perms.DELETE_ACCOUNT)
         account = locked(account)
         _require_all(actor, account.roles.all())
         account.delete()
@@ -92,7 +93,7 @@ def remove(actor: Actor, account: ServiceAccount) -> None:
 def create_role(actor: Actor, name: str, permissions: Iterable[str], description: str = "") -> Role:
     """ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
-        actor.require(rbac.ADD_ROLE)
+        actor.require(perms.ADD_ROLE)
         role = Role(name=name, description=description)
         return _save_role(actor, role, permissions)
 
@@ -100,7 +101,7 @@ def create_role(actor: Actor, name: str, permissions: Iterable[str], description
 def update_role(actor: Actor, role: Role, permissions: Iterable[str] | None = None, **changes: str) -> Role:
     """`changes`: name, description. ValidationError, PermissionDenied, Duplicate, Gone."""
     with writing(actor):
-        actor.require(rbac.CHANGE_ROLE)
+        actor.require(perms.CHANGE_ROLE)
         role = locked(role)
         _require_custom(role)
         _require_all(actor, [role])
@@ -111,14 +112,14 @@ def update_role(actor: Actor, role: Role, permissions: Iterable[str] | None = No
 
 def remove_role(actor: Actor, role: Role) -> None:
     with writing(actor):
-        actor.require(rbac.DELETE_ROLE)
+        actor.require(perms.DELETE_ROLE)
         role = locked(role)
         _require_custom(role)
         role.delete()
 
 
 def write_builtin_roles(using: str) -> None:
-    for name, permissions in rbac.ROLES.items():
+    for name, permissions in rbac.builtin_roles().items():
         Role.objects.using(using).update_or_create(
             name=name, defaults={"builtin": True, "permissions": sorted(permissions)}
         )

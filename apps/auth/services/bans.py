@@ -8,11 +8,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.auth import announce
+from apps.auth import announce, permissions
 from apps.auth.models import Ban
 from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
-from apps.common import rbac
 from apps.common.actors import SYSTEM, Actor
 from apps.common.errors import Duplicate
 from apps.common.validators import network
@@ -31,7 +30,7 @@ def create(
 ) -> Ban:
     """A ban that has ended makes room for a new one. ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
-        actor.require(rbac.ADD_BAN)
+        actor.require(permissions.ADD_BAN)
         upkeep.forget_bans(timezone.now())
         value = spelled(kind, value)
         ban = Ban.objects.select_for_update().filter(kind=kind, value=value).first()
@@ -53,7 +52,7 @@ def ban_for_a_while(kind: str, value: str, until: datetime, reason: str) -> Ban 
 def update(actor: Actor, ban: Ban, **changes: Any) -> Ban:
     """`changes`: until, reason. ValidationError, PermissionDenied, Gone."""
     with writing(actor):
-        actor.require(rbac.CHANGE_BAN)
+        actor.require(permissions.CHANGE_BAN)
         ban = locked(ban)
         for name, value in changes.items():
             setattr(ban, name, value)
@@ -64,7 +63,7 @@ def lift(actor: Actor, bans: Iterable[Ban]) -> int:
     """PermissionDenied, Gone."""
     count = 0
     with writing(actor):
-        actor.require(rbac.DELETE_BAN)
+        actor.require(permissions.DELETE_BAN)
         for ban in map(locked, bans):
             ban.delete()
             count += 1

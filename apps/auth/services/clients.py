@@ -8,11 +8,11 @@ from datetime import datetime
 
 from django.core.exceptions import PermissionDenied
 
-from apps.auth import announce
+from apps.auth import announce, permissions
 from apps.auth.models import Client, ClientGroup
 from apps.auth.services.credentials import group_ids
 from apps.auth.services.writing import locked, writing
-from apps.common import audit, rbac
+from apps.common import audit
 from apps.common.actors import Actor
 
 
@@ -31,7 +31,7 @@ def update(actor: Actor, client: Client, changes: ClientChanges) -> Client:
     """ValidationError, PermissionDenied, Gone."""
     with writing(actor):
         client = locked(client)
-        actor.require(rbac.CHANGE_CLIENT, group_ids(client))
+        actor.require(permissions.CHANGE_CLIENT, group_ids(client))
         for name in ("display_name", "owner", "enabled", "transports"):
             value = getattr(changes, name)
             if value is not None:
@@ -49,8 +49,8 @@ def _move(actor: Actor, client: Client, groups: set[ClientGroup]) -> None:
     before = set(client.groups.all())
     if groups == before:
         return
-    if not actor.may(rbac.CHANGE_CLIENT):
-        managed = set(actor.groups(rbac.CHANGE_CLIENT))
+    if not actor.may(permissions.CHANGE_CLIENT):
+        managed = set(actor.groups(permissions.CHANGE_CLIENT))
         if not managed.issuperset(groups ^ before) or managed.isdisjoint(groups):
             raise PermissionDenied("You may move clients between the groups that you manage only.")
     client.groups.set(groups)
@@ -61,7 +61,7 @@ def set_enabled(actor: Actor, clients: Iterable[Client], enabled: bool) -> list[
     changed = []
     with writing(actor):
         for client in map(locked, clients):
-            actor.require(rbac.CHANGE_CLIENT, group_ids(client))
+            actor.require(permissions.CHANGE_CLIENT, group_ids(client))
             if client.enabled != enabled:
                 client.enabled = enabled
                 client.save(update_fields=["enabled", "updated_at"])
@@ -75,7 +75,7 @@ def kick(actor: Actor, clients: Iterable[Client]) -> int:
     clients = list(clients)
     with writing(actor):
         for client in clients:
-            actor.require(rbac.KICK_CLIENT, group_ids(client))
+            actor.require(permissions.KICK_CLIENT, group_ids(client))
             audit.note(client, "kicked")
         announce.changed("kicked", (client.client_id for client in clients))
     return len(clients)
@@ -86,7 +86,7 @@ def unregister(actor: Actor, clients: Iterable[Client]) -> int:
     with writing(actor):
         gone = []
         for client in map(locked, clients):
-            actor.require(rbac.UNREGISTER, group_ids(client))
+            actor.require(permissions.UNREGISTER, group_ids(client))
             gone.append(client.client_id)
             client.delete()
         announce.changed("unregistered", gone)

@@ -10,11 +10,10 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from apps.auth import announce, passwords
+from apps.auth import announce, passwords, permissions
 from apps.auth.models import Client, Credential
 from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
-from apps.common import rbac
 from apps.common.actors import Actor
 
 LONGEST_OVERLAP = timedelta(days=90)
@@ -60,7 +59,7 @@ def add(actor: Actor, client: Client, new: NewCredential) -> tuple[Credential, s
         credential.username = new.username or client.client_id
     secret = _make_secret(credential, new.password)
     with writing(actor):
-        actor.require(rbac.ADD_CREDENTIAL, group_ids(locked(client)))
+        actor.require(permissions.ADD_CREDENTIAL, group_ids(locked(client)))
         _save(credential)
         announce.changed("credentials", [client.client_id])
     return credential, secret
@@ -84,7 +83,7 @@ def rotate(
     secret = _make_secret(fresh, password, like=credential.scram)
     with writing(actor):
         old = locked(credential)
-        actor.require(rbac.CHANGE_CREDENTIAL, group_ids(locked(client)))
+        actor.require(permissions.CHANGE_CREDENTIAL, group_ids(locked(client)))
         if not old.is_valid:
             raise invalid("valid_until", "This credential has ended.", "ended")
         now = timezone.now()
@@ -127,7 +126,7 @@ def remove(actor: Actor, credential: Credential) -> None:
     with writing(actor):
         client = locked(credential.client)
         credential = locked(credential)
-        actor.require(rbac.DELETE_CREDENTIAL, group_ids(client))
+        actor.require(permissions.DELETE_CREDENTIAL, group_ids(client))
         credential.delete()
         announce.changed("credentials", [client.client_id])
 

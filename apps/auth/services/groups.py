@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from apps.auth import announce
+from apps.auth import announce, permissions
 from apps.auth.models import ClientGroup
 from apps.auth.services.writing import locked, save, writing
-from apps.common import rbac
 from apps.common.actors import Actor
 
 
 def create(actor: Actor, name: str, description: str = "") -> ClientGroup:
     """ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
-        actor.require(rbac.ADD_GROUP)
+        actor.require(permissions.ADD_GROUP)
         return _save(ClientGroup(name=name, description=description))
 
 
@@ -22,7 +21,7 @@ def update(
     """ValidationError, PermissionDenied, Duplicate, Gone."""
     with writing(actor):
         group = locked(group)
-        actor.require(rbac.CHANGE_GROUP)
+        actor.require(permissions.CHANGE_GROUP)
         renamed = name is not None and name != group.name
         group.name = group.name if name is None else name
         group.description = group.description if description is None else description
@@ -36,7 +35,7 @@ def remove(actor: Actor, group: ClientGroup) -> None:
     """Its rules go with it, its clients stay."""
     with writing(actor):
         group = locked(group)
-        actor.require(rbac.DELETE_GROUP)
+        actor.require(permissions.DELETE_GROUP)
         clients = members(group)
         group.delete()
         announce.changed("rules", clients)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError
 
-from apps.auth import announce, passwords
+from apps.auth import announce, passwords, permissions
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client, ClientGroup, Credential
 from apps.auth.services.credentials import check_password
 from apps.auth.services.writing import invalid, writing
-from apps.common import audit, rbac
+from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import BadRows, Duplicate
 
@@ -63,7 +63,7 @@ def register_many(actor: Actor, news: Sequence[NewClient | Exception], all_or_no
     """
     rows = [_Row(new) if isinstance(new, NewClient) else _Row(NewClient(), new) for new in news]
     groups = {group.name: group for group in ClientGroup.objects.filter(name__in=_names(rows))}
-    managed = None if actor.may(rbac.REGISTER) else set(actor.groups(rbac.REGISTER))
+    managed = None if actor.may(permissions.REGISTER) else set(actor.groups(permissions.REGISTER))
     for row in _good(rows):
         row.attempt(lambda row: row.build(groups, managed))
     _refuse_twins(rows)

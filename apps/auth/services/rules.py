@@ -8,12 +8,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 
-from apps.auth import acl, announce
+from apps.auth import acl, announce, permissions
 from apps.auth.models import AclRule
 from apps.auth.services.credentials import group_ids
 from apps.auth.services.groups import members
 from apps.auth.services.writing import invalid, locked, writing
-from apps.common import rbac
 from apps.common.actors import Actor
 from apps.gateway.mqtt import topics
 
@@ -24,7 +23,7 @@ def create(actor: Actor, **values: Any) -> AclRule:
     """`values` by FIELDS. ValidationError, PermissionDenied."""
     with writing(actor):
         rule = AclRule(**values)
-        _require(actor, rbac.ADD_RULE, rule)
+        _require(actor, permissions.ADD_RULE, rule)
         _save(rule)
         announce.changed("rules", concerned([rule]))
     return rule
@@ -35,10 +34,10 @@ def update(actor: Actor, rule: AclRule, **changes: Any) -> AclRule:
     with writing(actor):
         rule = locked(rule)
         before = AclRule(client=rule.client, group=rule.group)
-        _require(actor, rbac.CHANGE_RULE, before)
+        _require(actor, permissions.CHANGE_RULE, before)
         for name, value in changes.items():
             setattr(rule, name, value)
-        _require(actor, rbac.CHANGE_RULE, rule)
+        _require(actor, permissions.CHANGE_RULE, rule)
         _save(rule)
         announce.changed("rules", concerned([before, rule]))
     return rule
@@ -49,7 +48,7 @@ def remove(actor: Actor, rules: Iterable[AclRule]) -> int:
     with writing(actor):
         found = [locked(rule) for rule in rules]
         for rule in found:
-            _require(actor, rbac.DELETE_RULE, rule)
+            _require(actor, permissions.DELETE_RULE, rule)
             rule.delete()
         announce.changed("rules", concerned(found))
     return len(found)

@@ -13,10 +13,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
-from apps.cluster import selectors
+from apps.cluster import permissions, selectors
 from apps.cluster.admin.base import NodeFilter, QosFilter, SeenAdmin, actor_of
 from apps.cluster.models import Drop, SubscriptionInfo
-from apps.common import rbac
 from apps.gateway.mqtt import topics
 from apps.gateway.mqtt.errors import MqttError
 
@@ -26,7 +25,7 @@ MAX_SHOWN = 200  # recipients of a topic
 @admin.register(SubscriptionInfo)
 class SubscriptionAdmin(SeenAdmin):
     rows = selectors.subscriptions
-    permission = rbac.VIEW_SUBSCRIPTION
+    permission = permissions.VIEW_SUBSCRIPTION
     keyset = "id"
     list_display = ("filter", "share", "client_link", "node", "qos", "no_local", "retain_as_published")
     list_display_links = None
@@ -72,7 +71,7 @@ class SubscriptionAdmin(SeenAdmin):
 @admin.register(Drop)
 class DropAdmin(SeenAdmin):
     rows = selectors.drops
-    permission = rbac.VIEW_DROP
+    permission = permissions.VIEW_DROP
     list_display = ("last", "reason", "direction", "topic", "client_id", "node", "count")
     list_display_links = None
     list_filter = ("direction", NodeFilter)

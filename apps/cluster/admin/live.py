@@ -10,13 +10,12 @@ from django.urls import path
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from apps.cluster import live_queries
+from apps.cluster import live_queries, permissions
 from apps.cluster.admin.base import actor_of
 from apps.cluster.admin.messages import page_of
 from apps.cluster.bridge.operators import NoBridge, Silent
 from apps.cluster.directory import topic_tree
 from apps.cluster.node_rpc import NodeRpcError
-from apps.common import rbac
 from apps.gateway.mqtt import topics as mqtt_topics
 from apps.gateway.mqtt.errors import MqttError
 
@@ -29,7 +28,7 @@ def topics(request: HttpRequest) -> HttpResponse:
     `?watch=` filters whose rates are shown; with `?rates` the answer is their counts, as JSON.
     """
     actor = actor_of(request)
-    actor.require(rbac.VIEW_SUBSCRIPTION)
+    actor.require(permissions.VIEW_SUBSCRIPTION)
     watched = _watched(request)
     if "rates" in request.GET:
         return JsonResponse(live_queries.topic_rates(actor, watched))
@@ -89,8 +88,8 @@ def _path(under: str | None) -> list[tuple[str, str]]:
 def slow(request: HttpRequest) -> HttpResponse:
     """Clients that do not take what is sent to them as fast as it comes."""
     actor = actor_of(request)
-    if not actor.may_somewhere(rbac.VIEW_SESSION):
-        actor.require(rbac.VIEW_SESSION)
+    if not actor.may_somewhere(permissions.VIEW_SESSION):
+        actor.require(permissions.VIEW_SESSION)
     context: dict[str, Any] = {}
     try:
         context["rows"], context["missing"] = live_queries.slow(actor)
@@ -102,7 +101,7 @@ def slow(request: HttpRequest) -> HttpResponse:
 def kafka(request: HttpRequest) -> HttpResponse:
     """Brokers, topics, consumer groups and how far they are behind."""
     actor = actor_of(request)
-    actor.require(rbac.VIEW_NODE)
+    actor.require(permissions.VIEW_NODE)
     context: dict[str, Any] = {}
     try:
         context["found"] = live_queries.kafka(actor)

@@ -15,10 +15,9 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from apps.cluster import maintenance, services
+from apps.cluster import maintenance, permissions, services
 from apps.cluster.admin.base import actor_of
 from apps.cluster.node_rpc import NodeRpcError
-from apps.common import rbac
 from apps.common.errors import Gone
 from apps.common.lists import csv_file
 from apps.gateway.mqtt import topics
@@ -83,7 +82,7 @@ def page_of(request: HttpRequest, template: str, title: Any, **context: Any) -> 
 
 def publish(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    actor.require(rbac.PUBLISH_MESSAGE)
+    actor.require(permissions.PUBLISH_MESSAGE)
     form = PublishForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
@@ -100,10 +99,10 @@ def publish(request: HttpRequest) -> HttpResponse:
 def retained(request: HttpRequest) -> HttpResponse:
     """The retained messages that a filter matches, a page at a time; one of them in full; delete."""
     actor = actor_of(request)
-    actor.require(rbac.VIEW_RETAINED)
+    actor.require(permissions.VIEW_RETAINED)
     chosen = request.GET.get("topic")
     filter = request.GET.get("filter") or "#"
-    context: dict[str, Any] = {"filter": filter, "may_delete": actor.may(rbac.DELETE_RETAINED)}
+    context: dict[str, Any] = {"filter": filter, "may_delete": actor.may(permissions.DELETE_RETAINED)}
     try:
         if request.method == "POST":
             for topic in request.POST.getlist("topic")[:PAGE]:
@@ -127,7 +126,7 @@ def retained(request: HttpRequest) -> HttpResponse:
 def retained_csv(request: HttpRequest) -> HttpResponse:
     """The retained messages that `?filter=` matches, without payloads, at most MAX_EXPORTED of them."""
     actor = actor_of(request)
-    actor.require(rbac.VIEW_RETAINED)
+    actor.require(permissions.VIEW_RETAINED)
     filter = request.GET.get("filter") or "#"
     found: list[dict[str, Any]] = []
     after: str | None = ""
@@ -161,7 +160,7 @@ def _views(payload: str | None) -> dict[str, str]:
 def traces(request: HttpRequest) -> HttpResponse:
     """Those that run and ran, and a form for another."""
     actor = actor_of(request)
-    actor.require(rbac.TRACE)
+    actor.require(permissions.TRACE)
     form = TraceForm(
         request.POST if request.POST.get("verb") == "start" else None, initial=request.GET.dict()
     )
@@ -181,7 +180,7 @@ def traces(request: HttpRequest) -> HttpResponse:
 def trace(request: HttpRequest, trace_id: str) -> HttpResponse:
     """One trace, live; `?after={"node": n}` answers what came since as JSON, `?download` all of it."""
     actor = actor_of(request)
-    actor.require(rbac.TRACE)
+    actor.require(permissions.TRACE)
     if "download" in request.GET:
         lines = (json.dumps(entry) for entry in maintenance.read_trace(actor, trace_id)["entries"])
         headers = {"Content-Disposition": f'attachment; filename="trace-{trace_id}.jsonl"'}

@@ -10,22 +10,21 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from apps.cluster import maintenance, selectors, services
+from apps.cluster import maintenance, permissions, selectors, services
 from apps.cluster.admin.base import SeenAdmin, actor_of
 from apps.cluster.models import ClusterNode
 from apps.cluster.node_rpc import NodeRpcError
-from apps.common import rbac
 from apps.common.actors import Actor
 
 
 def _nodes(actor: Actor) -> QuerySet[ClusterNode]:
-    return selectors.nodes() if actor.may(rbac.VIEW_NODE) else selectors.nodes().none()
+    return selectors.nodes() if actor.may(permissions.VIEW_NODE) else selectors.nodes().none()
 
 
 @admin.register(ClusterNode)
 class NodeAdmin(SeenAdmin):
     rows = _nodes
-    permission = rbac.VIEW_NODE
+    permission = permissions.VIEW_NODE
     keyset = "name"
     list_display = ("name", "state", "version", "connections", "sessions", "host", "bridge_state", "seen_at")
     list_filter = ("state",)
@@ -34,11 +33,11 @@ class NodeAdmin(SeenAdmin):
     exported = ("name", "state", "version", "host", "started_at", "seen_at")
     detail_template = "cluster/node.html"
     verbs = {
-        "drain": rbac.DRAIN_NODE,
-        "cancel_drain": rbac.DRAIN_NODE,
-        "pause_bridge": rbac.CONTROL_BRIDGE,
-        "resume_bridge": rbac.CONTROL_BRIDGE,
-        "forget": rbac.DELETE_NODE,
+        "drain": permissions.DRAIN_NODE,
+        "cancel_drain": permissions.DRAIN_NODE,
+        "pause_bridge": permissions.CONTROL_BRIDGE,
+        "resume_bridge": permissions.CONTROL_BRIDGE,
+        "forget": permissions.DELETE_NODE,
     }
 
     @admin.display(description=_("connections"))

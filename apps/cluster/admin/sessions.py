@@ -15,15 +15,15 @@ from django.urls import path
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from apps.auth import permissions as auth_permissions
 from apps.auth.services import bans
-from apps.cluster import live_queries, maintenance, selectors, services
+from apps.cluster import live_queries, maintenance, permissions, selectors, services
 from apps.cluster.admin import live
 from apps.cluster.admin import messages as pages
 from apps.cluster.admin.base import NodeFilter, SeenAdmin, TransportFilter, VersionFilter, actor_of
 from apps.cluster.directory import names
 from apps.cluster.models import SessionInfo
 from apps.cluster.node_rpc import NodeRpcError
-from apps.common import rbac
 from apps.common.actors import Actor
 from apps.common.errors import Duplicate, Gone
 from apps.gateway.mqtt import topics
@@ -39,7 +39,7 @@ TIMES = ("created_at", "connected_at", "last_seen", "expires_at", "credentials_e
 @admin.register(SessionInfo)
 class SessionAdmin(SeenAdmin):
     rows = selectors.sessions
-    permission = rbac.VIEW_SESSION
+    permission = permissions.VIEW_SESSION
     keyset = "client_id"
     list_display = (
         "client_id",
@@ -83,15 +83,15 @@ class SessionAdmin(SeenAdmin):
     actions = ("kick_all", "ban_all", "purge_all")
     detail_template = "cluster/session.html"
     verbs = {
-        "kick": rbac.KICK_SESSION,
-        "end": rbac.END_SESSION,
-        "subscribe": rbac.SUBSCRIBE_FOR,
-        "unsubscribe": rbac.SUBSCRIBE_FOR,
-        "look": rbac.VIEW_QUEUE,
-        "purge": rbac.PURGE_QUEUE,
-        "replay": rbac.PURGE_QUEUE,
-        "ban": rbac.ADD_BAN,
-        "explain": rbac.VIEW_RULE,
+        "kick": permissions.KICK_SESSION,
+        "end": permissions.END_SESSION,
+        "subscribe": permissions.SUBSCRIBE_FOR,
+        "unsubscribe": permissions.SUBSCRIBE_FOR,
+        "look": permissions.VIEW_QUEUE,
+        "purge": permissions.PURGE_QUEUE,
+        "replay": permissions.PURGE_QUEUE,
+        "ban": auth_permissions.ADD_BAN,
+        "explain": auth_permissions.VIEW_RULE,
     }
 
     def get_urls(self) -> list[Any]:
@@ -103,13 +103,13 @@ class SessionAdmin(SeenAdmin):
         return VERSIONS.get(session.level, "–")
 
     def has_ban_permission(self, request: HttpRequest) -> bool:
-        return actor_of(request).may(rbac.ADD_BAN)
+        return actor_of(request).may(auth_permissions.ADD_BAN)
 
     def has_purge_permission(self, request: HttpRequest) -> bool:
-        return actor_of(request).may_somewhere(rbac.PURGE_QUEUE)
+        return actor_of(request).may_somewhere(permissions.PURGE_QUEUE)
 
     def has_kick_permission(self, request: HttpRequest) -> bool:
-        return actor_of(request).may_somewhere(rbac.KICK_SESSION)
+        return actor_of(request).may_somewhere(permissions.KICK_SESSION)
 
     @admin.action(description=_("Disconnect the chosen clients"), permissions=["kick"])
     def kick_all(self, request: HttpRequest, chosen: QuerySet[SessionInfo]) -> None:
@@ -207,7 +207,7 @@ class SessionAdmin(SeenAdmin):
         actor, name = actor_of(request), request.POST.get("to", "")
         to = None
         if "\0" not in name:  # is in no row, and PostgreSQL takes none to compare with
-            to = selectors.sessions(actor, rbac.PURGE_QUEUE).filter(client_id=name).first()
+            to = selectors.sessions(actor, permissions.PURGE_QUEUE).filter(client_id=name).first()
         if to is None:
             messages.error(request, _("There is no session of this client id that you may change."))
             return

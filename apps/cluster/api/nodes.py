@@ -11,12 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.cluster import selectors, services
+from apps.cluster import permissions, selectors, services
 from apps.cluster.api.base import ClusterView
 from apps.cluster.bridge import operators
 from apps.cluster.models import ClusterNode
 from apps.cluster.node_rpc import rpc
-from apps.common import rbac
 
 LIVE_WITHIN = 1.0  # seconds in which a node has to answer to be shown with live figures
 
@@ -122,7 +121,7 @@ class BridgesView(ClusterView):
         responses=BridgesOut,
     )
     def get(self, request: Request) -> Response:
-        self.actor.require(rbac.VIEW_NODE)
+        self.actor.require(permissions.VIEW_NODE)
         return Response({"results": operators.control().status()})
 
 

@@ -12,14 +12,13 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.auth.api.fields import Text
-from apps.cluster import selectors, services
+from apps.cluster import permissions, selectors, services
 from apps.cluster.api.base import ClusterView, Topic
 from apps.cluster.directory.fields import starts_with
 from apps.cluster.models import SessionInfo
 from apps.cluster.node_rpc import NodeRpcError, rpc
-from apps.common import rbac
 from apps.common.api.base import Strict, found
+from apps.common.api.fields import Text
 from apps.common.api.lists import Flag
 
 _FIELDS = (
@@ -252,7 +251,7 @@ class ReplayView(OneSession):
     def post(self, request: Request, pk: int) -> Response:
         session = self.one(pk)
         given = self.given(ReplayIn)
-        to = selectors.sessions(self.actor, rbac.PURGE_QUEUE).filter(client_id=given["to"]).first()
+        to = selectors.sessions(self.actor, permissions.PURGE_QUEUE).filter(client_id=given["to"]).first()
         if to is None:
             raise ValidationError({"to": ["There is no such session that you may change."]}, "unknown_client")
         return Response(services.replay_queue(self.actor, session, to, given["limit"]))

@@ -1,4 +1,4 @@
-"""Operators' view of the bridges, by Celery's remote control. `apps.cluster.bridge.operators.BridgeControl`."""
+"""Pause, resume and ask bridges by Celery's remote control: an `operators.BridgeControl`."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class KafkaBus:
         username_of: Callable[[str], str | None],
         now: Callable[[], float],
     ) -> None:
-        """`incarnation`: of the process, different after each start. `username_of`: a client id of this node's."""
+        """`incarnation` names this run of the process. `username_of` takes a client id of this node."""
         self._node = node
         self._prefix = f"{node}-{incarnation}-"
         self._names = names

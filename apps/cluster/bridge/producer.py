@@ -1,8 +1,8 @@
 """What a node hands to Kafka: idempotent, acknowledged by all replicas in sync, bounded in bytes.
 
 librdkafka sends from threads of its own. Its delivery reports are fetched on the node's loop by a timer that
-runs while something is on its way: no other thread competes with the loop, and a completion is settled where it
-has to be. Reports are counted by batch: what one turn of the loop sends has one completion, and one callback.
+runs while something is on its way: no other thread competes with the loop, and completions end on the loop.
+Reports are counted by batch: what one turn of the loop sends has one completion, and one callback.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMES: Final = 16  # bytes of a header's name, as counted
 class _Batch:
     """What was sent on one completion."""
 
-    __slots__ = ("_producer", "left", "reason", "completion", "size")
+    __slots__ = ("_producer", "completion", "left", "reason", "size")
 
     def __init__(self, producer: KafkaProducer, completion: Completion | None) -> None:
         self._producer = producer

@@ -176,7 +176,7 @@ class QueueConsumer(threading.Thread):
         sizes = self._sizes
         try:
             message, node, named = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
-        except BadRecord:  # those who read for a node bury it
+        except BadRecord:  # the node consumers make it a dead letter
             return None
         if not message.qos:
             return None

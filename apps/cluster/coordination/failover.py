@@ -1,9 +1,9 @@
-"""What a dead node leaves behind: wills to publish, client ids to free. One survivor sees to it.
+"""The failover of a failed node: publish its clients' wills, free its client ids. One node runs it.
 
-Who takes a node out of the table of nodes in Redis digs its failed, and gets a token; whoever works on a failed
-shows the token, so a runner that was taken for dead itself, and replaced, does nothing more. A will goes out
-of the failed when its message cannot be lost any more: where a runner dies in between, a second one publishes
-those of the last batch again.
+The node that removes a failed node from the table of nodes runs its failover, under a fencing token. Every
+step shows the token, so a node that was itself replaced changes nothing more. A will is removed when its
+message cannot be lost any more; if the running node fails in between, its replacement publishes the last
+batch again.
 """
 
 from __future__ import annotations
@@ -43,51 +43,52 @@ class Failovers:
         self._record = record
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.count = 0  # nodes that this one has buried
+        self.count = 0  # nodes whose failover this one has run
         self.wills = 0  # and wills that it has published for them
 
     async def start(self, name: str, heartbeat: Heartbeat) -> None:
-        """Take over from a node that is dead; another survivor may be quicker. Raises `RedisUnavailable`."""
+        """Run the failover of a failed node, unless another node was quicker. Raises `RedisUnavailable`."""
         await self._begin(name, heartbeat.incarnation, str(heartbeat.count))
 
     async def adopt(self, failovers: dict[str, str], members: set[str]) -> None:
-        """Go on with the failovers whose diggers are dead themselves. Raises `RedisUnavailable`."""
-        for failed, value in failovers.items():
+        """Run the failovers whose running node has failed, too. Raises `RedisUnavailable`."""
+        for failed_node, value in failovers.items():
             runner = " ".join(value.split(" ")[1:3])
             if runner not in members:
-                name, incarnation = failed.split(" ")
+                name, incarnation = failed_node.split(" ")
                 await self._begin(name, incarnation, "")
 
     async def _begin(self, name: str, incarnation: str, count: str) -> None:
-        failed = f"{name} {incarnation}"
+        failed_node = f"{name} {incarnation}"
         me = self._lease.me
-        token = await self._store.run("begin_failover", name, incarnation, count, me, pack([LEFT, failed]))
+        news = pack([LEFT, failed_node])
+        token = await self._store.run("begin_failover", name, incarnation, count, me, news)
         if not token:
             return
         self.count += 1
-        logger.warning("node %s is dead: this node publishes its clients' wills and frees their names", name)
-        task = asyncio.create_task(self._run(name, failed, token.decode()), name=f"failed of {name}")
-        self._tasks[failed] = task
+        logger.warning("node %s has failed: this node publishes its wills and frees its client ids", name)
+        task = asyncio.create_task(self._run(name, failed_node, token.decode()), name=f"failover of {name}")
+        self._tasks[failed_node] = task
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks = {failed: each for failed, each in self._tasks.items() if each is not task}
+        self._tasks = {failed_node: each for failed_node, each in self._tasks.items() if each is not task}
 
-    async def _run(self, name: str, failed: str, token: str) -> None:
+    async def _run(self, name: str, failed_node: str, token: str) -> None:
         """The clients need not wait for the database."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._note(name))
-            await self._clear(name, failed, token)
+            await self._clear(name, failed_node, token)
 
-    async def _clear(self, name: str, failed: str, token: str) -> None:
+    async def _clear(self, name: str, failed_node: str, token: str) -> None:
         while True:
             try:
-                if not await self._round(failed, token):
+                if not await self._round(failed_node, token):
                     return
             except RedisUnavailable as error:
-                logger.debug("the failed of %s waits: %s", name, error)
+                logger.debug("the failover of %s waits for Redis: %s", name, error)
             except Exception:
-                logger.exception("what node %s left behind could not be cleared away; trying again", name)
+                logger.exception("the failover of node %s went wrong; it is tried again", name)
             await asyncio.sleep(LOOK)
 
     async def _note(self, name: str) -> None:
@@ -96,32 +97,35 @@ class Failovers:
         try:
             await self._record(name)
         except Exception:
-            logger.exception("it could not be recorded that node %s is dead", name)
+            logger.exception("the directory still shows node %s as up", name)
 
-    async def _round(self, failed: str, token: str) -> bool:
-        """Publish what is due, free whom that leaves; False: the failed is closed, or somebody else's."""
-        died = await self._died(failed)
+    async def _round(self, failed_node: str, token: str) -> bool:
+        """Publish the wills that are due, then free client ids.
+
+        False: all is done, or another node runs it.
+        """
+        died = await self._died(failed_node)
         cursor = "0"
         while True:
-            answer = await self._store.run("wills", failed, token, cursor, BATCH_SIZE)
+            answer = await self._store.run("wills", failed_node, token, cursor, BATCH_SIZE)
             if not answer:
                 return False
             cursor = answer[0].decode()
             done = await self._publish(answer[1], died)
             if done:
-                await self._store.run("clear_failover", failed, token, "0", 1, *done)
+                await self._store.run("clear_failover", failed_node, token, "0", 1, *done)
             if cursor == "0":
                 break
         while True:
-            answer = await self._store.run("clear_failover", failed, token, cursor, BATCH_SIZE)
+            answer = await self._store.run("clear_failover", failed_node, token, cursor, BATCH_SIZE)
             if not answer:
                 return False
             cursor = answer[0].decode()
             if cursor == "0":
                 return True
 
-    async def _died(self, failed: str) -> int:
-        found = (await self._store.table("graves")).get(failed.encode())
+    async def _died(self, failed_node: str) -> int:
+        found = (await self._store.table("graves")).get(failed_node.encode())
         return int(found.rsplit(b" ", 1)[1]) if found else 0
 
     async def _publish(self, found: list[bytes | int], died: int) -> list[bytes]:
@@ -144,7 +148,9 @@ class Failovers:
             return done
         reason = await self._view.publish(messages)
         if reason:
-            logger.warning("%d wills of a dead node could not be published: trying again", len(messages))
+            logger.warning(
+                "%d wills of a failed node could not be published; they are tried again", len(messages)
+            )
             return []
         self.wills += len(messages)
         return done

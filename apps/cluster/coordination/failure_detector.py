@@ -1,8 +1,8 @@
-"""Who is alive, judged by heartbeats. No clock but the observer's own, and no I/O.
+"""The failure detector: which nodes are alive, judged by heartbeats. Time is an argument; no I/O.
 
 A node counts its heartbeats. An observer looks at the counts and notes, by its own clock, when each changed
 last: so clocks that differ, or that somebody sets, decide nothing. An observer that has not looked for a
-while (Redis was away, the process was stopped) has seen nobody heartbeat, which is nobody's fault: all begin anew.
+while (Redis was away, the process was stopped) has seen no heartbeats, and begins anew with all nodes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FailureDetector:
     def look(self, now: float, heartbeats: Mapping[str, Heartbeat]) -> dict[str, Heartbeat]:
         """Take in all nodes' last heartbeats at `now` (seconds, never going back); answers those of the dead.
 
-        `dead_after` is counted from when a heartbeat was first seen: heartbeat well more often than that.
+        `dead_after` is counted from when a heartbeat was first seen, so nodes send them far more often.
         """
         gap = self._looked is None or now - self._looked > self._blink
         self._looked = now

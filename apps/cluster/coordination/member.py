@@ -1,9 +1,9 @@
 """This node as a member of its cluster: joins, heartbeats, listens, and leaves.
 
-A node joins with an incarnation of its own making. While its heartbeats are heard it holds a lease; the others bury
-it when they have seen none for `dead_after`, which is later than the lease's end. So a node that fences
-itself has let go of its clients before anybody else gets them. One that serves on alone may have clients that
-others have, too, until it is back: then the others' are the ones that stay.
+A node joins with an incarnation of its own making. While its heartbeats are heard it holds a lease. The
+others start its failover when they have seen none for `dead_after`, which is later than the lease's end. So
+a node that fences itself has closed its connections before another node owns their client ids. A node that
+serves on alone may have clients that other nodes have, too; when it is back, the other nodes keep them.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Member:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _live(self, first: asyncio.Event) -> None:
-        """Join, heartbeat, and join again, for ever. `first` is set as soon as that has worked, or cannot."""
+        """Join, send heartbeats, join again if needed. Sets `first` when the first try worked or failed."""
         try:
             while True:
                 began = time.monotonic()
@@ -231,7 +231,7 @@ class Member:
         )
 
     async def _join(self) -> None:
-        """Take the name in the cluster, from a former incarnation, too, if that is dead. Raises `NameTaken`."""
+        """Take the name in the cluster, also from an incarnation that has failed. Raises `NameTaken`."""
         was_member = bool(self.lease.incarnation)
         self.lease.become(State.JOINING)
         self.lease.new_incarnation()
@@ -259,14 +259,14 @@ class Member:
                     )
             elif time.monotonic() >= end + self._dead_after:
                 logger.warning("what node %s left behind is not cleared away yet", self._name)
-                raise RedisUnavailable("a former incarnation of this node is still being buried")
+                raise RedisUnavailable("the failover of this node's last incarnation is under way")
             await asyncio.sleep(min(self._heartbeat / 4, 0.25))
         cluster = answer[1].decode()
-        self._buried = was_member and cluster == self._cluster
+        self._failed_over = was_member and cluster == self._cluster
         self._lost_data = was_member and cluster != self._cluster
         self._cluster = cluster
 
-    _buried = False
+    _failed_over = False
     _lost_data = False
 
     async def _enter(self, first: asyncio.Event) -> None:
@@ -282,7 +282,7 @@ class Member:
         except Exception:
             logger.exception("this node could not enter the cluster; trying again")
             return
-        self._buried = self._lost_data = False
+        self._failed_over = self._lost_data = False
         self.lease.become(State.MEMBER)
         first.set()
         logger.info("node %s is a member of the cluster, with %d others", self._name, len(self.nodes) - 1)
@@ -294,10 +294,10 @@ class Member:
             self.subscription_sync.left(SESSIONS)
             if self.sessions is not None:
                 self.sessions.lost()
-        if self._fenced_wills and not self._buried:  # nobody else has published them
+        if self._fenced_wills and not self._failed_over:  # nobody else has published them
             await self._view.publish(self._fenced_wills)
         self._fenced_wills = []
-        lost = await self.ownership.reclaim(self._buried)
+        lost = await self.ownership.reclaim(self._failed_over)
         if lost:
             logger.warning("%d clients of this node have connected to others meanwhile", lost)
         await self.subscription_sync.announce_all()

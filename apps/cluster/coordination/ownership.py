@@ -2,7 +2,7 @@
 
 What a node claims and gives back goes through one queue, in order, many at a time. A client id that another
 node has is asked for: that node closes the connection, gives the id back, and says so; only then is it
-claimed. So nobody gets a client of a node that is silent, until the others have buried it.
+claimed. So no node gets a client of a silent node before that node's failover.
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ class Ownership:
     async def reclaim(self, failed_over: bool) -> int:
         """Claim every session of this node again; how many were lost to others. Raises `RedisUnavailable`.
 
-        `buried`: the others took this node for dead, and have published its clients' wills.
+        `failed_over`: another node ran the failover of this one, and has published its clients' wills.
         """
         async with self._lock:
             return await self._reclaim(failed_over)

@@ -8,7 +8,7 @@ touch keys whose names they find in others.
 | `cluster` | string | a random id; another one means that Redis lost its data |
 | `epoch` | integer | the last fencing epoch that was given out |
 | `nodes` | hash | name -> "<incarnation> <count of heartbeats> <JSON>" |
-| `graves` | hash | "<name> <incarnation>" of a dead node -> "<token> <name and incarnation of who buries it> <died when>" |
+| `graves` | hash | "<name> <incarnation>" of a failed node -> "<token> <who runs its failover> <when>" |
 | `owner:<client id>` | string | "<epoch> <name> <incarnation>" of the node that has the client's session |
 | `clients:<name> <incarnation>` | hash | a node's client ids -> epoch |
 | `wills:<name> <incarnation>` | hash | client id -> "<delay> <due> <will>" |

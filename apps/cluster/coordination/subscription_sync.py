@@ -1,4 +1,4 @@
-"""Tells the other nodes what this node's clients want, and hears it of them. `apps.cluster.bridge.kafka_bus.Interest`.
+"""Tells the other nodes what this node's clients want, and hears it of them: a `kafka_bus.Interest`.
 
 Each node keeps its filters in Redis, under a version that each change makes one higher, and tells the others
 what changed; those answer with the version that they act by. Who misses a version reads the filters again.
@@ -282,7 +282,7 @@ class SubscriptionSync:
             self._view.changed(filter)
 
     def see(self, nodes: dict[str, int]) -> None:
-        """The other nodes there are, as "<name> <incarnation>", and the versions that they had announced by then."""
+        """The other nodes ("<name> <incarnation>") with the versions that they had announced by then."""
         for node in [node for node in self._versions if node not in nodes]:
             self.left(node)
         for node, version in nodes.items():

@@ -1,1 +1,1 @@
-"""The directory: what the database knows of nodes, sessions, subscriptions and drops, for people and services."""
+"""The directory: nodes, sessions, subscriptions and drops as the database knows them."""

@@ -11,9 +11,9 @@ from typing import Final
 
 from django.db.models import QuerySet
 
+from apps.cluster import permissions
 from apps.cluster.directory.fields import starts_with
 from apps.cluster.models import SubscriptionInfo
-from apps.common import rbac
 from apps.common.actors import Actor
 
 PAGE: Final = 50
@@ -34,7 +34,7 @@ def children(actor: Actor, under: str | None, after: str = "") -> tuple[list[Bra
 
     Raises PermissionDenied: it is for those who may see all subscriptions.
     """
-    actor.require(rbac.VIEW_SUBSCRIPTION)
+    actor.require(permissions.VIEW_SUBSCRIPTION)
     prefix = "" if under is None else f"{under}/"
     if "\0" in prefix + after:  # is in no filter, and PostgreSQL takes none to compare with
         return [], ""

@@ -207,7 +207,7 @@ class NodeSessions:
                 self._node.forget(session.client_id, self._node.now)
 
     def returned(self) -> None:
-        """Its clients are connected: who buried this node has written that they are not."""
+        """Its clients are connected: the failover of this node has written that they are not."""
         for session in self._node.sessions.values():
             if session.connection is not None and isinstance(session.durable, Remote):
                 self.store.save(session)

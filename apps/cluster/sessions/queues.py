@@ -135,7 +135,9 @@ class Queues:
     # The queues -----------------------------------------------------------------------------------
 
     def write(self, records: list[Queued]) -> None:
-        """In this order; what is there already is left as it is. Nodes hear of it. Raises `QueuesUnavailable`, `Gone`.
+        """In this order; what is there already is left as it is. Nodes hear of it.
+
+        Raises `QueuesUnavailable`, `Gone`.
 
         One script after the other: if one fails, what comes after it must not be there.
         """

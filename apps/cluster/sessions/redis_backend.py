@@ -54,7 +54,7 @@ class _Steps:
 
 class RedisSessions:
     def __init__(self, url: str, prefix: str, limits: QueueLimits, me: Me, names: dict[int, str]) -> None:
-        """`me`: name and incarnation of this node while it is a member. `names`: client ids by session key."""
+        """`me`: name and incarnation of this node while it is a member. `names`: session key -> client id."""
         self._prefix = prefix
         self._limits = limits
         self._me = me

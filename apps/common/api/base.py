@@ -11,8 +11,8 @@ from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 
-from apps.auth.api.authentication import actor_of
 from apps.common.actors import Actor
+from apps.common.api.callers import actor_of
 from apps.common.api.limits import check_length
 from apps.common.api.permissions import permission_of
 

@@ -10,8 +10,8 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
-from apps.auth.api.authentication import address_of
 from apps.common.actors import Actor
+from apps.common.api.callers import address_of
 from apps.common.api.problems import Problem
 
 

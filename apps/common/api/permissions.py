@@ -8,8 +8,8 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from apps.auth.api.authentication import actor_of
 from apps.common import rbac
+from apps.common.api.callers import actor_of
 
 
 def permission_of(request: Request) -> str | None:

@@ -24,10 +24,10 @@ PUBCOMP: Final = b"\x70\x02"
 
 
 class Waiter:
-    """Something that goes on when a completion is settled."""
+    """Something that goes on when a completion is complete."""
 
     def completed(self) -> None:
-        """A completion that it waits for was settled; called on the loop, while no dispatch is under way."""
+        """A completion that it waits for is complete; called on the loop, while no dispatch is under way."""
         raise NotImplementedError
 
 

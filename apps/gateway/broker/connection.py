@@ -407,7 +407,7 @@ class Connection(Outbound):
     # What this connection may publish --------------------------------------------------------------
 
     def remember(self, raw: bytes, publish_grant: PublishGrant) -> None:
-        """Keep a publish_grant for the topic's next publish; of topics too long to be cached only the last."""
+        """Keep a grant for the topic's next publish; of topics too long to be cached only the last."""
         if len(raw) > CACHED_LENGTH:
             self._long_topic = raw
             self._long_permit = publish_grant
@@ -419,7 +419,7 @@ class Connection(Outbound):
         publish_grants[raw] = publish_grant
 
     def known(self, raw: bytes) -> PublishGrant | None:
-        """The publish_grant remembered for a topic; its route may be out of date."""
+        """The grant remembered for a topic; its route may be out of date."""
         if raw == self._long_topic:
             return self._long_permit
         return self._publish_grants.get(raw) if self._publish_grants is not None else None

@@ -1,4 +1,4 @@
-"""Publishes and acknowledgements that are not in their plainest form, and the publish_grant for a topic."""
+"""Publishes and acknowledgements that are not in their plainest form, and the publish grant of a topic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
-    """The current publish_grant for a topic (`raw` with its two byte length).
+    """The current publish grant of a topic (`raw` with its two byte length).
 
     None: the ACL has to be asked, and the connection waits. Raises for a topic that is no topic.
     """

@@ -312,8 +312,8 @@ class Node:
     def submit(self, message: Message) -> tuple[int, Completion | None]:
         """Publish for somebody who wants to know what became of it.
 
-        Answers success, "no matching subscribers" or the reason why it was not taken; and the completion to wait
-        for until it is durable, where there is one.
+        Answers success, "no matching subscribers" or the reason why it was not taken; and the completion that
+        says when it is durable, where there is one.
         """
         if message.retain and not self.retain(message):
             return QUOTA_EXCEEDED, None

@@ -94,7 +94,7 @@ class Outbound:
         )
 
     def acknowledge(self, head: bytes, packet_id: int, reason: int) -> None:
-        """Answer with the fixed header `head`, now or when the completion of this loop turn is settled."""
+        """Answer with the fixed header `head`, now or when this loop turn's completion is complete."""
         if not self.waits:
             self.say(head, packet_id, reason)
             return

@@ -160,7 +160,7 @@ class MessageBus(Protocol):
         """
 
     def has_unapplied(self) -> bool:
-        """Has a SUBACK to wait for wait_applied?"""
+        """True if a SUBACK has to wait for `wait_applied`."""
 
     async def wait_applied(self) -> bool:
         """Wait until the other nodes act by this node's subscriptions, and this one has what was retained
@@ -219,7 +219,7 @@ class SessionStore(Protocol):
         """Keep a message, in flight where `packet_id` is not 0. Holds the completion."""
 
     def assign(self, key: int, seq: int, packet_id: int, state: int) -> None:
-        """A message is in flight now, or its state (`durable.SENT`, `RELEASED`) is new. Holds the completion."""
+        """A message is in flight now, or its state (`durable.SENT`, `RELEASED`) is new. Expects."""
 
     def remove(self, key: int, seq: int) -> None:
         """A message is done with."""

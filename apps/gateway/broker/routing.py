@@ -47,11 +47,11 @@ class Route:
     """Who gets one topic."""
 
     __slots__ = (
+        "bus",
         "durable",
         "empty",
         "generation",
         "groups",
-        "bus",
         "plain",
         "raw_topic",
         "special",

@@ -105,12 +105,12 @@ def _subscribe(
     return True
 
 
-def announced(connection: Connection, pending: PendingSuback, settled: bool, now: float) -> None:
-    """The other nodes know of the subscriptions, or took too long to say so (not `settled`)."""
+def announced(connection: Connection, pending: PendingSuback, applied: bool, now: float) -> None:
+    """The other nodes know of the subscriptions, or took too long to say so (not `applied`)."""
     if connection.state == CLOSED:
         return
     session = connection.session
-    if not settled and session is not None and session.durable is not None:
+    if not applied and session is not None and session.durable is not None:
         raise MqttError(reasons.SERVER_BUSY, "the subscriptions are not known to every node")
     _answer(connection, pending.suback, pending.fresh, now)
     connection.resume(now)

@@ -155,9 +155,9 @@ async def _publish(connection: Connection, pending: PendingPublish, clock: Calla
 
 async def _suback(connection: Connection, pending: PendingSuback, clock: Callable[[], float]) -> None:
     bus = connection.node.bus
-    settled = bus is None or await bus.wait_applied()
+    applied = bus is None or await bus.wait_applied()
     try:
-        subscribing.announced(connection, pending, settled, clock())
+        subscribing.announced(connection, pending, applied, clock())
     except MqttError as error:
         connection.fail(error)
 

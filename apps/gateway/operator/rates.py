@@ -41,7 +41,7 @@ class Rates:
         return {"topic_rates": self.look}
 
     def look(self, filters: Iterable[str]) -> dict[str, Any]:
-        """{"at": UNIX seconds, "counts": filter -> [messages, bytes]}. `CommandRefused` for what is no filter."""
+        """{"at": UNIX seconds, "counts": filter -> [messages, bytes]}. Raises `CommandRefused`."""
         now = self._now()
         wanted = list(dict.fromkeys(filters))
         for filter in wanted:

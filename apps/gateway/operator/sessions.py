@@ -211,10 +211,10 @@ class SessionHandlers:
         elsewhere = bool(route.bus & ~ports.TRACED)
         reason, completion = node.submit(message)
         if completion is not None and reason < 0x80:
-            settled = asyncio.get_running_loop().create_future()
-            completion.then(Callback(lambda: settled.done() or settled.set_result(None)))
+            completed = asyncio.get_running_loop().create_future()
+            completion.then(Callback(lambda: completed.done() or completed.set_result(None)))
             if not completion.is_complete:
-                await settled
+                await completed
             reason = completion.reason or reason
         if reason >= 0x80:
             raise CommandRefused("not_taken", f"The message was not taken: {reasons.name(reason)}.")

@@ -210,7 +210,7 @@ class BatchStore:
         for durable, topics in outcome.purges:
             durable.purged(topics)
         self._loaded(outcome)
-        self._settled(batch)
+        self._completed(batch)
         self._next()
 
     def _taken(self, outcome: Outcome) -> None:
@@ -223,7 +223,7 @@ class BatchStore:
     def _unread(self, load: Load) -> None:
         load.durable.loaded(load.page, [], -1)
 
-    def _settled(self, batch: Batch) -> None:
+    def _completed(self, batch: Batch) -> None:
         """At the end of what a batch that was written brings about."""
 
     def _failed(self, batch: Batch, error: str) -> None:

@@ -49,7 +49,7 @@ class RemoteStore(BatchStore):
     def __init__(
         self, backend: Backend, node: Node, worker: Jobs, names: dict[int, str], incarnation: str
     ) -> None:
-        """`names`: client ids by session key, for the backend. `incarnation`: of the process, unlike any other's."""
+        """`names`: session key -> client id, for the backend. `incarnation` names this run of the process."""
         super().__init__(backend, node, worker, 0)
         self.own = False
         self.version = 0  # of the subscriptions, after the last change by this node
@@ -228,7 +228,7 @@ class RemoteStore(BatchStore):
         if isinstance(load.durable, Remote):
             load.durable.unread()
 
-    def _settled(self, batch: Batch) -> None:
+    def _completed(self, batch: Batch) -> None:
         for key in self._left:  # what was recorded before they left was written with this batch
             self._names.pop(key, None)
         self._left = []

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from guardian.shortcuts import assign_perm
 
-from apps.auth import proofs
+from apps.auth import permissions, proofs
 from apps.auth.models import ClientGroup
 from apps.auth.providers import console
 from apps.auth.providers.chain import Chain
@@ -221,5 +221,5 @@ def test_a_link_names_the_clients_topics_each_by_itself(pumps: ClientGroup) -> N
 
 
 def test_the_permissions_are_known() -> None:
-    assert {rbac.READ_MESSAGES, rbac.PUBLISH_MESSAGES} <= rbac.PERMISSIONS
-    assert GroupFactory._meta.model._meta.permissions[-2][0] in rbac.IN_A_GROUP[rbac.READ_MESSAGES]
+    assert {permissions.READ_MESSAGES, permissions.PUBLISH_MESSAGES} <= rbac.PERMISSIONS
+    assert GroupFactory._meta.model._meta.permissions[-2][0] in rbac.IN_A_GROUP[permissions.READ_MESSAGES]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from apps.auth import proofs
+from apps.auth import permissions, proofs
 from apps.auth.models import Client, ServiceAccount
 from apps.auth.rpc import access
 from apps.auth.rpc import auth_pb2 as pb
@@ -64,14 +64,14 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
-@pytest.mark.parametrize("role", [*rbac.ROLES, None])
+@pytest.mark.parametrize("role", [*rbac.builtin_roles(), None])
 async def test_each_method_by_each_role(service: Service, role: str | None) -> None:
     key, secret = await sync_to_async(new_account)(*([role] if role else []))
     metadata = CallerToken(key, secret).metadata()
-    assert set(METHODS) == set(rbac.RPC_METHODS)
-    for method, permission in rbac.RPC_METHODS.items():
+    assert set(METHODS) == set(permissions.RPC_METHODS)
+    for method, permission in permissions.RPC_METHODS.items():
         answer = await call(service, method, metadata)
-        allowed = role is not None and permission in rbac.ROLES[role]
+        allowed = role is not None and permission in rbac.builtin_roles()[role]
         assert (answer != grpc.StatusCode.PERMISSION_DENIED) is allowed, (method, role)
 
 

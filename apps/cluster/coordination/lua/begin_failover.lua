@@ -1,6 +1,6 @@
--- Take a node's affairs over: it is dead, or who was burying it is. KEYS: prefix.
--- ARGV: name, incarnation, count of its last heartbeat ("": the failed is there), my name and incarnation.
--- Answers the token of the failed, or 0: somebody else was quicker, or it lives.
+-- Begin the failover of a failed node, or go on with it where the node that ran it failed, too. KEYS: prefix.
+-- ARGV: name, incarnation, count of its last heartbeat ("": its failover began), my name and incarnation.
+-- Answers the fencing token, or 0: another node was quicker, or the node is alive.
 local p, name, incarnation, count, me = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local failed = name .. ' ' .. incarnation
 local own = redis.call('HGET', p .. ':nodes', me:match('^(%S+)'))
@@ -21,8 +21,8 @@ else
   if not known then
     return 0
   end
-  local digger_name, runner_incarnation, since = known:match('^%d+ (%S+) (%S+) (%d+)')
-  local runner = redis.call('HGET', p .. ':nodes', digger_name)
+  local runner_name, runner_incarnation, since = known:match('^%d+ (%S+) (%S+) (%d+)')
+  local runner = redis.call('HGET', p .. ':nodes', runner_name)
   if runner and runner:match('^(%S+)') == runner_incarnation then
     return 0
   end

@@ -1,6 +1,6 @@
 -- Clear away some of a dead node's client ids, save those whose wills are still to be published.
--- KEYS: prefix. ARGV: failed ("<name> <incarnation>"), token, cursor, how many, then client ids whose wills are done.
--- Answers {next cursor}, or {} where the token is no longer the failed's.
+-- KEYS: prefix. ARGV: failed node ("<name> <incarnation>"), token, cursor, how many, then client ids whose wills are done.
+-- Answers {next cursor}, or {} where the token is no longer that failover's.
 local p, failed = KEYS[1], ARGV[1]
 local known = redis.call('HGET', p .. ':graves', failed)
 if not known or known:match('^(%d+)') ~= ARGV[2] then

@@ -1,6 +1,6 @@
--- Some of the wills in a failed. KEYS: prefix. ARGV: failed, token, cursor, how many.
+-- Some of a failed node's wills. KEYS: prefix. ARGV: failed node, token, cursor, how many.
 -- Answers {next cursor, {client id, "<delay> <due> <will>", is the client back (1, 0), ...}}, or {} where the
--- token is no longer the failed's.
+-- token is no longer that failover's.
 local p, failed = KEYS[1], ARGV[1]
 local known = redis.call('HGET', p .. ':graves', failed)
 if not known or known:match('^(%d+)') ~= ARGV[2] then

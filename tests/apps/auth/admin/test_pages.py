@@ -10,10 +10,9 @@ from django.contrib.auth.models import User
 from django.test import Client as Browser
 from guardian.shortcuts import get_perms
 
-from apps.auth import passwords, proofs
+from apps.auth import passwords, permissions, proofs
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Refusal, Role, ServiceAccount
 from apps.auth.services.accounts import write_builtin_roles
-from apps.common import rbac
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import (
     SECRET,
@@ -286,14 +285,14 @@ def test_groups(browser: Browser, announced: Announced) -> None:
 
 
 def test_service_accounts_and_roles(browser: Browser, roles: None) -> None:
-    form = {"name": "mine", "description": "", "permissions": [rbac.VIEW_BAN]}
+    form = {"name": "mine", "description": "", "permissions": [permissions.VIEW_BAN]}
     browser.post(f"{ADMIN}role/add/", form)
     role = Role.objects.get(name="mine")
-    assert role.permissions == [rbac.VIEW_BAN]
+    assert role.permissions == [permissions.VIEW_BAN]
     page = browser.post(f"{ADMIN}serviceaccount/add/", {"name": "s", "roles": [role.pk], "enabled": "on"})
     (secret,) = secrets_in(page.content.decode())
     account = ServiceAccount.objects.get()
-    assert proofs.by_secret(account.access_key, secret).permissions == {rbac.VIEW_BAN}
+    assert proofs.by_secret(account.access_key, secret).permissions == {permissions.VIEW_BAN}
     page = browser.post(f"{ADMIN}serviceaccount/", {"action": "rotate", "_selected_action": account.pk})
     assert secrets_in(page.content.decode()) != [secret]
     browser.post(f"{ADMIN}serviceaccount/{account.pk}/change/", {"name": "t", "roles": [role.pk]})

@@ -9,7 +9,7 @@ import pytest
 from auditlog.models import LogEntry
 from rest_framework.test import APIClient
 
-from apps.common import rbac
+from apps.auth import permissions
 from tests.apps.auth.api.conftest import Caller
 from tests.apps.auth.factories import ClientFactory, CredentialFactory, GroupFactory
 
@@ -57,7 +57,9 @@ def test_every_kind_of_write_is_there(api: APIClient, roles: None) -> None:
     account = api.post(f"{V1}service-accounts/", {"name": "s", "roles": ["viewer"]}, format="json").json()[
         "id"
     ]
-    role = api.post(f"{V1}roles/", {"name": "r", "permissions": [rbac.VIEW_BAN]}, format="json").json()["id"]
+    role = api.post(
+        f"{V1}roles/", {"name": "r", "permissions": [permissions.VIEW_BAN]}, format="json"
+    ).json()["id"]
     api.post(f"{V1}clients/{client}/rotate/", {}, format="json")
     api.post(f"{V1}clients/{client}/kick/")
     api.post(f"{V1}clients/{client}/disable/")

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from apps.auth import decisions
+from apps.auth import decisions, permissions
 from apps.auth.models import ClientGroup, Role
 from apps.auth.providers.base import Identity
 from apps.auth.providers.decision import ClientAcl
@@ -111,7 +111,7 @@ class Rows:
             "acl": RuleFactory(client=client).pk,
             "bans": BanFactory().pk,
             "service-accounts": account.pk,
-            "roles": Role.objects.create(name="custom", permissions=[rbac.VIEW_CLIENT]).pk,
+            "roles": Role.objects.create(name="custom", permissions=[permissions.VIEW_CLIENT]).pk,
         }
 
     def url(self, path: str) -> str:
@@ -138,7 +138,7 @@ BODIES: dict[tuple[str, str], Body] = {
     ("bans/<int:pk>/", "PATCH"): lambda rows: {"reason": "new"},
     ("service-accounts/", "POST"): lambda rows: {"name": "new", "roles": ["viewer"]},
     ("service-accounts/<int:pk>/", "PATCH"): lambda rows: {"description": "new"},
-    ("roles/", "POST"): lambda rows: {"name": "new", "permissions": [rbac.VIEW_BAN]},
+    ("roles/", "POST"): lambda rows: {"name": "new", "permissions": [permissions.VIEW_BAN]},
     ("roles/<int:pk>/", "PATCH"): lambda rows: {"description": "new"},
     ("auth/token", "POST"): lambda rows: {
         "access_key": rows.account.access_key,
@@ -236,7 +236,7 @@ def test_every_permission_is_one_of_djangos(db: None) -> None:
     }
     assert known >= rbac.PERMISSIONS
     used = {p for methods in rbac.ENDPOINTS.values() for p in methods.values()} | set(
-        rbac.RPC_METHODS.values()
+        permissions.RPC_METHODS.values()
     )
     assert used - {rbac.OPEN} <= rbac.PERMISSIONS
     assert set(rbac.IN_A_GROUP) <= rbac.PERMISSIONS

@@ -233,7 +233,8 @@ async def test_nobody_else_may_connect_and_nobody_takes_the_socket(host: Host) -
     "data",
     [
         b"GET / HTTP/1.1\r\n\r\n", b"\xff\xff\xff\xff", b"\0\0\0\x01\xc1", b"\0\0\0\x01\x80", b"",
-        protocol.frame(0, 99, 1), protocol.frame(0, 99, "n", {}, []), protocol.frame(2, 1), protocol.frame(0, 1, "n", 5, []),
+        protocol.frame(0, 99, 1), protocol.frame(0, 99, "n", {}, []), protocol.frame(2, 1),
+        protocol.frame(0, 1, "n", 5, []),
         protocol.frame(0, 1, "n", {}, [1]), protocol.frame(0, 1, "n", {}, []) + protocol.frame(7, 1),
     ],
 )  # fmt: skip

@@ -59,7 +59,7 @@ class Bus:
 
 
 class MessageBus:
-    """`ports.Outside`, by way of the bus."""
+    """`ports.MessageBus`, by way of the bus."""
 
     def __init__(self, host: Host, bus: Bus) -> None:
         self._host = host
@@ -71,7 +71,7 @@ class MessageBus:
         self.unsubscribed = subscription_sync.unsubscribed
         self.present = subscription_sync.present
         self.has_unapplied = subscription_sync.has_unapplied
-        wait_applied = subscription_sync.wait_applied
+        self.wait_applied = subscription_sync.wait_applied
 
     def publish(
         self, message: Message, wants: int, choice: Choice | None, completion: Completion | None

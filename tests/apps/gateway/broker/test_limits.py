@@ -231,7 +231,7 @@ def test_a_packet_in_tiny_pieces(world: World) -> None:
 
 
 def test_more_topics_than_are_remembered(make_world: Worlds) -> None:
-    """Caches of routes and publish_grants are bounded; what falls out is found again."""
+    """Caches of routes and publish grants are bounded; what falls out is found again."""
     world = make_world(route_cache=10)
     reader = world.join("reader")
     reader.subscribe("t/#")
