@@ -203,7 +203,7 @@ class Member:
             await self._join()
         if self._listener is None or self._listener.done():
             self._listener = await self._listen()
-        await self._heartbeat()
+        await self._send_heartbeat()
         if self.lease.state is State.MEMBER:
             first.set()
         elif self._entering is None or self._entering.done():
@@ -312,7 +312,7 @@ class Member:
     def _say(self) -> dict[str, Any]:
         return {**self._describe(), "routes": self.subscription_sync.version}
 
-    async def _heartbeat(self) -> None:
+    async def _send_heartbeat(self) -> None:
         sent = time.monotonic()
         self._count += 1
         said = f"{self._count} {json.dumps(self._say())}"
