@@ -458,6 +458,7 @@ class Session:
         lost = len(self.unacked) + (len(self.queue) if self.queue is not None else 0)
         if self.durable is not None:
             lost += self.durable.end()
+            self.durable = None
         if lost:
             self.node.dropped(self.client_id, st.DROP_SESSION, "", lost)
         self._clear()
@@ -466,6 +467,7 @@ class Session:
         """The session goes on elsewhere."""
         if self.durable is not None:
             self.durable.leave()
+            self.durable = None
         self._clear()
 
     def _clear(self) -> None:
