@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
+PROGRESS: Final = (
+    4096  # bytes of a packet on a slow link that count as a sign of life: its client cannot ping
+)
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
 
@@ -49,6 +52,7 @@ class Connection(Outbound):
         self.will_delay = 0  # seconds
         self.keepalive = 0.0  # seconds of silence after which the client is gone; 0 = any
         self.clean_start = True
+        self.bridge = False  # the client is another broker
         self.opened = now
         self.last_seen = now
         self.expires_at = 0.0  # when the credentials end; 0.0 = never
@@ -78,7 +82,6 @@ class Connection(Outbound):
         """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
         if self.state == CLOSED:
             return
-        self.last_seen = now
         self.node.now = now
         self.node.stats.bytes_in += len(data)
         if self._partial is not None or self.pending is not None:
@@ -167,6 +170,8 @@ class Connection(Outbound):
         except MqttError as error:
             closing.fail(self, error)
             return
+        if pos:
+            self.last_seen = now  # by whole packets [MQTT-3.1.2-22]
         if self.traced:
             self.trace(data, pos, True)
         if pos < len(data) and self.state != CLOSED:
@@ -184,7 +189,10 @@ class Connection(Outbound):
             self._partial[-1] += data
         else:
             self._partial.append(data)
+        before = self._partial_size
         self._partial_size += len(data)
+        if before // PROGRESS != self._partial_size // PROGRESS:
+            self.last_seen = self.node.now
         stats.inbound += len(data)
         return True
 
