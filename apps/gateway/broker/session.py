@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.node import Node
     from apps.gateway.broker.remote import Remote
+    from apps.gateway.broker.replay import Replay
     from apps.gateway.broker.shared import SharedGroup
 
 
@@ -90,6 +91,7 @@ class Session:
         "queue_bytes",
         "released",
         "repeats",
+        "replay",
         "subscriptions",
         "unacked",
         "username",
@@ -109,6 +111,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
         self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
+        self.replay: Replay | None = None  # retained messages that it is still to get
         self.released: dict[int, None] = {}  # PUBREL sent, no PUBCOMP yet
         self.incoming: set[int] = set()  # QoS 2 received, no PUBREL yet
         self.queue: deque[Delivery] | None = None
@@ -258,6 +261,8 @@ class Session:
         durable = self.durable
         if connection is None:
             return
+        if self.replay is not None:
+            self.replay.wake()
         if queue is None:
             if durable is not None:
                 durable.page()
@@ -469,6 +474,7 @@ class Session:
         self._clear()
 
     def _clear(self) -> None:
+        self.node.replays.end(self)
         self.node.stats.held -= self.held
         self.node.stats.queued -= len(self.queue) if self.queue is not None else 0
         self.held = 0

@@ -198,6 +198,8 @@ def remove(session: Session, filter: str) -> bool:
     subscription = session.subscriptions.pop(filter, None)
     if subscription is None:
         return False
+    if session.replay is not None:
+        session.replay.remove(filter)
     if session.durable is not None:
         session.durable.store.unsubscribe(session.durable.key, filter)
     session.node.unsubscribe(subscription)
@@ -214,11 +216,16 @@ def wants_retained(subscription: Subscription, wanted: packets.Filter, existed: 
 
 def send_retained(session: Session, subscription: Subscription, now: float) -> None:
     """The retained messages that a new subscription matches, with the retain flag [MQTT-3.3.1-8]."""
+    durable = session.durable
+    if session.connection is not None or durable is None or not durable.remote:
+        session.node.replays.begin(session, subscription)
+        return
     identifiers = identifier_properties([subscription.identifier] if subscription.identifier else [])
-    for message in session.node.retained.match(subscription.filter, now):
-        if subscription.no_local and message.origin == session.client_id:
-            continue
-        session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
+    for message in session.node.retained.match(
+        subscription.filter, now
+    ):  # it is this node's for a moment only
+        if not (subscription.no_local and message.origin == session.client_id):
+            session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
 
 
 def change_acl(connection: Connection, acl: Acl) -> None:
