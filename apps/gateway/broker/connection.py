@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
-PROGRESS: Final = (
-    4096  # bytes of a packet on a slow link that count as a sign of life: its client cannot ping
-)
+PROGRESS: Final = 512  # bytes of a packet that count as a sign of life: its client cannot ping meanwhile
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
 
@@ -61,6 +59,7 @@ class Connection(Outbound):
         self.tokens = 0.0  # publishes the client may send at once, below its rate limit
         self.refilled = now
         self.throttled = False
+        self.pressed = 0  # crowded sessions that it waits for (`pressure`)
         self._backed_up = False  # too many of them: we read no more
         self.watched: int = 0  # the second in which the timers look at it next
         self.publishes_in = 0
@@ -105,7 +104,7 @@ class Connection(Outbound):
 
     def read_on(self) -> None:
         """Read again, unless there is another reason not to."""
-        if self.pending is None and not self.throttled and not self._backed_up:
+        if self.pending is None and not self.throttled and not self._backed_up and not self.pressed:
             self._resume_reading()
 
     def back_up(self, full: bool) -> None:
@@ -117,6 +116,9 @@ class Connection(Outbound):
             self._pause_reading()
         else:
             self.read_on()
+
+    def hold_reading(self) -> None:
+        self._pause_reading()
 
     def _pause_reading(self) -> None:
         if not self.holding:
@@ -350,6 +352,8 @@ class Connection(Outbound):
                 self.publishes_in += publishes
                 if self.limits.publish_rate:
                     self._throttle(publishes, now)
+                if self.node.pressure.fresh:
+                    self.node.pressure.hold_back(self)
             if acknowledged and self.session is not None:
                 self.session.pump(now)
         return pos

@@ -9,7 +9,7 @@ from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.pending import PendingPublish
-from apps.gateway.broker.routing import PublishGrant
+from apps.gateway.broker.routing import OVERFLOW, PublishGrant
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -121,7 +121,10 @@ def hand_on(node: Node, message: Message, level: int) -> int:
     """As `Router.dispatch`, for what came a while ago; what is retained is kept first."""
     if message.retain and not node.retain(message) and level == pt.MQTT_5:
         return reasons.QUOTA_EXCEEDED
-    return node.router.dispatch(node.router.route(message.topic), message)
+    reason = node.router.dispatch(node.router.route(message.topic), message)
+    if reason == OVERFLOW:
+        return reasons.QUOTA_EXCEEDED if level == pt.MQTT_5 else reasons.SUCCESS
+    return reason
 
 
 def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
@@ -183,6 +186,8 @@ def answer(connection: Connection, head: bytes, packet_id: int, reason: int) -> 
     But none where the message was not taken for want of room: raises `MqttError`, and the client will
     send it again.
     """
+    if reason == OVERFLOW:
+        reason = reasons.QUOTA_EXCEEDED if connection.level == pt.MQTT_5 else reasons.SUCCESS
     if reason == reasons.QUOTA_EXCEEDED:
         forget_qos2(connection, head, packet_id)
         if connection.level < pt.MQTT_5:

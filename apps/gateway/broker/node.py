@@ -15,9 +15,10 @@ from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
+from apps.gateway.broker.pressure import Pressure
 from apps.gateway.broker.replay import Replays
 from apps.gateway.broker.retained import RetainedStore
-from apps.gateway.broker.routing import Router
+from apps.gateway.broker.routing import OVERFLOW, Router
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
 from apps.gateway.broker.stats import DROP_CLUSTER, DROP_RETAINED, Stats
@@ -71,6 +72,8 @@ class Node:
         self.router = Router(self, limits.route_cache)
         self.retained = RetainedStore(limits.max_retained_messages, limits.max_retained_bytes)
         self.replays = Replays(self)
+        self.pressure = Pressure()
+        self.overflows = 0  # messages dropped because the queue of a client that is online was full
         self.sessions: dict[str, Session] = {}
         self.timers = Timers(self)
         self.closing = False
@@ -175,6 +178,7 @@ class Node:
             return
         connection.session = None
         session.connection = None
+        self.pressure.fall(session)
         self._present(session, False)
         self.stats.connections -= 1
         self.stats.disconnects += 1
@@ -320,7 +324,7 @@ class Node:
         if message.retain and not self.retain(message):
             return QUOTA_EXCEEDED, None
         reason = self.router.dispatch(self.router.route(message.topic), message)
-        return reason, self.open_completion
+        return QUOTA_EXCEEDED if reason == OVERFLOW else reason, self.open_completion
 
     def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
         """A message from outside, for this node's subscribers; False: nobody is subscribed here.
@@ -468,6 +472,7 @@ class Node:
         self.timers.run(now)
         self.retained.expire(now)
         self.replays.retry()
+        self.pressure.tick(now)
         if self._throttled:
             self._refill(now)
         if self.drain is not None:

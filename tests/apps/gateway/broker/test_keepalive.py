@@ -54,7 +54,7 @@ def test_an_unfinished_packet_does_not(world: World, level: int) -> None:
 
 
 def test_a_large_packet_on_a_slow_link_does(world: World) -> None:
-    """Its client cannot send PINGREQ in between: 4 KiB of it in time are enough, as with mosquitto."""
+    """Its client cannot send PINGREQ in between: 512 bytes of it in time are enough."""
     client = world.join("client", 4, keepalive=10)
     client.send_raw(b"\x30\xfe\xff\x03\x00\x01t")
     for _ in range(15):
