@@ -43,7 +43,7 @@ def start() -> None:
     """Called once the models are there."""
     _watch(ClientGroup)
     _watch(Client, skip=("last_seen", "updated_at"), m2m=("groups",))
-    _watch(Credential)
+    _watch(Credential, skip=("verifier",))
     _watch(AclRule, skip=("updated_at",))
     _watch(Ban)
     _watch(Role)

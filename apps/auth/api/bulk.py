@@ -50,6 +50,7 @@ COLUMNS = (
     "transports",
     "username",
     "password",
+    "client_ids",
     "scram",
 )
 EXPORTED = (
