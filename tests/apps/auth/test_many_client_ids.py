@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 
-from apps.auth.models import AclRule, Client, Credential
+from apps.auth.models import Client, Credential
 from apps.auth.providers.chain import Chain
 from apps.auth.services import clients, credentials, rules
 from apps.auth.services.credentials import NewCredential

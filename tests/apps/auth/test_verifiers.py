@@ -139,7 +139,7 @@ def test_a_few_are_hashed() -> None:
 
 
 def test_many_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """400 would take 80 s of CPU; that they are digests of passwords, not slow hashes, is told nobody else."""
+    """400 would take 80 s of CPU; the keyed digest is enough."""
     monkeypatch.setattr(passwords, "encode_password", lambda password: pytest.fail("hashed"))
     news = [NewClient(f"d-{n}", password=f"correct horse {n}") for n in range(400)]
     registering.register_many(SYSTEM, news, True)
