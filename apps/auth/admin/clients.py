@@ -52,12 +52,15 @@ class NewClientForm(ClientForm):
     password = forms.CharField(
         widget=forms.PasswordInput, required=False, help_text=_("Empty: a secret is made and shown once.")
     )
+    client_ids = forms.CharField(
+        max_length=256, required=False, help_text=Credential._meta.get_field("client_ids").help_text
+    )
 
 
 class CredentialInline(TabularInline):  # type: ignore[misc]
     model = Credential
     extra = 0
-    fields = readonly_fields = ("kind", "shown_name", "valid_until", "created_at")
+    fields = readonly_fields = ("kind", "shown_name", "client_ids", "valid_until", "created_at")
     show_change_link = True
 
     def has_view_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
@@ -158,6 +161,7 @@ class ClientAdmin(DoorAdmin):
             transports=given["transports"],
             username=given["username"],
             password=given["password"],
+            client_ids=given["client_ids"],
         )
         request.registered = registering.register(actor, new)  # type: ignore[attr-defined]
         obj.pk = request.registered.client.pk  # type: ignore[attr-defined]
@@ -251,7 +255,16 @@ class CredentialForm(forms.ModelForm):
 
     class Meta:
         model = Credential
-        fields = ("client", "kind", "username", "subject", "claim", "claim_value", "valid_until")
+        fields = (
+            "client",
+            "kind",
+            "username",
+            "client_ids",
+            "subject",
+            "claim",
+            "claim_value",
+            "valid_until",
+        )
 
 
 @admin.register(Credential)
@@ -260,7 +273,7 @@ class CredentialAdmin(DoorAdmin):
 
     reach = selectors.credentials
     form = CredentialForm
-    list_display = ("client", "kind", "shown_name", "valid", "valid_until", "created_at")
+    list_display = ("client", "kind", "shown_name", "client_ids", "valid", "valid_until", "created_at")
     list_filter = ("kind", "valid_until")
     lookups = ("kind__exact", "valid_until__gte", "valid_until__lt", "valid_until__isnull")
     search_fields = ("client__client_id", "username", "subject", "claim_value")
@@ -283,7 +296,7 @@ class CredentialAdmin(DoorAdmin):
         return self.may(request, "change")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        known = ("client", "kind", "username", "subject", "claim", "claim_value", "valid_until")
+        known = ("client", "kind", "username", "client_ids", "subject", "claim", "claim_value", "valid_until")
         return (*known, "created_at") if obj else (*known[:3], "password", *known[3:])
 
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:

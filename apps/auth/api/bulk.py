@@ -49,6 +49,7 @@ COLUMNS = (
     "transports",
     "username",
     "password",
+    "client_ids",
     "scram",
 )
 EXPORTED = (

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.auth import selectors
-from apps.auth.api.credentials import CredentialOut, Rotated, RotateIn
+from apps.auth.api.credentials import CLIENT_IDS, CredentialOut, Rotated, RotateIn
 from apps.auth.api.fields import GroupNames, Transports, groups_named
 from apps.auth.api.idempotency import once
 from apps.auth.facts import TRANSPORTS
@@ -79,6 +79,7 @@ class ClientIn(Strict):
         write_only=True,
         help_text="Left out: a generated secret.",
     )
+    client_ids = Text(required=False, allow_blank=True, default="", help_text=CLIENT_IDS)
     scram = serializers.BooleanField(
         required=False, default=True, help_text="Keep what SCRAM-SHA-256 needs of the secret."
     )
