@@ -85,7 +85,6 @@ async def opened(page: Page, url: str) -> str:
     return ""
 
 
-@pytest.mark.timeout(400)
 async def test_every_page_that_a_link_leads_to(page: Page, node: Node) -> None:
     home = pages.url(node, "/")
     async with aiomqtt.Client("127.0.0.1", node.tcp, identifier="crawled", timeout=15) as mqtt:
@@ -108,6 +107,7 @@ async def test_every_page_that_a_link_leads_to(page: Page, node: Node) -> None:
             visit.wrong.clear()
             problem = await opened(page, url)
             walked.append(urlsplit(url).path)
+            print(url, problem, flush=True)
             if problem == "download":
                 wrong += [f"{url}: {each}" for each in visit.wrong]
                 continue

@@ -21,6 +21,7 @@ from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential
+from apps.auth.selectors import applying
 from apps.auth.selectors.reach import web_client_url
 from apps.auth.services import bans, clients, credentials, groups, registering
 from apps.auth.services.clients import ClientChanges
@@ -28,6 +29,11 @@ from apps.auth.services.credentials import NewCredential
 from apps.auth.services.registering import NewClient
 from apps.common.errors import Duplicate
 from apps.common.forms import CheckedForm
+
+
+def _warnings(client: Client, username: str) -> list[str]:
+    found = applying.warnings([(client.client_id, username)])
+    return [each["detail"] for each in found.get(client.client_id, [])]
 
 
 class ClientForm(CheckedForm):
@@ -116,7 +122,13 @@ class ClientAdmin(DoorAdmin):
         if obj is None:
             return ()
         reads = ("web_client",) if self.may(request, "read", obj, model="messages") else ()
-        return ("client_id", "last_seen", "created_at", "updated_at", *reads)
+        lost = ("rules_that_cannot_apply",) if self.rules_that_cannot_apply(obj) else ()
+        return ("client_id", *lost, "last_seen", "created_at", "updated_at", *reads)
+
+    @admin.display(description=_("rules that cannot apply"))
+    def rules_that_cannot_apply(self, client: Client) -> str:
+        names = client.credentials.filter(valid_until=None).values_list("username", flat=True)
+        return " ".join(dict.fromkeys(each for name in [*names] or [""] for each in _warnings(client, name)))
 
     @admin.display(description=_("messages"))
     def web_client(self, client: Client) -> str:
@@ -182,6 +194,8 @@ class ClientAdmin(DoorAdmin):
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: Any = None) -> HttpResponse:
         made = request.registered  # type: ignore[attr-defined]
+        for each in _warnings(obj, made.credential.username):
+            messages.warning(request, each)
         return self.secrets_page(request, [(obj.client_id, made.credential.username, made.secret)])
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
