@@ -56,6 +56,7 @@ PROVIDERS = {
 MAX_PACKET = 268_435_460  # bytes: the largest remaining length and its fixed header (MQTT 5.0, 2.1.4)
 UINT32 = 2**32 - 1
 MANY = 10**9
+PACKET_OVERHEAD = 128  # bytes that a queued message counts beside its packet
 MANY_BYTES = 2**50
 
 
@@ -150,7 +151,7 @@ class LimitsConf:
     receive_maximum: int = integer(1024, 1, 65535)
     inflight_window: int = integer(1024, 1, 65535)
     max_queued_messages: int = integer(100_000, 1, MANY)
-    max_queued_bytes: int = integer(16_777_216, 1024, MANY_BYTES)
+    max_queued_bytes: int = integer(67_108_864, 1024, MANY_BYTES)
     queue_full_policy: str = choice("drop_newest", ("drop_newest", "drop_oldest", "disconnect"))
     node_bytes: int = integer(1_073_741_824, 65536, MANY_BYTES)
     max_retained_messages: int = integer(1_000_000, 0, MANY)
@@ -414,6 +415,16 @@ def _check_limits(conf: Conf) -> None:
     low, high = conf.limits.min_keepalive, conf.limits.max_keepalive
     if low > high:
         raise conf.error("limits.min_keepalive", str(low), f"at most limits.max_keepalive, {high}")
+    limits = conf.limits
+    least = 2 * (limits.max_packet_size + PACKET_OVERHEAD)
+    if limits.max_queued_bytes < least:
+        hint = "what is accepted must fit into the queue of a client that reads it; or lower max_packet_size"
+        allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
+        raise conf.error("limits.max_queued_bytes", str(limits.max_queued_bytes), allowed, hint)
+    if limits.node_bytes < least:
+        hint = "all clients together need room for more than one packet; or lower max_packet_size"
+        allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
+        raise conf.error("limits.node_bytes", str(limits.node_bytes), allowed, hint)
 
 
 def _check_anonymous(conf: Conf) -> None:

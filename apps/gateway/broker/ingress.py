@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from apps.gateway.broker import ports
+from apps.gateway.broker import ports, systopics
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.pending import PendingPublish
-from apps.gateway.broker.routing import PublishGrant
+from apps.gateway.broker.routing import OVERFLOW, PublishGrant
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -40,6 +40,8 @@ def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     grant = ports.NOTHING
     if connection.acl is not None and not topics.is_system(topic):
         grant = connection.acl.publish(topic)
+    elif systopics.is_bridge_state(topic, connection.client_id):
+        grant = ports.PUBLISH_ALL
     if grant == ports.UNKNOWN:
         connection.wait_for(PendingPublish(topic))
         return None
@@ -72,7 +74,9 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     route = allowed.route
     head = PUBREC if qos == 2 else PUBACK
     needed = 1 << qos | (ports.RETAIN if packet.retain else 0)
-    if allowed.grant & needed != needed:
+    if allowed.grant & needed != needed or (
+        packet.retain and not systopics.may_be_retained(route.topic, packet.payload)
+    ):
         connection.node.dropped(connection.client_id, st.DROP_DENIED, route.topic, 1)
         if not allowed.reported:
             allowed.reported = True
@@ -117,7 +121,10 @@ def hand_on(node: Node, message: Message, level: int) -> int:
     """As `Router.dispatch`, for what came a while ago; what is retained is kept first."""
     if message.retain and not node.retain(message) and level == pt.MQTT_5:
         return reasons.QUOTA_EXCEEDED
-    return node.router.dispatch(node.router.route(message.topic), message)
+    reason = node.router.dispatch(node.router.route(message.topic), message)
+    if reason == OVERFLOW:
+        return reasons.QUOTA_EXCEEDED if level == pt.MQTT_5 else reasons.SUCCESS
+    return reason
 
 
 def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
@@ -159,7 +166,11 @@ def _forwarded(properties: Properties) -> bytes:
 
 def check_response_topic(properties: Properties) -> None:
     response_topic = props.string(properties, props.RESPONSE_TOPIC)
-    if response_topic is not None and ("+" in response_topic or "#" in response_topic):  # [MQTT-3.3.2-14]
+    if response_topic is None:
+        return
+    if not response_topic:  # [MQTT-4.7.3-1]
+        raise ProtocolError("empty response topic")
+    if "+" in response_topic or "#" in response_topic:  # [MQTT-3.3.2-14]
         raise ProtocolError("wildcard in a response topic")
 
 
@@ -175,6 +186,8 @@ def answer(connection: Connection, head: bytes, packet_id: int, reason: int) -> 
     But none where the message was not taken for want of room: raises `MqttError`, and the client will
     send it again.
     """
+    if reason == OVERFLOW:
+        reason = reasons.QUOTA_EXCEEDED if connection.level == pt.MQTT_5 else reasons.SUCCESS
     if reason == reasons.QUOTA_EXCEEDED:
         forget_qos2(connection, head, packet_id)
         if connection.level < pt.MQTT_5:

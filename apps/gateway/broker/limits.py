@@ -9,6 +9,10 @@ from apps.gateway.mqtt import topics, wire
 DROP_NEWEST: Final = "drop_newest"
 DROP_OLDEST: Final = "drop_oldest"
 DISCONNECT: Final = "disconnect"
+FULL: Final = 1024  # `Session.fill` of a queue at its limit
+HALF: Final = FULL // 2  # above, publishers are slowed down for a client that is online
+QUARTER: Final = FULL // 4  # below, they are not any more
+FEW: Final = 128  # messages: a queue shorter than that fills and empties too fast to slow anybody down
 NO_LIMIT: Final = wire.MAX_VARINT + 5  # the largest packet there can be
 
 
@@ -24,7 +28,7 @@ class Limits:
         receive_maximum: int = 1024,
         inflight_window: int = 1024,
         max_queued_messages: int = 100_000,
-        max_queued_bytes: int = 16_777_216,
+        max_queued_bytes: int = 67_108_864,
         queue_full_policy: str = DROP_NEWEST,
         node_bytes: int = 1_073_741_824,
         max_retained_messages: int = 1_000_000,

@@ -15,8 +15,10 @@ from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
+from apps.gateway.broker.pressure import Pressure
+from apps.gateway.broker.replay import Replays
 from apps.gateway.broker.retained import RetainedStore
-from apps.gateway.broker.routing import Router
+from apps.gateway.broker.routing import OVERFLOW, Router
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
 from apps.gateway.broker.stats import DROP_CLUSTER, DROP_RETAINED, Stats
@@ -69,6 +71,9 @@ class Node:
         self.stats = Stats(now)
         self.router = Router(self, limits.route_cache)
         self.retained = RetainedStore(limits.max_retained_messages, limits.max_retained_bytes)
+        self.replays = Replays(self)
+        self.pressure = Pressure()
+        self.overflows = 0  # messages dropped because the queue of a client that is online was full
         self.sessions: dict[str, Session] = {}
         self.timers = Timers(self)
         self.closing = False
@@ -173,6 +178,7 @@ class Node:
             return
         connection.session = None
         session.connection = None
+        self.pressure.fall(session)
         self._present(session, False)
         self.stats.connections -= 1
         self.stats.disconnects += 1
@@ -318,7 +324,7 @@ class Node:
         if message.retain and not self.retain(message):
             return QUOTA_EXCEEDED, None
         reason = self.router.dispatch(self.router.route(message.topic), message)
-        return reason, self.open_completion
+        return QUOTA_EXCEEDED if reason == OVERFLOW else reason, self.open_completion
 
     def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
         """A message from outside, for this node's subscribers; False: nobody is subscribed here.
@@ -369,14 +375,14 @@ class Node:
 
     def keep(self, message: Message) -> bool:
         """Keep the topic's last message, which came from outside; False: no room, counted."""
-        if self._keep(message):
+        if self._keep(message, True):
             return True
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
 
     def retain(self, message: Message) -> bool:
         """Keep the topic's last message, here and on every node; False: no room, counted."""
-        if self._keep(message):
+        if self._keep(message, False):
             if self.bus is None:
                 return True
             completion = self.completion() if message.qos else None
@@ -385,11 +391,11 @@ class Node:
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
 
-    def _keep(self, message: Message) -> bool:
+    def _keep(self, message: Message, known: bool) -> bool:
         store = self.store
         if store is not None and store.own and message.qos and store.full:
             return False
-        if not self.retained.keep(message):
+        if not self.retained.keep(message, known):
             return False
         if store is not None and not topics.is_system(message.topic):
             store.retain(message)
@@ -438,6 +444,8 @@ class Node:
 
     def flush(self) -> None:
         """One write for each connection that has output."""
+        if not self.replays.is_idle:
+            self.replays.run()
         self._awake = False
         if self.store is not None:
             self.store.flush()
@@ -454,6 +462,8 @@ class Node:
                 closing.close(
                     cast("Connection", closing_connection), closing_connection.close_reason, text, self.now
                 )
+        if not self.replays.is_idle:
+            self.rouse()
 
     # Time -------------------------------------------------------------------------------------------
 
@@ -461,6 +471,8 @@ class Node:
         self.now = now
         self.timers.run(now)
         self.retained.expire(now)
+        self.replays.retry()
+        self.pressure.tick(now)
         if self._throttled:
             self._refill(now)
         if self.drain is not None:

@@ -40,6 +40,9 @@ class Target:
         return self if self.local or self.session.client_id != origin else self.own
 
 
+# What `dispatch` answers where all who wanted a message are online with a full queue, and nobody got it. A
+# 5.0 publisher hears 0x97; others get their acknowledgement, for they could only be disconnected.
+OVERFLOW: Final = 0x100 | reasons.QUOTA_EXCEEDED
 CACHED_LENGTH: Final = 512  # characters; routes of longer topics are made for each message
 
 
@@ -196,8 +199,16 @@ class Router:
             return self._dispatch_to_bus(route, message)
         if route.empty:
             return reasons.NO_MATCHING_SUBSCRIBERS
+        before = self._node.overflows
         self.dispatch_here(route, message, None)
+        if self._node.overflows != before and message.qos:
+            return self._overflowed(route, self._node.overflows - before)
         return reasons.SUCCESS
+
+    def _overflowed(self, route: Route, count: int) -> int:
+        """Have so many drops left anybody with the message?"""
+        wanted = len(route.plain) + len(route.special) + len(route.groups)
+        return OVERFLOW if count >= wanted else reasons.SUCCESS
 
     def _dispatch_to_bus(self, route: Route, message: Message) -> int:
         node = self._node

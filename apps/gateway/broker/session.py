@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.node import Node
+    from apps.gateway.broker.pressure import Crowd
     from apps.gateway.broker.remote import Remote
+    from apps.gateway.broker.replay import Replay
     from apps.gateway.broker.shared import SharedGroup
 
 
@@ -79,6 +81,7 @@ class Session:
         "client_id",
         "connection",
         "created",
+        "crowd",
         "durable",
         "expires_at",
         "expiry_interval",
@@ -90,6 +93,7 @@ class Session:
         "queue_bytes",
         "released",
         "repeats",
+        "replay",
         "subscriptions",
         "unacked",
         "username",
@@ -105,10 +109,12 @@ class Session:
         self.weight = 0  # bytes of both names, counted against the node's budget
         self.created = now
         self.connection: Connection | None = None
+        self.crowd: Crowd | None = None  # it is online, and its queue more than half full
         self.durable: Durable | None = None  # a store keeps the session
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
         self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
+        self.replay: Replay | None = None  # retained messages that it is still to get
         self.released: dict[int, None] = {}  # PUBREL sent, no PUBCOMP yet
         self.incoming: set[int] = set()  # QoS 2 received, no PUBREL yet
         self.queue: deque[Delivery] | None = None
@@ -181,6 +187,8 @@ class Session:
                 self._forget(queue.popleft(), reason)
                 continue
             self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
+            if self.connection is not None:
+                node.overflows += 1
             if policy == lim.DISCONNECT and self.connection is not None:
                 self.connection.close_later(reasons.QUOTA_EXCEEDED)
             if not queue:
@@ -193,6 +201,18 @@ class Session:
         if not delivery.queued_at:
             delivery.queued_at = node.now
         self.append(delivery)
+        if self.connection is not None and self.fill > lim.HALF:
+            node.pressure.rise(self, node.now)
+
+    @property
+    def fill(self) -> int:
+        """How full it is, of `limits.FULL`: by bytes or by messages, whichever is more."""
+        limits = self.node.limits
+        size, count = self.held, self.backlog
+        if self.durable is not None:
+            size += self.durable.cold_bytes
+        most = max(limits.max_queued_messages, lim.FEW)
+        return max(size * lim.FULL // limits.max_queued_bytes, count * lim.FULL // most)
 
     def append(self, delivery: Delivery) -> None:
         """Queue in memory what the limits allow."""
@@ -258,6 +278,10 @@ class Session:
         durable = self.durable
         if connection is None:
             return
+        if self.replay is not None:
+            self.replay.wake()
+        if self.crowd is not None and self.fill < lim.QUARTER:
+            self.node.pressure.fall(self)
         if queue is None:
             if durable is not None:
                 durable.page()
@@ -471,6 +495,8 @@ class Session:
         self._clear()
 
     def _clear(self) -> None:
+        self.node.replays.end(self)
+        self.node.pressure.fall(self)
         self.node.stats.held -= self.held
         self.node.stats.queued -= len(self.queue) if self.queue is not None else 0
         self.held = 0

@@ -13,7 +13,7 @@ from apps.gateway.broker.states import CLOSED
 from apps.gateway.mqtt import codec, packets, reasons, topics
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
-from apps.gateway.mqtt.errors import MqttError, ProtocolError
+from apps.gateway.mqtt.errors import MqttError
 from apps.gateway.mqtt.packets import Packet
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def _subscribe(
     if session is None:
         return True
     refused = 0x80  # the one failure code of 3.1.1
-    if connection.level == pt.MQTT_3_1 and max(decisions) >= refused:
-        raise ProtocolError("subscription refused")  # its SUBACK has no code for it
     identifiers = props.subscription_identifiers(subscribe.properties)
     identifier = identifiers[0] if identifiers else 0
     fresh: list[tuple[Subscription, packets.Filter, bool]] = []
+    if connection.bridge:
+        _as_bridge(subscribe.filters)
     for index, wanted in enumerate(subscribe.filters):
         decision = decisions[index]
         if decision >= refused:
@@ -94,7 +94,12 @@ def _subscribe(
             continue
         fresh.append((subscription, wanted, existed))
     answer = decisions
-    if connection.level != pt.MQTT_5:
+    if connection.level == pt.MQTT_3_1:  # no failure code; as mosquitto, the QoS asked for, and nothing comes
+        answer = [
+            each.qos if decision >= refused else decision
+            for each, decision in zip(subscribe.filters, decisions, strict=True)
+        ]
+    elif connection.level != pt.MQTT_5:
         answer = [min(decision, refused) for decision in decisions]
     suback = codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level)
     bus = connection.node.bus
@@ -103,6 +108,13 @@ def _subscribe(
         return False
     _answer(connection, suback, fresh, now)
     return True
+
+
+def _as_bridge(filters: list[packets.Filter]) -> None:
+    """Nothing goes back to a bridge, and the retain flag stays: it has no options to say so before 5.0."""
+    for each in filters:
+        each.no_local = not each.filter.startswith("$share/")
+        each.retain_as_published = True
 
 
 def announced(connection: Connection, pending: PendingSuback, applied: bool, now: float) -> None:
@@ -186,6 +198,8 @@ def remove(session: Session, filter: str) -> bool:
     subscription = session.subscriptions.pop(filter, None)
     if subscription is None:
         return False
+    if session.replay is not None:
+        session.replay.remove(filter)
     if session.durable is not None:
         session.durable.store.unsubscribe(session.durable.key, filter)
     session.node.unsubscribe(subscription)
@@ -202,11 +216,16 @@ def wants_retained(subscription: Subscription, wanted: packets.Filter, existed: 
 
 def send_retained(session: Session, subscription: Subscription, now: float) -> None:
     """The retained messages that a new subscription matches, with the retain flag [MQTT-3.3.1-8]."""
+    durable = session.durable
+    if session.connection is not None or durable is None or not durable.remote:
+        session.node.replays.begin(session, subscription)
+        return
     identifiers = identifier_properties([subscription.identifier] if subscription.identifier else [])
-    for message in session.node.retained.match(subscription.filter, now):
-        if subscription.no_local and message.origin == session.client_id:
-            continue
-        session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
+    for message in session.node.retained.match(
+        subscription.filter, now
+    ):  # it is this node's for a moment only
+        if not (subscription.no_local and message.origin == session.client_id):
+            session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
 
 
 def change_acl(connection: Connection, acl: Acl) -> None:

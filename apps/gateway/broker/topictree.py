@@ -102,6 +102,43 @@ class TopicTree(Generic[T]):
                 found.append(node.value)
         return found
 
+    def few(self, filter: str, most: int, visits: int) -> list[T] | None:
+        """As `match`; None: there are more than `most`, or it takes more than `visits` levels to say so."""
+        if "+" not in filter and "#" not in filter:
+            value = self._values.get(filter)
+            return [] if value is None else [value]
+        levels = filter.split("/")
+        found: list[T] = []
+        stack: list[tuple[_Node[T], int]] = [(self._root, 0)]
+        while stack:
+            node, depth = stack.pop()
+            level = levels[depth] if depth < len(levels) else ""
+            below = level == "#"
+            if depth == len(levels) or below:
+                value = node.value
+                if value is not None:
+                    if len(found) == most:
+                        return None
+                    found.append(value)
+                if not below:
+                    continue
+            if node.children is None:
+                continue
+            if level not in ("+", "#"):
+                child = node.children.get(level)
+                if child is not None:
+                    stack.append((child, depth + 1))
+                continue
+            visits -= len(node.children)
+            if visits < 0:
+                return None
+            after = depth if below else depth + 1
+            outermost = node is self._root  # [MQTT-4.7.2-1]
+            for name, child in node.children.items():
+                if not (outermost and name.startswith("$")):
+                    stack.append((child, after))
+        return found
+
     def walk(self, filter: str) -> Iterator[T]:
         """As `match`, one by one: the tree may change meanwhile, and what does then may be missed."""
         levels = filter.split("/")

@@ -7,6 +7,8 @@ path reads and writes PUBLISH and its acknowledgements itself, in place, and com
 
 from __future__ import annotations
 
+from typing import Final
+
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -63,12 +65,15 @@ class UnsupportedVersion(MqttError):
         self.answer = answer  # False: not MQTT at all, close without a CONNACK
 
 
+BRIDGE: Final = 0x80  # bit of the protocol level by which mosquitto's bridges say what they are
+
+
 def connect_level(data: bytes, pos: int, end: int) -> tuple[int, int]:
     """(protocol level, position behind it) of a CONNECT; the level says how to answer even bad ones."""
     name, pos = wire.read_binary(data, pos, end)
     if pos >= end:
         raise MalformedPacket("CONNECT ends before the protocol level")
-    level = data[pos]
+    level = data[pos] & ~BRIDGE
     if name == b"MQTT":
         if level not in (pt.MQTT_3_1_1, pt.MQTT_5):  # [MQTT-3.1.2-2]
             raise UnsupportedVersion(f"protocol level {level}", True)
@@ -82,6 +87,7 @@ def connect_level(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 def decode_connect(data: bytes, pos: int, end: int) -> p.Connect:
     level, pos = connect_level(data, pos, end)
+    bridge = data[pos - 1] & BRIDGE != 0
     if pos >= end:
         raise MalformedPacket("CONNECT ends before its flags")
     flags, pos = data[pos], pos + 1
@@ -120,7 +126,9 @@ def decode_connect(data: bytes, pos: int, end: int) -> p.Connect:
         password, pos = wire.read_binary(data, pos, end)
     if pos != end:
         raise MalformedPacket("bytes behind the payload of CONNECT")
-    return p.Connect(client_id, level, flags & 0x02 != 0, keepalive, username, password, will, properties)
+    return p.Connect(
+        client_id, level, flags & 0x02 != 0, keepalive, username, password, will, properties, bridge
+    )
 
 
 def _publish(first: int, data: bytes, pos: int, end: int, level: int) -> p.Publish:
@@ -345,7 +353,11 @@ def _encode_connect(packet: p.Connect) -> bytes:
     will = packet.will
     if will is not None:
         flags |= 0x04 | will.qos << 3 | will.retain << 5
-    parts = [wire.binary(name), bytes((packet.level, flags)), wire.u16(packet.keepalive)]
+    parts = [
+        wire.binary(name),
+        bytes((packet.level | (BRIDGE if packet.bridge else 0), flags)),
+        wire.u16(packet.keepalive),
+    ]
     if v5:
         parts.append(props.write(packet.properties))
     parts.append(wire.string(packet.client_id))

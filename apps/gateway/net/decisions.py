@@ -135,10 +135,10 @@ async def _will_allowed(connection: Connection, acl: Acl) -> bool:
     if connect is None or connect.will is None:
         return True
     topic = connect.will.topic
-    grant = acl.publish(topic)
+    grant = acl.publish(topic) if not topics.is_system(topic) else ports.NOTHING
     if grant == ports.UNKNOWN:
         grant = await acl.ask_publish(topic)
-    return connecting.will_allowed(connect, grant)
+    return connecting.will_allowed(connection, connect, grant)
 
 
 async def _publish(connection: Connection, pending: PendingPublish, clock: Callable[[], float]) -> None:
