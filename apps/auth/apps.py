@@ -13,9 +13,11 @@ class AuthConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from apps.auth import operatorrights
         from apps.common import audit
 
         audit.start()
+        operatorrights.start()
         post_migrate.connect(_write_roles, sender=self, dispatch_uid="mqtt_auth.roles")
 
 
