@@ -283,7 +283,7 @@ class Chain:
         if self.parts.has_rpc:
             await self.parts.rpc.close()
         self.parts.passwords.close()
-        self.parts.database.close()
+        await asyncio.to_thread(self.parts.database.close)  # its threads may still need this loop
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = {"bans": len(self.bans), "refused_by_guard": dict(self.guard.counts)}
