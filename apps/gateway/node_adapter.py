@@ -76,7 +76,7 @@ class ClusterView:
             return
         if session.will is not None:  # its session is over there
             will, session.will = session.will, None
-            node.publish_will(will, self._now())
+            node.publish_will(will, self._now(), session.will_acl)
         cast("ClusterStore", node.store).park(durable, True)
 
     def expel(self, client_id: str, reason: int, text: str) -> Message | None:

@@ -33,6 +33,7 @@ class Identity:
     credential_id: int | None = None  # the row it came in by, None: no row
     claims: Rules | None = None  # the rules of its token
     expires_at: float | None = None  # UNIX seconds
+    operator: int | None = None  # the Django user whose rights these are
 
     @property
     def subject(self) -> Subject:

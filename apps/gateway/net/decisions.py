@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from apps.gateway.broker.ports import Acl, Authenticator
 
 logger = logging.getLogger(__name__)
+
+ASKED_BATCH_SIZE = 50  # subscriptions of one client
 
 UNAVAILABLE = Verdict(reasons.SERVER_UNAVAILABLE)
 
@@ -71,6 +74,8 @@ async def _authenticate(
     data: bytes | None,
     clock: Callable[[], float],
 ) -> None:
+    claimed = False
+    asked: dict[str, int] = {}
     try:
         answer = await _ask(connection, authenticator, request, data)
         if (
@@ -81,6 +86,8 @@ async def _authenticate(
             answer = Verdict(reasons.NOT_AUTHORIZED, reason_string="the will may not be published")
         if isinstance(answer, Verdict) and answer.accepted:
             answer = await _claim(connection, answer)
+            claimed = answer.accepted
+            asked = await _resumed(connection, answer)
     except Exception:
         logger.exception("authentication of client %r failed", request.client_id)
         answer = UNAVAILABLE
@@ -88,16 +95,11 @@ async def _authenticate(
         if isinstance(answer, Challenge):
             connecting.challenge(connection, answer.data, clock())
         else:
-            connecting.decided(connection, answer, request, clock())
+            connecting.decided(connection, answer, request, clock(), asked)
     except MqttError as error:
         connection.fail(error)
     ownership = connection.node.ownership
-    if (
-        ownership is not None
-        and connection.session is None
-        and isinstance(answer, Verdict)
-        and answer.accepted
-    ):
+    if ownership is not None and connection.session is None and claimed:
         ownership.changed(request.client_id)
 
 
@@ -116,6 +118,27 @@ async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
         )
     reason = await ownership.claim(connection.client_id, connect.clean_start, will, delay)
     return Verdict(reason) if reason else verdict
+
+
+async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
+    """What somebody else has to say of the subscriptions that the client goes on with, by filter.
+
+    Raises what the ACL raises: a client whose rights nobody can tell is not let in for now.
+    """
+    acl, connect = verdict.acl, connection.connect
+    if acl is None or (connect is not None and connect.clean_start):
+        return {}
+    session = connection.session or connection.node.sessions.get(connection.client_id)
+    if session is None:
+        return {}
+    undecided = subscribing.undecided(session, acl)
+    filters = list(undecided)
+    asked: dict[str, int] = {}
+    for start in range(0, len(filters), ASKED_BATCH_SIZE):
+        some = filters[start : start + ASKED_BATCH_SIZE]
+        answers = await asyncio.gather(*(acl.ask_subscribe(each, undecided[each]) for each in some))
+        asked.update(zip(some, answers, strict=True))
+    return asked
 
 
 async def _ask(
