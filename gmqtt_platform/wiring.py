@@ -200,6 +200,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         control = CeleryBridges(Celery("gmqtt", broker=conf.redis.url))
         operators.register(control, KafkaOverview(kafka_conf(conf)))
         cluster = NodeCluster(conf, node, incarnation, loop, runner.now, describe_shortly, _end)
+        cluster.view.will_grant = wills.grant
         health.checks.update(cluster.checks())
         recorder.epoch_of = cluster.epoch_of
         sessions = cluster.sessions

@@ -1,8 +1,8 @@
 """Tells every process, after commit, what changed, so that live sessions follow within a second.
 
-An announcement is a row of `Change`, written in the transaction that it announces; `following.Changes` reads it
-in every process that uses the database, twice a second. A message to the channel layer's group GROUP only makes
-it quicker: whoever hears one reads the table at once, and believes the table alone.
+An announcement is a row of `Change`, written in the transaction that it announces; `following.Changes` reads
+it in every process that uses the database, twice a second. A message to the channel layer's group GROUP only
+makes it quicker: whoever hears one reads the table at once, and believes the table alone.
 
     {"type": "auth.changed", "what": WHAT, "client_ids": [client ids] or None for all}
 

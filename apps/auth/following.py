@@ -10,8 +10,8 @@ from django.db.models import Max
 from apps.auth.announce import KEPT
 from apps.auth.models import Change
 
-# Seconds for which a transaction may still commit rows with smaller numbers than those that were seen: numbers
-# are given when rows are written, not when they are committed.
+# Seconds for which a transaction may still commit rows with smaller numbers than those that were seen:
+# numbers are given when rows are written, not when they are committed.
 LATE: Final = 120.0
 PAGE: Final = 200  # rows read at once
 MAX_SEEN: Final = 50_000  # numbers remembered

@@ -332,7 +332,7 @@ class Live:
         return asked
 
     def _review_some(self, elapsed: float) -> None:
-        """Ask the auth service about everybody once in `cache_ttl`, evenly spread: nobody announces its changes."""
+        """Ask the auth service about everybody once in `cache_ttl`, evenly spread."""
         if self._chain.parts.rpc_acl is None:
             return
         now = time.monotonic()

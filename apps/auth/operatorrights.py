@@ -1,4 +1,4 @@
-"""Announces that operators' permissions changed: Django's own pages and guardian's write them, no service of ours."""
+"""Announces that operators' permissions changed. Django's and guardian's own pages write them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from apps.gateway.broker.ports import Acl, Authenticator
 
 logger = logging.getLogger(__name__)
-
-ASKED_BATCH_SIZE = 50  # subscriptions of one client
 
 UNAVAILABLE = Verdict(reasons.SERVER_UNAVAILABLE)
 
@@ -132,13 +129,7 @@ async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
     if session is None:
         return {}
     undecided = subscribing.undecided(session, acl)
-    filters = list(undecided)
-    asked: dict[str, int] = {}
-    for start in range(0, len(filters), ASKED_BATCH_SIZE):
-        some = filters[start : start + ASKED_BATCH_SIZE]
-        answers = await asyncio.gather(*(acl.ask_subscribe(each, undecided[each]) for each in some))
-        asked.update(zip(some, answers, strict=True))
-    return asked
+    return {filter: await acl.ask_subscribe(filter, qos) for filter, qos in undecided.items()}
 
 
 async def _ask(

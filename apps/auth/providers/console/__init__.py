@@ -2,8 +2,8 @@
 
 Always the first link of the chain, and needs no configuration: the key is derived from SECRET_KEY. The token
 names this issuer's key in its header. One that does is decided here and never passed on, so a token that has
-ended or was tampered with is not taken for a device's. It says who the operator is; what he may do is asked at
-every CONNECT, and again when something changes.
+ended or was tampered with is not taken for a device's. It says who the operator is; what he may do is asked
+at every CONNECT, and again when something changes.
 """
 
 from __future__ import annotations
