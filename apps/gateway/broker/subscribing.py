@@ -228,15 +228,22 @@ def send_retained(session: Session, subscription: Subscription, now: float) -> N
             session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
 
 
-def change_acl(connection: Connection, acl: Acl) -> None:
-    """Another ACL on a live connection: subscriptions that it does not grant end, or get less."""
+def change_acl(connection: Connection, acl: Acl, asked: dict[str, int] | None = None) -> None:
+    """Another ACL on a connection: subscriptions that it does not grant end, or get less.
+
+    `asked`: answers to those that it cannot give itself, by filter (without a share prefix). One that is not
+    among them was decided by the answers of just now, or will be asked about when somebody can be.
+    """
     connection.acl = acl
     connection.forget_publish_grants()
     session = connection.session
     if session is None:
         return
+    session.doubt()
     for key, subscription in list(session.subscriptions.items()):
         granted = acl.subscribe(subscription.filter, subscription.qos)
+        if granted == ports.UNKNOWN and asked is not None:
+            granted = asked.get(subscription.filter, granted)
         if granted == ports.DENIED:
             remove(session, key)
             connection.node.denied(connection, "subscribe", key)
@@ -246,6 +253,15 @@ def change_acl(connection: Connection, acl: Acl) -> None:
                 session.durable.store.subscribe(session.durable.key, subscription)
             connection.node.router.subscribe(subscription)
             connection.node.observer.changed(session.client_id)
+
+
+def undecided(session: Session, acl: Acl) -> dict[str, int]:
+    """Filters (without a share prefix) that somebody else has to be asked about, and the QoS to ask for."""
+    found: dict[str, int] = {}
+    for subscription in session.subscriptions.values():
+        if acl.subscribe(subscription.filter, subscription.qos) == ports.UNKNOWN:
+            found[subscription.filter] = max(subscription.qos, found.get(subscription.filter, 0))
+    return found
 
 
 def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:

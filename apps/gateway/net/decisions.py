@@ -71,6 +71,8 @@ async def _authenticate(
     data: bytes | None,
     clock: Callable[[], float],
 ) -> None:
+    claimed = False
+    asked: dict[str, int] = {}
     try:
         answer = await _ask(connection, authenticator, request, data)
         if (
@@ -81,6 +83,8 @@ async def _authenticate(
             answer = Verdict(reasons.NOT_AUTHORIZED, reason_string="the will may not be published")
         if isinstance(answer, Verdict) and answer.accepted:
             answer = await _claim(connection, answer)
+            claimed = answer.accepted
+            asked = await _resumed(connection, answer)
     except Exception:
         logger.exception("authentication of client %r failed", request.client_id)
         answer = UNAVAILABLE
@@ -88,16 +92,11 @@ async def _authenticate(
         if isinstance(answer, Challenge):
             connecting.challenge(connection, answer.data, clock())
         else:
-            connecting.decided(connection, answer, request, clock())
+            connecting.decided(connection, answer, request, clock(), asked)
     except MqttError as error:
         connection.fail(error)
     ownership = connection.node.ownership
-    if (
-        ownership is not None
-        and connection.session is None
-        and isinstance(answer, Verdict)
-        and answer.accepted
-    ):
+    if ownership is not None and connection.session is None and claimed:
         ownership.changed(request.client_id)
 
 
@@ -116,6 +115,21 @@ async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
         )
     reason = await ownership.claim(connection.client_id, connect.clean_start, will, delay)
     return Verdict(reason) if reason else verdict
+
+
+async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
+    """What somebody else has to say of the subscriptions that the client goes on with, by filter.
+
+    Raises what the ACL raises: a client whose rights nobody can tell is not let in for now.
+    """
+    acl, connect = verdict.acl, connection.connect
+    if acl is None or (connect is not None and connect.clean_start):
+        return {}
+    session = connection.session or connection.node.sessions.get(connection.client_id)
+    if session is None:
+        return {}
+    undecided = subscribing.undecided(session, acl)
+    return {filter: await acl.ask_subscribe(filter, qos) for filter, qos in undecided.items()}
 
 
 async def _ask(
