@@ -146,8 +146,10 @@ class ListenersConf:
 class LimitsConf:
     max_packet_size: int = integer(16_777_216, 16, MAX_PACKET)
     max_topic_length: int = integer(65535, 1, 65535)
-    max_topic_levels: int = integer(200, 1, 65535)
+    max_topic_levels: int = integer(32, 1, 65535)
     max_subscriptions: int = integer(10_000, 1, MANY)
+    max_wildcard_subscriptions: int = integer(1000, 0, MANY)
+    max_subscribe_filters: int = integer(1000, 1, 10_000)
     receive_maximum: int = integer(1024, 1, 65535)
     inflight_window: int = integer(1024, 1, 65535)
     max_queued_messages: int = integer(100_000, 1, MANY)
