@@ -37,6 +37,7 @@ from gmqtt_platform.config.values import (
     integer,
     items,
     network,
+    origin,
     shown,
     text,
     url,
@@ -143,6 +144,14 @@ class ListenersConf:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConf:
+    public_urls: tuple[str, ...] = items([], origin, 'an origin such as "https://mqtt.example.com", no path')
+    trusted_proxies: tuple[Network, ...] = items(
+        [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConf:
     max_packet_size: int = integer(16_777_216, 16, MAX_PACKET)
     max_topic_length: int = integer(65535, 1, 65535)
@@ -219,6 +228,7 @@ class LogConf:
 TABLES: dict[str, type[Any]] = {
     "node": NodeConf,
     "listeners": ListenersConf,
+    "http": HttpConf,
     "limits": LimitsConf,
     **confauth.TABLES,
     **confbroker.TABLES,
@@ -240,6 +250,7 @@ RULES: dict[str, dict[str, Rule]] = {
 class Conf:
     node: NodeConf = NodeConf()
     listeners: ListenersConf = ListenersConf()
+    http: HttpConf = HttpConf()
     limits: LimitsConf = LimitsConf()
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()
