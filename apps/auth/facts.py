@@ -32,6 +32,7 @@ class CredentialFacts:
     claim: str  # jwt
     claim_value: str  # jwt
     valid_until: float | None  # UNIX seconds; None: without end
+    disputed: bool = False  # another client has the user name, without end or for longer
 
 
 @dataclass(frozen=True, slots=True)

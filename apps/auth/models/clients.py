@@ -195,6 +195,7 @@ class Credential(models.Model):
         ]
         indexes = [
             models.Index(fields=["client"], name="credentials_of_client"),
+            models.Index(fields=["username"], condition=~Q(username=""), name="credentials_by_username"),
             models.Index(fields=["valid_until"], condition=~Q(valid_until=None), name="credentials_by_end"),
         ]
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from apps.auth.acl import Rules, Subject
@@ -81,6 +81,9 @@ class Registry:
         subject = identity.subject
         if entry.facts.groups and not subject.groups:
             subject = Subject(subject.client_id, subject.username, subject.cert_cn, entry.facts.groups)
+        named = [each for each in entry.facts.credentials if each.username == subject.username]
+        if any(each.disputed for each in named) and not any(not each.disputed for each in named):
+            subject = replace(subject, owns_username=False)
         rules = entry.rules
         if rules is None or rules.subject != subject:
             rules = entry.rules = Rules(entry.facts.rules, subject)

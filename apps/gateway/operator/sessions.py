@@ -340,7 +340,8 @@ class SessionHandlers:
         given = [delivery for delivery in waiting if allowed[delivery.message.topic]]
         for delivery in given:
             target.deliver(Delivery(delivery.message, delivery.qos, delivery.retain))
-        return {"replayed": len(given), "denied": len(waiting) - len(given)}
+        denied = len(waiting) - len(given)
+        return {"replayed": len(given)} | ({"denied": denied} if denied else {})
 
 
 async def _first(session: Session, limit: int) -> list[Delivery]:
