@@ -17,6 +17,7 @@ from unfold.admin import TabularInline
 
 from apps.auth import permissions, selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of, is_id
+from apps.auth.admin.groupforms import GroupForm
 from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
 from apps.auth.facts import TRANSPORTS
@@ -325,6 +326,7 @@ class GroupAdmin(GuardedModelAdminMixin, DoorAdmin):
         "guardian.change_groupobjectpermission",
     )
 
+    form = GroupForm
     reach = selectors.groups
     list_display = ("name", "description", "namespace", "members", "created_at")
     search_fields = ("name", "description")

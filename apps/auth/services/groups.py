@@ -14,7 +14,7 @@ def create(actor: Actor, name: str, description: str = "", namespace: Sequence[s
     """ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
         actor.require(permissions.ADD_GROUP)
-        return _save(ClientGroup(name=name, description=description, namespace=list(namespace)))
+        return _save(ClientGroup(name=name, description=description, namespace=list(namespace or ())))
 
 
 def update(
