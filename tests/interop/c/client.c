@@ -110,8 +110,9 @@ static void expect(MQTTClient client, const char *where, const void *payload, in
     char *name = NULL;
     int length;
     MQTTClient_message *message = NULL;
-    int code = MQTTClient_receive(client, &name, &length, &message, PATIENCE);
-    if (code != MQTTCLIENT_SUCCESS || !message) fail(where, code);
+    int code = MQTTCLIENT_FAILURE;
+    code = MQTTClient_receive(client, &name, &length, &message, PATIENCE);
+    if (!message) fail(where, code);
     if (strcmp(name, where) || message->payloadlen != size || memcmp(message->payload, payload, size)) fail("another message", size);
     if (message->qos != qos || message->retained != retained) fail("another QoS or flag", message->qos);
     MQTTClient_freeMessage(&message);
@@ -149,8 +150,10 @@ int main(int count, char **given) {
     expect(reader, topic("kept"), "on", 2, 1, 1);
     said("retained");
     subscribe(reader, topic("gone"), 1);
-    named("mortal", 0, 0, topic("gone"));
+    MQTTClient mortal = named("mortal", 0, 0, topic("gone"));
     MQTTClient successor = named("mortal", 0, 0, NULL);
+    // Without threads, the end of a connection that is seen in another client's call ends that one, too.
+    for (int turn = 0; turn < 50 && MQTTClient_isConnected(mortal); turn++) MQTTClient_yield();
     expect(reader, topic("gone"), "gone", 4, 1, 0);
     leave(successor);
     said("will");
