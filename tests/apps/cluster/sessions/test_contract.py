@@ -36,6 +36,7 @@ from tests.apps.gateway.support.client import Client
 __all__ = [
     "test_a_clean_session_costs_nothing",
     "test_a_clean_start_forgets_everything",
+    "test_all_retained_messages_reach_a_session_through_small_limits",
     "test_a_long_queue_comes_page_by_page_in_order",
     "test_a_repeated_publish_is_not_acknowledged_before_the_first",
     "test_a_suback_waits_for_the_commit",
