@@ -1,6 +1,6 @@
 """Clients that nobody here wrote, each in the versions that it speaks, through what installations do.
 
-mosquitto's clients and its bridge, and MQTT.js over all transports, are in tests/wire.
+mosquitto's clients and its bridge are in tests/wire, and MQTT.js over all transports.
 """
 
 from __future__ import annotations
@@ -70,6 +70,18 @@ def java() -> list[str]:
 @pytest.mark.parametrize("version", ["3", "4"])
 def test_paho_java(interop: Interop, version: str) -> None:
     complete(interop(java, version))
+
+
+def js() -> list[str]:
+    directory = built(
+        "js", lambda at: command(at, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+    )
+    return ["node", str(directory / "client.mjs")]
+
+
+@pytest.mark.parametrize("version", ["3", "4", "5"])
+def test_mqttjs(interop: Interop, version: str) -> None:
+    complete(interop(js, version))
 
 
 def rust() -> list[str]:

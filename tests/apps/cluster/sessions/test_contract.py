@@ -36,11 +36,11 @@ from tests.apps.gateway.support.client import Client
 __all__ = [
     "test_a_clean_session_costs_nothing",
     "test_a_clean_start_forgets_everything",
-    "test_all_retained_messages_reach_a_session_through_small_limits",
     "test_a_long_queue_comes_page_by_page_in_order",
     "test_a_repeated_publish_is_not_acknowledged_before_the_first",
     "test_a_suback_waits_for_the_commit",
     "test_acknowledged_in_any_order_the_others_stay",
+    "test_all_retained_messages_reach_a_session_through_small_limits",
     "test_an_incoming_identifier_is_known_after_the_crash",
     "test_every_step_of_the_way_may_be_the_last",
     "test_in_flight_messages_keep_their_identifiers",
