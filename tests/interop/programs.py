@@ -1,9 +1,9 @@
 """Builds the clients of other people and runs each through what installations do.
 
-A program is started with: port, TLS port, WebSocket port, file of the CA, user name, password, and a word that
-is part of all its topics and client ids. It prints a line "<step> ok" for each of STEPS, or "<step> skip
+A program is started with: port, TLS port, WebSocket port, file of the CA, user name, password, and a word
+that is part of all its topics and client ids. It prints a line "<step> ok" for each of STEPS, or "<step> skip
 <reason>". After the line "restart" it waits for a line on its standard input: meanwhile the node is killed
-and started again. Anything else that goes wrong ends it with a non-zero code and its reason on standard error.
+and started again. What goes wrong ends it with a non-zero code and its reason on standard error.
 """
 
 from __future__ import annotations

@@ -60,16 +60,29 @@ def test_paho_c(interop: Interop, version: str) -> None:
     complete(interop(c, version))
 
 
-def java() -> list[str]:
-    directory = built(
-        "java", lambda at: command(at, "mvn", "-q", "-B", "package", "dependency:copy-dependencies")
-    )
-    return ["java", "-cp", f"{directory}/target/classes:{directory}/target/dependency/*", "Client"]
+def maven(name: str) -> Callable[[], list[str]]:
+    """A program in Java: its class is `Client`."""
+
+    def make() -> list[str]:
+        directory = built(
+            name, lambda at: command(at, "mvn", "-q", "-B", "package", "dependency:copy-dependencies")
+        )
+        return ["java", "-cp", f"{directory}/target/classes:{directory}/target/dependency/*", "Client"]
+
+    return make
 
 
 @pytest.mark.parametrize("version", ["3", "4"])
 def test_paho_java(interop: Interop, version: str) -> None:
-    complete(interop(java, version))
+    complete(interop(maven("java"), version))
+
+
+def test_vertx(interop: Interop) -> None:
+    complete(interop(maven("vertx")))
+
+
+def test_spring_integration(interop: Interop) -> None:
+    complete(interop(maven("spring")))
 
 
 def js() -> list[str]:

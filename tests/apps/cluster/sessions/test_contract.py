@@ -25,6 +25,7 @@ from tests.apps.gateway.sessions.test_contract import (
     test_a_repeated_publish_is_not_acknowledged_before_the_first,
     test_a_suback_waits_for_the_commit,
     test_acknowledged_in_any_order_the_others_stay,
+    test_all_retained_messages_reach_a_session_through_small_limits,
     test_an_incoming_identifier_is_known_after_the_crash,
     test_every_step_of_the_way_may_be_the_last,
     test_in_flight_messages_keep_their_identifiers,
