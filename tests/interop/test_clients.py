@@ -81,10 +81,6 @@ def test_vertx(interop: Interop) -> None:
     complete(interop(maven("vertx")))
 
 
-def test_spring_integration(interop: Interop) -> None:
-    complete(interop(maven("spring")))
-
-
 def js() -> list[str]:
     directory = built(
         "js", lambda at: command(at, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
