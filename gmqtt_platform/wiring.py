@@ -20,6 +20,7 @@ from apps.auth.explaining import Explaining
 from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
+from apps.auth.wills import WillRights
 from apps.cluster.bridge import operators
 from apps.cluster.directory.names import client_key
 from apps.cluster.directory.recorder import BY_CLUSTER, IN_MEMORY, Recorder
@@ -65,6 +66,7 @@ class Parts:
 
     runtime: Runtime
     live: Live
+    wills: WillRights
     recorder: Recorder
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
     sampling: Sampler
@@ -79,6 +81,7 @@ class Parts:
         if self.cluster is not None:
             await self.cluster.start()
         await self.live.start()
+        self.wills.start()
         await self.recorder.start()
         rpc.serve(self.runtime.node.name, self.handlers)
 
@@ -87,6 +90,7 @@ class Parts:
             task.cancel()
         sampler.running = None
         await rpc.stop()
+        await self.wills.stop()
         if self.cluster is not None:
             await self.cluster.stop()
         await self.live.stop()
@@ -169,6 +173,8 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     events = RecentEvents(runner.now)
     node.observer = Observers(log, records, recorder, tracer, events)
     live = Live(chain, operations, records)
+    wills = WillRights(chain, lambda will, grant: node.settle_will(will, grant, runner.now()))
+    node.ask_will = wills.ask
     health.checks["auth"] = live.status
     health.checks["directory"] = recorder.status
     health.readiness["node"] = lambda: readiness(node)
@@ -194,6 +200,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         control = CeleryBridges(Celery("gmqtt", broker=conf.redis.url))
         operators.register(control, KafkaOverview(kafka_conf(conf)))
         cluster = NodeCluster(conf, node, incarnation, loop, runner.now, describe_shortly, _end)
+        cluster.view.will_grant = wills.grant
         health.checks.update(cluster.checks())
         recorder.epoch_of = cluster.epoch_of
         sessions = cluster.sessions
@@ -204,7 +211,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             for name in OF_SESSIONS:
                 handlers[name] = sessions.visited(handlers[name])
             handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
-    return Parts(Runtime(node, runner, chain), live, recorder, handlers, sampling, store, cluster)
+    return Parts(Runtime(node, runner, chain), live, wills, recorder, handlers, sampling, store, cluster)
 
 
 def _end(taken: Exception) -> None:

@@ -15,6 +15,7 @@ class AuthConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from apps.auth import operatorrights
         from apps.common import audit
 
         audit.start()
@@ -25,6 +26,7 @@ class AuthConfig(AppConfig):
         audit.watch(self.get_model("Ban"))
         audit.watch(self.get_model("Role"))
         audit.watch(self.get_model("ServiceAccount"), m2m=("roles",))
+        operatorrights.start()
         post_migrate.connect(_write_roles, sender=self, dispatch_uid="mqtt_auth.roles")
 
 

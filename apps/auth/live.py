@@ -1,8 +1,12 @@
-"""Brings connected clients up to date with what was saved, within a second of the commit."""
+"""Brings connected clients up to date with what was saved, within a second of the commit.
+
+What changed stands in a table that every process follows (`following`); the channel layer makes it quicker.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -13,9 +17,12 @@ from channels.layers import get_channel_layer
 
 from apps.auth import announce
 from apps.auth.facts import BanFacts
+from apps.auth.following import Changes
+from apps.auth.passwords import Busy
 from apps.auth.providers.base import Identity, Rejection, Unavailable
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.chain import Chain
+from apps.auth.providers.decision import ClientAcl
 from apps.auth.records import Records
 from apps.auth.services.bans import ban_for_a_while
 from apps.gateway.broker.ports import Acl, Peer
@@ -26,6 +33,7 @@ logger = logging.getLogger(__name__)
 TICK: Final = 1.0  # seconds between writes of records, and between tries to reach what was away
 RELOAD_BANS: Final = 60.0  # seconds; changes are announced, this is for those that nobody heard
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
+POLL: Final = 0.5  # seconds between looks for changes that the channel layer did not tell of
 SETTLE: Final = 0.2  # seconds in which the auth service hears of a change, too, before it is asked about it
 JUDGED_BATCH_SIZE: Final = 50  # questions that may each be a call of the auth service
 STALLED: Final = 5.0  # seconds without the layer's answer after which we say so
@@ -40,8 +48,14 @@ class NodeControl(Protocol):
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         """User name and peer of one; None: not here."""
 
-    def set_acl(self, client_id: str, acl: Acl) -> None:
-        """Decide by `acl` from now on: forget what was allowed, drop subscriptions that no longer are."""
+    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+        """The client's filters that `acl` has to be asked about, and the QoS to ask for."""
+
+    def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
+        """Decide by `acl` from now on: forget what was allowed, drop subscriptions that no longer are.
+
+        `asked`: what `acl` was asked and answered, by filter.
+        """
 
     def kick(self, client_id: str, reason: int, text: str) -> None:
         """Disconnect, 5.0 clients with this reason; nothing happens where the client is not here."""
@@ -59,7 +73,10 @@ class Nobody:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return None
 
-    def set_acl(self, client_id: str, acl: Acl) -> None: ...
+    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+        return {}
+
+    def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None: ...
 
     def kick(self, client_id: str, reason: int, text: str) -> None: ...
 
@@ -84,6 +101,12 @@ class Live:
         self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?
         self._everyone: bool | None = None  # the same question for all
         self._bans = False
+        self._changes = Changes()
+        self._hint = asyncio.Event()  # the channel layer told of a change
+        self._operators = False  # what they may do by MQTT has perhaps changed
+        self._review: list[str] = []  # clients whose rights somebody else decides, still to be asked about
+        self._reviewed = time.monotonic()
+        self._share = 1  # of them in a tick
         self._wake = asyncio.Event()
         self._waiting_since: float | None = None  # monotonic; what changed is not yet in force everywhere
         self._deaf_since: float | None = None  # monotonic; the channel layer does not answer
@@ -94,10 +117,11 @@ class Live:
         """The first look at the bans may fail: then every CONNECT tries again."""
         try:
             if not self._chain.open:
+                await self._read_changes()
                 await self._chain.load_bans()
         except Unavailable as error:
             logger.error("the bans cannot be read: %s", error)
-        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._follow, self._tick]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._follow, self._tick, self._poll]
         if self._layer is not None:
             jobs.append(self._listen)
         self._tasks = [asyncio.create_task(job(), name=f"auth-live{job.__name__}") for job in jobs]
@@ -133,6 +157,12 @@ class Live:
         """A message of the group. What is remembered is forgotten at once; connections follow."""
         if what in ("unregistered", "kicked"):
             self._end(what, None if client_ids is None else self._chain.under(client_ids))
+        if what == "operators":
+            self._look_at(list(self._chain.operators), True)
+            self._waiting_since = self._waiting_since or time.monotonic()
+            self._wake.set()
+            return
+        self._operators = True  # theirs rest on the rules of others
         if what == "kicked" or self._chain.open:  # mock asks nobody, so nothing has changed for it
             return
         if what == "bans":
@@ -179,7 +209,9 @@ class Live:
                 async with asyncio.timeout(RENEW):
                     message = await self._layer.receive(channel)
                 if message.get("type") == "auth.changed":
-                    self.changed(message["what"], message["client_ids"])
+                    if not self._changes.begun:
+                        self.changed(message["what"], message["client_ids"])
+                    self._hint.set()
             except TimeoutError:
                 continue
             except Exception as error:
@@ -188,6 +220,37 @@ class Live:
                     logger.error("the channel layer does not answer: %s", error)
                 joined = float("-inf")
                 await asyncio.sleep(TICK)
+
+    async def _poll(self) -> None:
+        """Follow the table of changes: at once when there was a hint, and twice a second anyway."""
+        while True:
+            try:
+                async with asyncio.timeout(POLL):
+                    await self._hint.wait()
+            except TimeoutError:
+                pass
+            self._hint.clear()
+            try:
+                await self._read_changes()
+            except Unavailable:
+                await asyncio.sleep(TICK)
+            except Exception:
+                logger.exception("changes were not read; trying again")
+                await asyncio.sleep(TICK)
+
+    async def _read_changes(self) -> None:
+        while True:
+            found = await self._chain.parts.database.run(self._changes.read)
+            if found is None:
+                logger.warning("too many changes were missed: everything is looked at again")
+                self.changed("bans", None)
+                self.changed("client", None)
+                self.changed("operators", None)
+                return
+            if not found:
+                return
+            for each in found:
+                self.changed(each.what, each.client_ids)
 
     # ------------------------------------------------------------ connections
 
@@ -244,12 +307,48 @@ class Live:
                 chain.parts.registry.put(client_id, known, changes)
         for client_id, identity in here.items():
             acl = await chain.acl(await chain.regrouped(identity))
+            asked = await self._ask(client_id, acl)
             if self._node.connected(client_id) is not None:
-                chain.live[client_id] = acl
-                self._node.set_acl(client_id, acl)
+                chain.welcomed(acl)
+                if asked:
+                    self._node.set_acl(client_id, acl, asked)
+                else:
+                    self._node.set_acl(client_id, acl)
         doubtful = [identity for client_id, identity in here.items() if clients[client_id]]
         for start in range(0, len(doubtful), JUDGED_BATCH_SIZE):
             await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_BATCH_SIZE]))
+
+    async def _ask(self, client_id: str, acl: ClientAcl) -> dict[str, int]:
+        """What the auth service says of the client's open subscriptions; those it did not answer are asked
+        about again (`Chain.unanswered`), and stay until then."""
+        if self._chain.parts.rpc_acl is None:
+            return {}
+        asked: dict[str, int] = {}
+
+        async def ask(filter: str, qos: int) -> None:
+            with contextlib.suppress(Unavailable, Busy):
+                asked[filter] = await acl.ask_subscribe(filter, qos)
+
+        undecided = list(self._node.undecided(client_id, acl).items())
+        for start in range(0, len(undecided), JUDGED_BATCH_SIZE):
+            await asyncio.gather(*(ask(*each) for each in undecided[start : start + JUDGED_BATCH_SIZE]))
+        return asked
+
+    def _review_some(self, elapsed: float) -> None:
+        """Ask the auth service about everybody once in `cache_ttl`, evenly spread."""
+        if self._chain.parts.rpc_acl is None:
+            return
+        now = time.monotonic()
+        ttl = self._chain.parts.conf.cache_ttl
+        if now - self._reviewed >= ttl and not self._review:
+            self._reviewed = now
+            self._review = [client_id for client_id, _, _ in self._node.online()]
+            self._share = max(1, round(len(self._review) * elapsed / ttl))
+        some = self._review[-self._share :] if self._review else []
+        del self._review[len(self._review) - len(some) :]
+        if some:
+            self._look_at(some, True)
+            self._wake.set()
 
     async def _judge(self, identity: Identity) -> None:
         refused = await self._chain.judge(identity)
@@ -300,6 +399,11 @@ class Live:
             unanswered = self._chain.unanswered()
             if unanswered:
                 self.changed("rules", unanswered)
+            self._review_some(TICK)
+            if self._operators:
+                self._operators = False
+                if self._chain.operators:
+                    self.changed("operators", None)
             if time.monotonic() - reloaded >= RELOAD_BANS and not self._chain.open:
                 reloaded = time.monotonic()
                 self._bans = True

@@ -56,6 +56,7 @@ class NodeCluster:
         self._database = DatabaseThread("exports")
         self._tasks: list[asyncio.Task[None]] = []
         cluster = conf.cluster
+        self.view = ClusterView(node, now)
         self.member = Member(
             name=node.name,
             url=conf.redis.url,
@@ -63,7 +64,7 @@ class NodeCluster:
             heartbeat=float(cluster.heartbeat),
             dead_after=float(cluster.dead_after),
             fence=cluster.policy == "fence",
-            view=ClusterView(node, now),
+            view=self.view,
             describe=describe,
             record_death=self._record_death,
             fail=fail,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from typing import cast
 
-from apps.gateway.broker import closing
+from apps.gateway.broker import closing, ports
 from apps.gateway.broker.completion import ReasonCallback
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import ClusterStore
 from apps.gateway.broker.states import CONNECTED
+from apps.gateway.broker.stats import DROP_DENIED
 from apps.gateway.mqtt import reasons, topics
+
+logger = logging.getLogger(__name__)
 
 TAKEN_OVER = "another connection has taken over this client identifier"
 
@@ -21,6 +25,8 @@ class ClusterView:
     def __init__(self, node: Node, now: Callable[[], float]) -> None:
         self._node = node
         self._now = now
+        # What a client, known by its id alone, may publish to a topic now; None: nobody to ask.
+        self.will_grant: Callable[[str, str], Awaitable[int]] | None = None
 
     def now(self) -> float:
         """UNIX seconds by this machine's clock."""
@@ -76,7 +82,7 @@ class ClusterView:
             return
         if session.will is not None:  # its session is over there
             will, session.will = session.will, None
-            node.publish_will(will, self._now())
+            node.publish_will(will, self._now(), session.will_acl)
         cast("ClusterStore", node.store).park(durable, True)
 
     def expel(self, client_id: str, reason: int, text: str) -> Message | None:
@@ -94,6 +100,22 @@ class ClusterView:
         return will
 
     # Messages -------------------------------------------------------------------------------------
+
+    async def publish_wills(self, wills: list[Message]) -> int:
+        """As `publish`, of those that their clients may still publish."""
+        ask = self.will_grant
+        if ask is not None:
+            try:
+                grants = await asyncio.gather(*(ask(will.origin, will.topic) for will in wills))
+            except Exception:  # nobody can tell now
+                logger.debug("wills of a failed node wait", exc_info=True)
+                return reasons.SERVER_UNAVAILABLE
+            allowed = [ports.granted(will, grant) for will, grant in zip(wills, grants, strict=True)]
+            for will, may in zip(wills, allowed, strict=True):
+                if not may:
+                    self._node.dropped(will.origin, DROP_DENIED, will.topic, 1)
+            wills = [will for will, may in zip(wills, allowed, strict=True) if may]
+        return await self.publish(wills) if wills else 0
 
     async def publish(self, messages: list[Message]) -> int:
         """Publish for the node itself; 0 as soon as they cannot be lost any more, or the reason why not."""

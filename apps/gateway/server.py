@@ -13,7 +13,6 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,14 @@ from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
-from apps.gateway.http.protocols import CLOSE_TIMEOUT, Factory, Flow, FlowControlledWebSocket, Socket  # noqa: E402
+from apps.gateway.http.protocols import (  # noqa: E402
+    CLOSE_TIMEOUT,
+    Factory,
+    Flow,
+    FlowControlledWebSocket,
+    Socket,
+    TlsTransport,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +48,24 @@ class HttpListener:
     cert: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None  # clients are asked for a certificate of this CA's; they need not have one
+
+
+class _Reply:
+    """ASGI's `send` of one application, which lets go of the connection when the application has ended.
+
+    Django's handler leaves its frames in reference cycles; the connection must not wait for the collector.
+    """
+
+    def __init__(self, handle: Callable[[Any, Any], Awaitable[None]], protocol: Any) -> None:
+        self._handle = handle
+        self._protocol = protocol
+
+    async def __call__(self, message: Any) -> None:
+        if self._protocol is not None:
+            await self._handle(self._protocol, message)
+
+    def forget(self, _: Any) -> None:
+        self._protocol = None
 
 
 class GatewayServer(Server):  # type: ignore[misc]
@@ -98,6 +122,7 @@ class GatewayServer(Server):  # type: ignore[misc]
             if listener.cert is not None and listener.key is not None:
                 options = _certificate_options(listener.cert, listener.key, listener.client_ca)
                 factory = TLSMemoryBIOFactory(options, False, factory)
+                factory.protocol = TlsTransport
             port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
             port.transport = Socket
             self.listeners.append(port)
@@ -155,9 +180,24 @@ class GatewayServer(Server):  # type: ignore[misc]
                 details["application_instance"].cancel()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """As daphne's, but that WebSockets get bounded buffers and know whether they are secure."""
-        if scope["type"] != "websocket":
-            return super().create_application(protocol, scope)
+        """As daphne's, but that WebSockets get bounded buffers and know whether they are secure.
+
+        The queue of what the application receives; None where the connection is over already.
+        """
+        if protocol not in self.connections:
+            return None
+        scope["asgi"] = {"version": "3.0"}
+        queue: Flow | asyncio.Queue[Any] = asyncio.Queue()
+        if scope["type"] == "websocket":
+            self._describe(protocol, scope)
+            queue = protocol.flow = Flow()
+        reply = _Reply(self.handle_reply, protocol)
+        instance = asyncio.ensure_future(self.application(scope, queue.get, reply))
+        instance.add_done_callback(reply.forget)
+        self.connections[protocol]["application_instance"] = instance
+        return queue
+
+    def _describe(self, protocol: Any, scope: dict[str, Any]) -> None:
         scope["scheme"] = "ws"
         if ISSLTransport.providedBy(protocol.transport):
             scope["scheme"] = "wss"
@@ -165,11 +205,6 @@ class GatewayServer(Server):  # type: ignore[misc]
             if certificate is not None:  # the key is that of ASGI's TLS extension
                 name = certificate.to_cryptography().subject.rfc4514_string()
                 scope["extensions"] = {"tls": {"client_cert_name": name}}
-        scope["asgi"] = {"version": "3.0"}
-        protocol.flow = Flow()
-        instance = self.application(scope, protocol.flow.get, partial(self.handle_reply, protocol))
-        self.connections[protocol]["application_instance"] = asyncio.ensure_future(instance)
-        return protocol.flow
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         flow = getattr(protocol, "flow", None)

@@ -104,6 +104,7 @@ class AuthConf:
     acl: tuple[str, ...] = chain(["mock"], ACL_PROVIDERS)
     mock: str = choice("success", ("success", "failure"))
     allow_anonymous: bool = flag(False)
+    allow_all_topics: bool = flag(False)
     acl_default: str = choice("deny", ("deny", "allow"))
     cache_size: int = integer(100_000, 0, 10_000_000)
     cache_ttl: int = integer(300, 1, DAY)

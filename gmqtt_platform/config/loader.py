@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -146,8 +146,10 @@ class ListenersConf:
 class LimitsConf:
     max_packet_size: int = integer(16_777_216, 16, MAX_PACKET)
     max_topic_length: int = integer(65535, 1, 65535)
-    max_topic_levels: int = integer(200, 1, 65535)
+    max_topic_levels: int = integer(32, 1, 65535)
     max_subscriptions: int = integer(10_000, 1, MANY)
+    max_wildcard_subscriptions: int = integer(1000, 0, MANY)
+    max_subscribe_filters: int = integer(1000, 1, 10_000)
     receive_maximum: int = integer(1024, 1, 65535)
     inflight_window: int = integer(1024, 1, 65535)
     max_queued_messages: int = integer(100_000, 1, MANY)
@@ -271,6 +273,7 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     _check_tables(conf)
     _check_limits(conf)
     _check_anonymous(conf)
+    _check_auth_service(conf)
     return conf
 
 
@@ -428,18 +431,46 @@ def _check_limits(conf: Conf) -> None:
 
 
 def _check_anonymous(conf: Conf) -> None:
-    """Without authentication a node is for its own machine only."""
-    auth, listeners = conf.auth, conf.listeners
-    if auth.allow_anonymous or auth.mock != "success" or set(auth.client) != {"mock"}:
+    """Without authentication, or without access rules, a node is for its own machine only.
+
+    mock answers every question, so one that is anywhere in a chain decides for whoever the others pass on.
+    """
+    auth = conf.auth
+    if auth.allow_anonymous or auth.mock != "success":
         return
+    if "mock" in auth.client:
+        key = "client"
+        hint = "to open it set auth.allow_anonymous = true or choose another provider in auth.client"
+    elif "mock" in auth.acl and not auth.allow_all_topics:
+        key = "acl"
+        hint = 'set auth.acl = ["django"], or auth.allow_all_topics = true to let every client do everything'
+    else:
+        return
+    chain = auth.client if key == "client" else auth.acl
+    why = f"auth.{key} is only mock" if set(chain) == {"mock"} else f"mock is in auth.{key}"
+    for listener, found in _public(conf):
+        allowed = f"a loopback address (127.0.0.1, [::1], localhost) while {why}"
+        raise conf.error(f"listeners.{listener}", shown(found), allowed, hint)
+
+
+def _public(conf: Conf) -> Iterator[tuple[str, str]]:
+    """Listeners that others than this machine reach: key and address."""
+    listeners = conf.listeners
     others = {"http": listeners.http, "https": listeners.https}
     doors = {"tcp": listeners.tcp, "tls": listeners.tls} | {k: (v,) for k, v in others.items() if v}
     for key, addresses in doors.items():
         for door in addresses:
             if not door.is_loopback:
-                raise conf.error(
-                    f"listeners.{key}",
-                    shown(str(door) if key in ("tcp", "tls") else door.netloc),
-                    "a loopback address (127.0.0.1, [::1], localhost) while auth.client is only mock",
-                    "to open it set auth.allow_anonymous = true or choose another provider in auth.client",
-                )
+                yield key, str(door) if key in ("tcp", "tls") else door.netloc
+
+
+def _check_auth_service(conf: Conf) -> None:
+    """The nodes that ask it trust its answers, wherever they listen."""
+    auth, service = conf.auth, conf.auth.service
+    if auth.allow_anonymous or auth.mock != "success" or service.listen is None or service.listen.is_loopback:
+        return
+    for key, chain in (("client", service.client), ("acl", service.acl)):
+        if "mock" in chain and not (key == "acl" and auth.allow_all_topics):
+            allowed = f"a loopback address while mock is in auth.service.{key}"
+            hint = f'set auth.service.{key} = ["django"], or auth.allow_anonymous = true'
+            raise conf.error("auth.service.listen", shown(service.listen.netloc), allowed, hint)

@@ -1,10 +1,10 @@
 """How one configuration value is read: its kind, its parser, and the words for "allowed".
 
-A rule travels in the metadata of a dataclass field, so a key is declared in one line of conf.py:
+A rule travels in the metadata of a dataclass field, so a key is declared in one line:
 
     port: int = integer(8080, 1, 65535)
 
-Parsers raise ValueError for a value that is not allowed; conf.py makes it a ConfError, which says where.
+Parsers raise ValueError for a value that is not allowed; `loader` makes it a ConfError, which says where.
 """
 
 from __future__ import annotations

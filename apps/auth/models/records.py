@@ -1,8 +1,26 @@
-"""What was refused. What operators and services changed is in the audit trail (django-auditlog)."""
+"""What was refused, and what nodes have to hear of. The audit trail is django-auditlog's."""
 
 from __future__ import annotations
 
 from django.db import models
+
+
+class Change(models.Model):
+    """One announcement (`apps.auth.announce`), written in the transaction that it announces.
+
+    Every process follows the table; it is bounded, the oldest rows make room.
+    """
+
+    what = models.CharField(max_length=16)
+    client_ids = models.JSONField(null=True)  # None: all
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["at"], name="changes_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.pk}"
 
 
 class Refusal(models.Model):

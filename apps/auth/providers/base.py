@@ -34,6 +34,7 @@ class Identity:
     claims: Rules | None = None  # the rules of its token
     expires_at: float | None = None  # UNIX seconds
     account: str = ""  # client id of the registered client it came in for; "": its own
+    operator: int | None = None  # the Django user whose rights these are
 
     @property
     def row(self) -> str:

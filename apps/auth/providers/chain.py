@@ -118,6 +118,8 @@ class Chain:
         self.guard = Guard(parts.conf.guard)
         self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
         self._shared: dict[str, set[str]] = {}  # client ids that came in for another, registered one
+        self.operators: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()  # those of the web client
+        self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
         # Where mock alone decides, there is nobody to guard and no database to ask.
         names = {each.name for each in clients} | {each.name for each in acls}
         names.discard(CONSOLE)
@@ -127,6 +129,9 @@ class Chain:
         self.knows_clients = bool(names & {"django", "x509", "scram"}) or (
             "jwt" in names and parts.conf.jwt.registered
         )
+        # Has everyone who is let in a row?
+        who = {each.name for each in clients} - {CONSOLE}
+        self.registered_only = who <= {"django", "x509", "scram", *(["jwt"] * parts.conf.jwt.registered)}
         self._default = parts.conf.acl_default
         self._loading: asyncio.Lock | None = None
 
@@ -205,10 +210,16 @@ class Chain:
             return _refusal(Rejection(reasons.NOT_AUTHORIZED, "the client is disabled"))
         if not self.open:
             self.guard.succeeded(identity.client_id, identity.address, identity.username)
-        self.live[identity.client_id] = acl
+        self.welcomed(acl)
         if identity.account:
             self._shared.setdefault(identity.account, set()).add(identity.client_id)
         return Verdict(0, acl=acl, username=identity.username, expires_at=identity.expires_at)
+
+    def welcomed(self, acl: ClientAcl) -> None:
+        """By this a connected client is decided about from now on."""
+        self.live[acl.identity.client_id] = acl
+        if acl.identity.provider == CONSOLE:
+            self.operators[acl.identity.client_id] = acl
 
     async def acl(self, identity: Identity, default: str = "") -> ClientAcl:
         """`default` "": the chain's own."""
@@ -222,7 +233,9 @@ class Chain:
         return ClientAcl(identity, tuple(layers), default or self._default)
 
     async def regrouped(self, identity: Identity) -> Identity:
-        """The identity with the groups that its client is in now, where the database knows them."""
+        """The identity with the groups that its client is in now, or the rights that its operator has."""
+        if self.console is not None and identity.provider == CONSOLE:
+            return await self.console.refreshed(identity)
         if identity.credential_id is None or not self.uses_database:
             return identity
         facts = await self.parts.registry.facts(identity.row, identity.username, identity.address)
@@ -293,7 +306,7 @@ class Chain:
         if self.parts.has_rpc:
             await self.parts.rpc.close()
         self.parts.passwords.close()
-        self.parts.database.close()
+        await asyncio.to_thread(self.parts.database.close)  # its threads may still need this loop
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = {"bans": len(self.bans), "refused_by_guard": dict(self.guard.counts)}
@@ -366,5 +379,5 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
 
 def build(conf: AuthConf) -> Chain:
     parts = Parts(conf)
-    clients = [ConsoleClients(), *(CLIENTS[name](parts) for name in conf.client)]
+    clients = [ConsoleClients(parts.database), *(CLIENTS[name](parts) for name in conf.client)]
     return Chain(parts, clients, [ACLS[name](parts) for name in conf.acl])

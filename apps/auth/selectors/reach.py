@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.urls import reverse
 
@@ -14,7 +15,7 @@ from apps.auth.facts import ConnectFacts, RuleFacts
 from apps.auth.models import Client
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.selectors.visible import clients
-from apps.common.actors import Actor
+from apps.common.actors import Actor, of_user
 
 MAX_RULES: Final = 256  # as many as a token may carry
 MAX_CLIENTS: Final = 1000  # that are looked at: their topics would not fit anyway, unless they share them
@@ -60,6 +61,14 @@ def reach(actor: Actor) -> Reach:
                 _put(rules, claim)
         left_out = max(left_out, without)
     return Reach(tuple(rules.values()), left_out)
+
+
+def reach_of(user_id: int) -> tuple[Claim, ...]:
+    """What the operator may by himself now; nothing, where he may no longer come into the console."""
+    user = get_user_model()._default_manager.filter(pk=user_id).first()
+    if user is None or not (user.is_active and user.is_staff):
+        return ()
+    return reach(of_user(user)).rules
 
 
 def web_client_url(client_id: str) -> str:

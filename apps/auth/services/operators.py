@@ -45,6 +45,7 @@ def issue(user: Any, address: str, client_id: str = "") -> OperatorToken:
     claims = {
         "sub": client_id,
         "name": actor.name,
+        "uid": user.pk,
         "exp": int(time.time()) + TOKEN_SECONDS,
         "acl": list(rules),
     }

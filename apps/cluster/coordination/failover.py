@@ -146,7 +146,7 @@ class Failovers:
                 messages.append(message)
         if not messages:
             return done
-        reason = await self._view.publish(messages)
+        reason = await self._view.publish_wills(messages)
         if reason:
             logger.warning(
                 "%d wills of a failed node could not be published; they are tried again", len(messages)

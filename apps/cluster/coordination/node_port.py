@@ -33,6 +33,9 @@ class NodePort(Protocol):
     def expel(self, client_id: str, reason: int, text: str) -> Message | None:
         """Disconnect a client without publishing its will, which is answered."""
 
+    async def publish_wills(self, wills: list[Message]) -> int:
+        """As `publish`, of those that their clients may still publish; the others are counted as dropped."""
+
     async def publish(self, messages: list[Message]) -> int:
         """Publish for the node itself; 0 as soon as they cannot be lost any more, or the reason why not."""
 

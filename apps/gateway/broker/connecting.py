@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from apps.gateway.broker import closing, ingress, ports, systopics
+from apps.gateway.broker import closing, ingress, ports, subscribing, systopics
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.broker.messages import Message
@@ -109,26 +109,34 @@ def _write_auth(connection: Connection, reason: int, data: bytes | None) -> None
     connection.answer(codec.encode(packets.Auth(reason, properties), pt.MQTT_5))
 
 
-def decided(connection: Connection, verdict: Verdict, request: ConnectRequest, now: float) -> None:
-    """The authenticator's word on a CONNECT or on a re-authentication."""
+def decided(
+    connection: Connection,
+    verdict: Verdict,
+    request: ConnectRequest,
+    now: float,
+    asked: dict[str, int] | None = None,
+) -> None:
+    """The authenticator's word on a CONNECT or on a re-authentication.
+
+    `asked`: as `subscribing.change_acl` wants it, of the session that goes on.
+    """
     if connection.state == CLOSED:  # the client did not wait
         return
     connection.exchange = None
     if verdict.accepted and verdict.acl is not None:
         if connection.state == CONNECTED:
-            connection.acl = verdict.acl
-            connection.forget_publish_grants()
+            subscribing.change_acl(connection, verdict.acl, asked)
             connection.node.expire_at(connection, verdict.expires_at)
             _write_auth(connection, reasons.SUCCESS, verdict.auth_data)
             connection.resume(now)
         else:
-            _accept(connection, verdict, now)
+            _accept(connection, verdict, now, asked)
         return
     connection.node.refused(request, verdict)
     closing.close(connection, verdict.reason, verdict.reason_string, now, verdict.server_reference)
 
 
-def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
+def _accept(connection: Connection, verdict: Verdict, now: float, asked: dict[str, int] | None) -> None:
     connect = connection.connect
     if connect is None:
         return
@@ -172,6 +180,10 @@ def _accept(connection: Connection, verdict: Verdict, now: float) -> None:
     connection.connect = None
     present = node.attach(connection, connect.clean_start, expiry, now)
     node.expire_at(connection, verdict.expires_at)
+    if present and verdict.acl is not None:
+        subscribing.change_acl(connection, verdict.acl, asked)
+        if connection.session is not None:
+            connection.session.drop_denied()
     session_present = present and connect.level != pt.MQTT_3_1  # 3.1 has no such flag
     connection.write(codec.encode(packets.Connack(0, session_present, answer), connect.level))
     if connection.session is not None:

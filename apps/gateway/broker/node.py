@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from apps.gateway.broker import closing, systopics
+from apps.gateway.broker import closing, ports, systopics
 from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.limits import Limits
@@ -21,7 +21,7 @@ from apps.gateway.broker.retained import RetainedStore
 from apps.gateway.broker.routing import OVERFLOW, Router
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
-from apps.gateway.broker.stats import DROP_CLUSTER, DROP_RETAINED, Stats
+from apps.gateway.broker.stats import DROP_CLUSTER, DROP_DENIED, DROP_RETAINED, Stats
 from apps.gateway.broker.timers import Timers
 from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.reasons import QUOTA_EXCEEDED
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.outbound import Outbound
     from apps.gateway.broker.ports import (
+        Acl,
         ConnectRequest,
         MessageBus,
         Observer,
@@ -65,6 +66,8 @@ class Node:
         self.ownership: SessionOwnership | None = None  # as `bus`
         self.store: SessionStore | None = None  # as `bus`; None: sessions are lost with the process
         self.tracer: Tracer | None = None
+        # Finds out whether a will may still be published, and calls `settle_will`; None: nobody to ask.
+        self.ask_will: Callable[[Message, Acl | None], None] | None = None
         self.drain: Drain | None = None  # the node is being emptied
         self.open_completion: Completion | None = None  # of this loop turn
         self.now = now
@@ -189,12 +192,13 @@ class Node:
         connection.will = None
         if will is not None and connection.will_delay and session.expiry_interval:
             session.will = will
+            session.will_acl = connection.acl
             session.will_at = now + connection.will_delay
             self.timers.at(session.will_at, session)
             if self.store is not None:
                 self.store.will(session.client_id, will, connection.will_delay, session.will_at)
         elif will is not None:
-            self.publish_will(will, now)
+            self.publish_will(will, now, connection.acl, True)
         if not session.expiry_interval:
             self.end_session(session, now)
             return
@@ -218,9 +222,7 @@ class Node:
     def end_session(self, session: Session, now: float) -> None:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
         self.sessions.pop(session.client_id, None)
-        for subscription in session.subscriptions.values():
-            self.unsubscribe(subscription)
-        session.subscriptions.clear()
+        self._unsubscribe_all(session)
         self.uncount_bytes(session.weight)
         for delivery in session.give_up_shared(True):
             if delivery.group is not None:
@@ -232,7 +234,15 @@ class Node:
         will = session.will
         if will is not None:  # at the session's end at the latest [MQTT-3.1.2-8]
             session.will = None
-            self.publish_will(will, now)
+            self.publish_will(will, now, session.will_acl)
+
+    def _unsubscribe_all(self, session: Session) -> None:
+        subscriptions = list(session.subscriptions.values())
+        self.router.unsubscribe_all(subscriptions)
+        for subscription in subscriptions:
+            self.uncount_bytes(subscription.size)
+        session.subscriptions.clear()
+        session.wildcards = 0
 
     def park(self, session: Session, force: bool) -> None:
         """A cluster keeps the session of a client that is not here: it leaves the memory of this node.
@@ -245,9 +255,7 @@ class Node:
         if not force and session.will is not None:
             return
         del self.sessions[client_id]
-        for subscription in session.subscriptions.values():
-            self.unsubscribe(subscription)
-        session.subscriptions.clear()
+        self._unsubscribe_all(session)
         if session.will is not None:
             self.uncount_bytes(session.will.size)
             session.will = None
@@ -263,7 +271,7 @@ class Node:
         will = session.will
         if will is not None and session.will_at <= now:
             session.will = None
-            self.publish_will(will, now)
+            self.publish_will(will, now, session.will_acl)
             if self.ownership is not None:
                 self.ownership.changed(session.client_id)
         if session.expires_at and session.expires_at <= now:
@@ -275,11 +283,19 @@ class Node:
         if session.expires_at:
             self.timers.at(session.expires_at, session)
 
-    def kick(self, client_id: str, reason: int, text: str, now: float) -> bool:
-        """Disconnect a client; False: it is not connected here."""
+    def kick(self, client_id: str, reason: int, text: str, now: float, revoked: bool = False) -> bool:
+        """Disconnect a client; False: it is not connected here.
+
+        `revoked`: it may no longer be here at all, so its will is not published either.
+        """
         session = self.sessions.get(client_id)
         if session is None or session.connection is None:
             return False
+        will = session.connection.will
+        if revoked and will is not None:
+            session.connection.will = None
+            self.cancel_will(client_id, will)
+            self.dropped(client_id, DROP_DENIED, will.topic, 1)
         closing.close(session.connection, reason, text, now)
         return True
 
@@ -353,8 +369,26 @@ class Node:
         if self.store is not None:
             self.store.will(client_id, None, 0, 0.0)
 
-    def publish_will(self, will: Message, now: float) -> None:
+    def publish_will(self, will: Message, now: float, acl: Acl | None = None, current: bool = False) -> None:
+        """Publish a will, if its client still may.
+
+        `acl` is the client's; `current`: of a connection that is open until now, and so kept up to date.
+        """
         self.cancel_will(will.origin, will)
+        if systopics.is_bridge_state(will.topic, will.origin):  # no ACL knows it
+            self.settle_will(will, ports.PUBLISH_ALL, now)
+            return
+        grant = acl.publish(will.topic) if acl is not None else ports.UNKNOWN
+        if self.ask_will is not None and (not current or grant == ports.UNKNOWN):
+            self.ask_will(will, acl)
+        else:  # where nobody can be asked what was decided at CONNECT stands
+            self.settle_will(will, ports.PUBLISH_ALL if grant == ports.UNKNOWN else grant, now)
+
+    def settle_will(self, will: Message, grant: int, now: float) -> None:
+        """Its client may publish `grant` to the will's topic now."""
+        if not ports.granted(will, grant):
+            self.dropped(will.origin, DROP_DENIED, will.topic, 1)
+            return
         if will.expires:  # until now a lifetime, not a time
             will.expires += now
         self.publish(will)

@@ -59,6 +59,12 @@ class ConnectRequest:
     user_properties: tuple[tuple[str, str], ...] = ()
 
 
+def granted(message: Message, grant: int) -> bool:
+    """Does what an Acl answered for the message's topic allow to publish it?"""
+    needed = 1 << message.qos | (RETAIN if message.retain else 0)
+    return grant & needed == needed
+
+
 class Acl(Protocol):
     """What one client may do. Compiled at CONNECT; the synchronous methods must be quick and pure."""
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import limits as lim
+from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBREL
 from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
-from apps.gateway.mqtt import reasons
+from apps.gateway.broker.topictree import levels_size
+from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.errors import ProtocolError
 
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
     from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.node import Node
+    from apps.gateway.broker.ports import Acl
     from apps.gateway.broker.pressure import Crowd
     from apps.gateway.broker.remote import Remote
     from apps.gateway.broker.replay import Replay
     from apps.gateway.broker.shared import SharedGroup
+
+
+MAX_DOUBTS: Final = 4096  # topics whose answer is remembered while a queue is looked through
 
 
 class Subscription:
@@ -66,7 +72,11 @@ class Subscription:
     @property
     def size(self) -> int:
         """Bytes to count against the node's budget."""
-        return len(self.filter) + len(self.share) + OVERHEAD
+        return len(self.filter) + len(self.share) + OVERHEAD + levels_size(self.filter)
+
+    @property
+    def is_wild(self) -> bool:
+        return "+" in self.filter or "#" in self.filter
 
 
 class Session:
@@ -82,6 +92,7 @@ class Session:
         "connection",
         "created",
         "crowd",
+        "doubts",
         "durable",
         "expires_at",
         "expiry_interval",
@@ -98,7 +109,9 @@ class Session:
         "unacked",
         "username",
         "weight",
+        "wildcards",
         "will",
+        "will_acl",
         "will_at",
     )
 
@@ -112,6 +125,7 @@ class Session:
         self.crowd: Crowd | None = None  # it is online, and its queue more than half full
         self.durable: Durable | None = None  # a store keeps the session
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
+        self.wildcards = 0  # of them, those whose filter has one
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
         self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
         self.replay: Replay | None = None  # retained messages that it is still to get
@@ -126,6 +140,21 @@ class Session:
         self.armed = 0.0  # when the timers look at it; 0.0 = not at all
         self.will: Message | None = None  # waiting for its delay interval
         self.will_at = 0.0
+        self.will_acl: Acl | None = None  # of the connection that left it; None: not known
+        # While what was queued before the client's rights changed is still there: topic -> may it have it?
+        self.doubts: dict[str, bool] | None = None
+
+    def add(self, name: str, subscription: Subscription) -> None:
+        """`name`: the filter as the client wrote it. In the place of what it had under that."""
+        if name not in self.subscriptions:
+            self.wildcards += subscription.is_wild
+        self.subscriptions[name] = subscription
+
+    def take_out(self, name: str) -> Subscription | None:
+        subscription = self.subscriptions.pop(name, None)
+        if subscription is not None:
+            self.wildcards -= subscription.is_wild
+        return subscription
 
     # Delivery ------------------------------------------------------------------------------------
 
@@ -283,6 +312,7 @@ class Session:
         if self.crowd is not None and self.fill < lim.QUARTER:
             self.node.pressure.fall(self)
         if queue is None:
+            self._looked_through()
             if durable is not None:
                 durable.page()
             return
@@ -296,6 +326,11 @@ class Session:
                 if durable is not None:
                     durable.forget(seq)
                 continue
+            if self.doubts is not None and not self._may_have(delivery):
+                self._forget(delivery, st.DROP_DENIED)
+                if durable is not None:
+                    durable.forget(seq)
+                continue
             self._unqueue(delivery)
             if not connection.fits(delivery):
                 if durable is not None:
@@ -306,8 +341,54 @@ class Session:
                 connection.send_publish(delivery, self.take_identifier(delivery), False)
         if not queue:
             self.queue = None
+            self._looked_through()
         if durable is not None:
             durable.page()
+
+    # Rights that changed --------------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        """The client's rights changed: ask again for what waits, when its turn comes."""
+        self.doubts = {} if self.queue is not None or self.durable is not None else None
+
+    def drop_denied(self) -> None:
+        """The client is back: what was in flight and it may no longer have is not sent again."""
+        for packet_id in list(self.unacked):
+            delivery = self.unacked[packet_id]
+            if not self._may_have(delivery):
+                self.acknowledge(packet_id, 0)
+                self.node.dropped(self.client_id, st.DROP_DENIED, delivery.message.topic, 1)
+
+    def _looked_through(self) -> None:
+        if self.doubts is not None and (self.durable is None or not self.durable.cold):
+            self.doubts = None
+
+    def _may_have(self, delivery: Delivery) -> bool:
+        """May the client, by its rights of now, subscribe to the message's topic?"""
+        doubts = self.doubts
+        topic = delivery.message.topic
+        known = doubts.get(topic) if doubts is not None else None
+        if known is None:
+            known = self._reads(topic)
+            if doubts is not None:
+                if len(doubts) >= MAX_DOUBTS:
+                    doubts.clear()
+                doubts[topic] = known
+        return known
+
+    def _reads(self, topic: str) -> bool:
+        connection = self.connection
+        acl = connection.acl if connection is not None else None
+        if acl is None:
+            return False
+        answer = acl.subscribe(topic, 0)
+        if answer != ports.UNKNOWN:
+            return answer >= 0
+        # Nobody can be waited for here; the subscriptions that are left have been asked about.
+        for subscription in self.subscriptions.values():  # noqa: SIM110 - mypyc compiles a loop better
+            if topics.matches(subscription.filter, topic):
+                return True
+        return False
 
     @property
     def backlog(self) -> int:
@@ -482,6 +563,7 @@ class Session:
         lost = len(self.unacked) + (len(self.queue) if self.queue is not None else 0)
         if self.durable is not None:
             lost += self.durable.end()
+            self.durable = None
         if lost:
             self.node.dropped(self.client_id, st.DROP_SESSION, "", lost)
         self._clear()
@@ -490,6 +572,7 @@ class Session:
         """The session goes on elsewhere."""
         if self.durable is not None:
             self.durable.leave()
+            self.durable = None
         self._clear()
 
     def _clear(self) -> None:

@@ -13,6 +13,7 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp
 from twisted.internet.interfaces import IPushProducer
+from twisted.protocols.tls import BufferingTLSTransport
 from zope.interface import implementer
 
 from apps.gateway.broker.limits import NO_LIMIT
@@ -93,6 +94,16 @@ def _size(event: dict[str, Any]) -> int:
     return EVENT_OVERHEAD + len(event.get("bytes") or event.get("text") or b"")
 
 
+# Attributes of autobahn's protocol.
+_TIMERS: Final = (
+    "openHandshakeTimeoutCall",
+    "closeHandshakeTimeoutCall",
+    "serverConnectionDropTimeoutCall",
+    "autoPingPendingCall",
+    "autoPingTimeoutCall",
+)
+
+
 class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
     """Of a WebSocket that speaks MQTT the bytes are handed on as they come.
 
@@ -135,6 +146,16 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=NORMAL_CLOSURE if code is None else code)
 
+    def connectionLost(self, reason: Any) -> None:
+        """Cut the cycles through what daphne and autobahn keep: timers and Deferreds with bound methods."""
+        super().connectionLost(reason)
+        for name in _TIMERS:
+            timer = getattr(self, name, None)
+            if timer is not None:
+                timer.cancel()
+                setattr(self, name, None)
+        self.application_deferred = self.handshake_deferred = self.is_closed = None
+
     def go_away(self) -> None:
         """The node stops; MQTT tells its clients itself."""
         if not self.streams:
@@ -175,10 +196,30 @@ class Socket(tcp.Server):  # type: ignore[misc]
         return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
 
 
+class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
+    """Twisted's, but that the error which ended it has no traceback: its frames refer to the transport."""
+
+    def _tlsShutdownFinished(self, reason: Any) -> None:
+        if reason is not None:
+            reason.value.__traceback__ = reason.tb = None
+        super()._tlsShutdownFinished(reason)
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self._reason = self._producer = None
+
+
 class Request(WebRequest):  # type: ignore[misc]
     """An HTTP request with an end: daphne writes the whole body to the disk before anybody sees it."""
 
     _size = 0
+
+    def process(self) -> Any:
+        done = super().process()
+        if self.transport is None and self.channel is not None:  # a WebSocket now: this request is over
+            self.channel.requests.clear()
+            self.channel = None
+        return done
 
     def handleContentChunk(self, data: bytes) -> None:
         allowed = self._size <= MAX_BODY

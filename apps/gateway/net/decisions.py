@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,9 +14,11 @@ from apps.gateway.broker.pending import (
     PendingPublish,
     PendingSuback,
     PendingSubscribe,
+    PendingTurn,
+    PendingUnsubscribe,
 )
 from apps.gateway.broker.ports import Challenge, ConnectRequest, Verdict
-from apps.gateway.broker.states import CONNECTING
+from apps.gateway.broker.states import CLOSED, CONNECTING
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons, topics, wire
 from apps.gateway.mqtt.errors import MqttError
@@ -46,6 +49,11 @@ async def decide(connection: Connection, authenticator: Authenticator, clock: Ca
             await _publish(connection, pending, clock)
         elif isinstance(pending, PendingSuback):
             await _suback(connection, pending, clock)
+        elif isinstance(pending, PendingUnsubscribe):
+            await _unsubscribe(connection, pending, clock)
+        elif isinstance(pending, PendingTurn):
+            await asyncio.sleep(0)
+            connection.resume(clock())
         else:
             await _subscribe(connection, pending, clock)
 
@@ -71,6 +79,8 @@ async def _authenticate(
     data: bytes | None,
     clock: Callable[[], float],
 ) -> None:
+    claimed = False
+    asked: dict[str, int] = {}
     try:
         answer = await _ask(connection, authenticator, request, data)
         if (
@@ -81,6 +91,8 @@ async def _authenticate(
             answer = Verdict(reasons.NOT_AUTHORIZED, reason_string="the will may not be published")
         if isinstance(answer, Verdict) and answer.accepted:
             answer = await _claim(connection, answer)
+            claimed = answer.accepted
+            asked = await _resumed(connection, answer)
     except Exception:
         logger.exception("authentication of client %r failed", request.client_id)
         answer = UNAVAILABLE
@@ -88,16 +100,11 @@ async def _authenticate(
         if isinstance(answer, Challenge):
             connecting.challenge(connection, answer.data, clock())
         else:
-            connecting.decided(connection, answer, request, clock())
+            connecting.decided(connection, answer, request, clock(), asked)
     except MqttError as error:
         connection.fail(error)
     ownership = connection.node.ownership
-    if (
-        ownership is not None
-        and connection.session is None
-        and isinstance(answer, Verdict)
-        and answer.accepted
-    ):
+    if ownership is not None and connection.session is None and claimed:
         ownership.changed(request.client_id)
 
 
@@ -116,6 +123,21 @@ async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
         )
     reason = await ownership.claim(connection.client_id, connect.clean_start, will, delay)
     return Verdict(reason) if reason else verdict
+
+
+async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
+    """What somebody else has to say of the subscriptions that the client goes on with, by filter.
+
+    Raises what the ACL raises: a client whose rights nobody can tell is not let in for now.
+    """
+    acl, connect = verdict.acl, connection.connect
+    if acl is None or (connect is not None and connect.clean_start):
+        return {}
+    session = connection.session or connection.node.sessions.get(connection.client_id)
+    if session is None:
+        return {}
+    undecided = subscribing.undecided(session, acl)
+    return {filter: await acl.ask_subscribe(filter, qos) for filter, qos in undecided.items()}
 
 
 async def _ask(
@@ -163,9 +185,13 @@ async def _suback(connection: Connection, pending: PendingSuback, clock: Callabl
 
 
 async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: Callable[[], float]) -> None:
+    """Ask the ACL where it does not know, then subscribe, a few filters in each loop turn."""
+    packet = pending.packet
     asked: dict[str, int] = {}
     acl = connection.acl
-    for wanted in pending.packet.filters:
+    for index, wanted in enumerate(packet.filters[: connection.limits.max_subscribe_filters]):
+        if index % subscribing.FEW == subscribing.FEW - 1:
+            await asyncio.sleep(0)
         try:
             _, filter = topics.split_share(wanted.filter)
             if acl is not None and acl.subscribe(filter, wanted.qos) == ports.UNKNOWN:
@@ -175,6 +201,24 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
         except Exception:
             logger.exception("subscribe authorization of client %r failed", connection.client_id)
     try:
-        subscribing.subscribe_allowed(connection, pending.packet, asked, clock())
+        work = subscribing.Subscribing(connection, packet, asked)
+        while connection.state != CLOSED and not work.step(subscribing.FEW):
+            if len(packet.filters) > subscribing.FEW:
+                await asyncio.sleep(0)
+        if connection.state != CLOSED and work.finish(clock()):
+            connection.resume(clock())
+    except MqttError as error:
+        connection.fail(error)
+
+
+async def _unsubscribe(
+    connection: Connection, pending: PendingUnsubscribe, clock: Callable[[], float]
+) -> None:
+    try:
+        while connection.state != CLOSED:
+            await asyncio.sleep(0)
+            if subscribing.unsubscribe_some(connection, pending, clock()):
+                connection.resume(clock())
+                return
     except MqttError as error:
         connection.fail(error)

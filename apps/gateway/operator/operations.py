@@ -9,6 +9,7 @@ from typing import Any
 from apps.gateway.broker import subscribing
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Acl, Peer
+from apps.gateway.mqtt import reasons
 
 # Plain numbers of `broker.stats.Stats`.
 COUNTERS = (
@@ -115,15 +116,29 @@ class NodeOperations:
             for each in session.subscriptions.values()
         ]
 
-    def set_acl(self, client_id: str, acl: Acl) -> None:
-        """Decide by `acl` from now on; subscriptions that it does not allow end."""
+    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+        """Filters of a connected client that `acl` cannot answer itself, and the QoS to ask it for."""
+        session = self._node.sessions.get(client_id)
+        if session is None or session.connection is None:
+            return {}
+        return subscribing.undecided(session, acl)
+
+    def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
+        """Decide by `acl` from now on; subscriptions that it does not allow end.
+
+        `asked`: its answers to those that are `undecided`.
+        """
         session = self._node.sessions.get(client_id)
         if session is not None and session.connection is not None:
-            subscribing.change_acl(session.connection, acl)
+            subscribing.change_acl(session.connection, acl, asked)
 
     def kick(self, client_id: str, reason: int, text: str) -> None:
-        """Disconnect a client, with `reason` where its version can be told."""
-        self._node.kick(client_id, reason, text, self._now())
+        """Disconnect a client, with `reason` where its version can be told.
+
+        One that has no right to be here any more has none to a will either.
+        """
+        revoked = reason in (reasons.NOT_AUTHORIZED, reasons.BANNED)
+        self._node.kick(client_id, reason, text, self._now(), revoked)
 
     def forget(self, client_id: str) -> None:
         """End a client's session with its subscriptions and queue, and with it the connection, if any."""

@@ -34,6 +34,8 @@ class Node:
     def __init__(self) -> None:
         self.here: dict[str, tuple[str | None, Peer]] = {}
         self.acls: dict[str, Acl] = {}
+        self.open: dict[str, dict[str, int]] = {}  # filters that somebody has to be asked about
+        self.asked: dict[str, dict[str, int] | None] = {}
         self.kicked: list[tuple[str, int]] = []
         self.forgotten: list[str] = []
 
@@ -43,7 +45,11 @@ class Node:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return self.here.get(client_id)
 
-    def set_acl(self, client_id: str, acl: Acl) -> None:
+    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+        return self.open.get(client_id, {})
+
+    def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
+        self.asked[client_id] = asked
         self.acls[client_id] = acl
 
     def kick(self, client_id: str, reason: int, text: str) -> None:

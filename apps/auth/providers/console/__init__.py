@@ -2,19 +2,23 @@
 
 Always the first link of the chain, and needs no configuration: the key is derived from SECRET_KEY. The token
 names this issuer's key in its header. One that does is decided here and never passed on, so a token that has
-ended or was tampered with is not taken for a device's. What its claims allow is all that its bearer may do.
+ended or was tampered with is not taken for a device's. It says who the operator is; what he may do is asked
+at every CONNECT, and again when something changes.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 import jwt
 
 from apps.auth.acl import Rules
 from apps.auth.providers.base import Identity, Outcome, Rejection, identity
+from apps.auth.providers.database import Database
 from apps.auth.providers.jwt.claims import BadClaim, rules_of, text_of
+from apps.auth.selectors.reach import reach_of
 from apps.common import sealing
 from apps.gateway.broker.ports import ConnectRequest
 from apps.gateway.mqtt import reasons
@@ -37,8 +41,9 @@ def encode(claims: dict[str, Any]) -> str:
 class ConsoleClients:
     name = NAME
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
         self._key = sealing.key(ISSUER)
+        self._database = database
 
     async def connect(self, request: ConnectRequest) -> Outcome:
         token = request.password
@@ -50,7 +55,11 @@ class ConsoleClients:
         except jwt.InvalidTokenError:
             return None
         try:
-            return self._identify(request, token)
+            found = self._identify(request, token)
+            if not isinstance(found, Identity):
+                return found
+            found = await self.refreshed(found)
+            return found if _may_anything(found) else _NO_RIGHTS
         except BadClaim as error:
             return Rejection(reasons.NOT_AUTHORIZED, f"console token: {error}")
         except jwt.ExpiredSignatureError:
@@ -73,11 +82,29 @@ class ConsoleClients:
             return Rejection(reasons.NOT_AUTHORIZED, "console token: of another client id")
         username = text_of(claims, "name")
         rules = Rules(rules_of(claims.get("acl")), identity(request, NAME, username).subject)
-        return identity(request, NAME, username, claims=rules, expires_at=float(claims["exp"]))
+        found = identity(request, NAME, username, claims=rules, expires_at=float(claims["exp"]))
+        operator = claims.get("uid")
+        return replace(found, operator=operator) if isinstance(operator, int) else found
+
+    async def refreshed(self, identity: Identity) -> Identity:
+        """With the rights that its operator has now; nothing is known of an operator without a number."""
+        if identity.operator is None:
+            return identity
+        rules = await self._database.run(reach_of, identity.operator)
+        return replace(identity, claims=Rules(rules_of(list(rules)), identity.subject))
 
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
     async def judge(self, identity: Identity) -> Rejection | None:
-        """It stays until its token ends."""
-        return None
+        """It stays until its token ends, or its operator may nothing any more."""
+        return None if _may_anything(await self.refreshed(identity)) else _NO_RIGHTS
+
+
+def _may_anything(identity: Identity) -> bool:
+    return identity.operator is None or (identity.claims is not None and bool(identity.claims.rules))
+
+
+_NO_RIGHTS = Rejection(
+    reasons.NOT_AUTHORIZED, "console token: the operator may neither read nor publish any more"
+)
