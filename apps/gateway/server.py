@@ -28,14 +28,8 @@ from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
-from apps.gateway.http.protocols import (  # noqa: E402
-    CLOSE_TIMEOUT,
-    Factory,
-    Flow,
-    FlowControlledWebSocket,
-    Socket,
-    TlsTransport,
-)
+from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
+from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +73,13 @@ class GatewayServer(Server):  # type: ignore[misc]
         stop: Callable[[], Awaitable[None]],
         connect_timeout: float,
         shutdown_timeout: float,
+        most_http: tuple[int, int] = (1000, 200),
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
 
         Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
-        `connect_timeout`: seconds that a client may be silent before and between its requests.
+        `connect_timeout`: seconds that a client may be silent before and between its requests, and in which
+        the headers of one must have come. `most_http`: HTTP connections of a listener, and of one address.
         """
         super().__init__(
             application,
@@ -100,6 +96,7 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._start = start
         self._stop = stop
         self._connect_timeout = connect_timeout
+        self._most_http = most_http
         self._shutdown_timeout = shutdown_timeout
         self.failure: Exception | None = None  # why it could not start
         self._starting: asyncio.Task[None] | None = None
@@ -123,7 +120,8 @@ class GatewayServer(Server):  # type: ignore[misc]
                 options = _certificate_options(listener.cert, listener.key, listener.client_ca)
                 factory = TLSMemoryBIOFactory(options, False, factory)
                 factory.protocol = TlsTransport
-            port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
+            gate = Gate(factory, *self._most_http)
+            port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, gate)
             port.transport = Socket
             self.listeners.append(port)
         self._starting = loop.create_task(self._begin())

@@ -164,6 +164,8 @@ class LimitsConf:
     max_keepalive: int = integer(65535, 1, 65535)
     session_expiry_max: int = integer(604_800, 0, UINT32)
     max_connections: int = integer(100_000, 1, MANY)
+    max_http_connections: int = integer(1000, 1, MANY)
+    max_http_connections_per_address: int = integer(200, 1, MANY)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)

@@ -41,6 +41,8 @@ class Limits:
         max_keepalive: int = 65_535,
         session_expiry_max: int = 604_800,
         max_connections: int = 100_000,
+        max_http_connections: int = 1000,
+        max_http_connections_per_address: int = 200,
         max_sessions: int = 1_000_000,
         connect_rate: int = 10_000,
         publish_rate: int = 0,
@@ -66,6 +68,8 @@ class Limits:
         self.max_keepalive = max_keepalive
         self.session_expiry_max = session_expiry_max
         self.max_connections = max_connections
+        self.max_http_connections = max_http_connections
+        self.max_http_connections_per_address = max_http_connections_per_address
         self.max_sessions = max_sessions
         self.connect_rate = connect_rate
         self.publish_rate = publish_rate

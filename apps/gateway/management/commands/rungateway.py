@@ -63,6 +63,7 @@ class Command(BaseCommand):
             stop,
             conf.limits.connect_timeout,
             conf.node.shutdown_timeout,
+            (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
         )
         gateway.run()
         if isinstance(gateway.failure, ConfError):
