@@ -24,6 +24,17 @@ def prepare(conf: Conf) -> str:
         raise conf.error("node.data_dir", found, "a directory this user can create and write to") from None
 
 
+def old_secret_keys(conf: Conf) -> list[str]:
+    """Keys that were replaced and are still accepted, one a line; the file is the operator's."""
+    try:
+        return (conf.node.data_dir / "secret_key_fallbacks").read_text().split()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        found = f"secret_key_fallbacks ({error})"
+        raise conf.error("node.data_dir", found, "a file with one key a line") from None
+
+
 def database_file(conf: Conf) -> Path:
     return conf.node.data_dir / "db.sqlite3"
 

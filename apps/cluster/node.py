@@ -11,7 +11,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 
 from apps.cluster.bridge import export_sync, librdkafka
-from apps.cluster.bridge.build import kafka_conf, topic_names
+from apps.cluster.bridge.build import kafka_conf, message_proof, topic_names
 from apps.cluster.bridge.client import BridgeClient, Wanted
 from apps.cluster.bridge.export_rules import Export, Exports
 from apps.cluster.bridge.kafka_bus import KafkaBus
@@ -93,6 +93,7 @@ class NodeCluster:
             Exports(),
             self._username_of,
             lambda: node.now,
+            message_proof(),
         )
         node.bus = self.bus
         node.ownership = self.member.ownership

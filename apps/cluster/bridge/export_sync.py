@@ -16,6 +16,7 @@ from django.db import transaction
 
 from apps.cluster.bridge.export_rules import DEFAULT_KEY, BadTemplate, Export, check_template
 from apps.cluster.bridge.topic_names import TopicNames
+from apps.common.signed import Reader, sign
 
 if TYPE_CHECKING:
     from apps.cluster.models import ExportRule
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GROUP: Final = "gmqtt.exports"
+PURPOSE: Final = "exports.changed"  # that messages are signed for
 REREAD: Final = 5.0  # seconds; changes are announced, this is for those that nobody heard
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 
@@ -68,7 +70,7 @@ def remove(rules: Iterable[ExportRule]) -> None:
 def announce() -> None:
     layer = get_channel_layer()
     if layer is not None:
-        async_to_sync(layer.group_send)(GROUP, {"type": "exports.changed"})
+        async_to_sync(layer.group_send)(GROUP, {"type": "exports.changed", "body": sign(PURPOSE, {})})
 
 
 # On the node ------------------------------------------------------------------------------------------
@@ -86,6 +88,7 @@ async def follow(database: DatabaseThread, load: Callable[[list[Export]], None])
     layer: Any = get_channel_layer()
     channel = ""
     joined = float("-inf")
+    announced = Reader(PURPOSE)
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -97,7 +100,9 @@ async def follow(database: DatabaseThread, load: Callable[[list[Export]], None])
                 joined = loop.time()
                 load(await database.run(read))  # what was saved before we listened
             async with asyncio.timeout(REREAD):
-                await layer.receive(channel)
+                # Who floods the group must not have us read the database for each message.
+                while announced.open((await layer.receive(channel)).get("body")) is None:
+                    continue
         except TimeoutError:
             continue
         except Exception as error:  # database or Redis: the rules that are known stay in force
