@@ -1,8 +1,8 @@
 """Messages between our processes over a server that others may write to: signed, fresh, read once.
 
 The key is derived from SECRET_KEY and the purpose; keys of SECRET_KEY_FALLBACKS are accepted, too, so that
-the key can be rotated. A message is good for WINDOW seconds before and after its time, and each reader takes it
-once.
+the key can be rotated. A message is good for WINDOW seconds before and after its time, and each reader takes
+it once.
 """
 
 from __future__ import annotations

@@ -32,6 +32,21 @@ class Producer(Protocol):
     ) -> bool:
         """Take a record; False: there is no room for it. Holds `completion` until the record is safe."""
 
+    @property
+    def is_down(self) -> bool:
+        """Does no broker answer?"""
+
+    def export(
+        self,
+        rule: Export,
+        key: bytes,
+        value: bytes,
+        headers: Headers,
+        completion: Completion | None,
+    ) -> bool:
+        """As `send`, for a side effect: what is wrong with the rule's topic alone is counted at the rule, and
+        is a success for `completion`. False only while nothing can be sent because no broker answers."""
+
     def status(self) -> Mapping[str, object]:
         """`ok`, and figures for operators."""
 
