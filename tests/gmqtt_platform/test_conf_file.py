@@ -168,7 +168,7 @@ REFUSED = [
     ),
     ("[listeners]\nwebsocket_path = 'mqtt'", "listeners.websocket_path", '"mqtt"', '"/mqtt"', ""),
     ("[listeners]\nwebsocket_origins = ['a.b']", "listeners.websocket_origins", '"a.b"', "https://", ""),
-    ("[listeners]\nwebsocket_origins = ['http://a/']", "listeners.websocket_origins", '"http://a/"', "https://", ""),
+    ("[listeners]\nwebsocket_origins = ['h://a']", "listeners.websocket_origins", '"h://a"', "https://", ""),
     ("[listeners]\nwebsocket_path = '/m?a'", "listeners.websocket_path", '"/m?a"', '"/mqtt"', ""),
     (
         "[listeners]\ntrusted_proxies = ['10.0.0.1/8']",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import async_to_sync
@@ -13,8 +13,11 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
 
 from apps.cluster.bridge.export_rules import DEFAULT_KEY, BadTemplate, Export, check_template
+from apps.cluster.bridge.export_status import Failures
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.common.signed import Reader, sign
 
@@ -83,8 +86,20 @@ def read() -> list[Export]:
     return [Export(filter, topic, key or DEFAULT_KEY) for filter, topic, key in rows]
 
 
-async def follow(database: DatabaseThread, load: Callable[[list[Export]], None]) -> None:
-    """Call `load` with the rules at once and at every change, until cancelled."""
+def record(failures: Mapping[Export, Failures]) -> None:
+    """Show at the rules what failed."""
+    model: Any = apps.get_model("cluster", "ExportRule")
+    for rule, found in failures.items():
+        rows = model.objects.filter(filter=rule.filter, kafka_topic=rule.kafka_topic)
+        rows.update(failed=F("failed") + found.count, last_error=found.text[:256], failed_at=timezone.now())
+
+
+async def follow(
+    database: DatabaseThread,
+    load: Callable[[list[Export]], None],
+    failures: Callable[[], dict[Export, Failures]],
+) -> None:
+    """Call `load` with the rules at once and at every change, and record `failures`, until cancelled."""
     layer: Any = get_channel_layer()
     channel = ""
     joined = float("-inf")
@@ -93,6 +108,9 @@ async def follow(database: DatabaseThread, load: Callable[[list[Export]], None])
     while True:
         try:
             load(await database.run(read))
+            found = failures()
+            if found:
+                await database.run(record, found)
             if not channel:
                 channel = await layer.new_channel()
             if loop.time() - joined > RENEW:

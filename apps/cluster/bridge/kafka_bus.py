@@ -167,13 +167,10 @@ class KafkaBus:
             taken = True
         for rule in self._sets[place] if place else ():
             key = rule.key(message.topic, message.origin, username or "")
-            if self._producer.send(rule.kafka_topic, key, message.payload, headers, completion):
+            if self._producer.export(rule, key, message.payload, headers, completion):
                 taken = True
-            elif not taken:
+            elif not taken:  # nothing of it is on its way, and the publisher may come again
                 return reasons.QUOTA_EXCEEDED
-            elif completion is not None:  # half of it is on its way: the publisher has to come again
-                completion.expect()
-                asyncio.get_running_loop().call_soon(completion.done, reasons.QUOTA_EXCEEDED)
         return 0
 
     def retain(self, message: Message, completion: Completion | None) -> int:
