@@ -21,20 +21,11 @@ class ExportRuleAdmin(LongList, ModelAdmin):  # type: ignore[misc]
     list_display = ("filter", "kafka_topic", "key_template", "enabled", "failed", "last_error", "updated_at")
     list_filter = ("enabled",)
     search_fields = ("filter", "kafka_topic", "note")
-    fields = (
-        "filter",
-        "kafka_topic",
-        "key_template",
-        "enabled",
-        "note",
-        "failed",
-        "last_error",
-        "failed_at",
-        "seen",
-    )
+    exported = ("filter", "kafka_topic", "key_template", "enabled", "note")
+    readonly_fields = ("failed", "last_error", "failed_at")
+    fields = (*exported, *readonly_fields, "seen")
     form = CheckedForm
     keyset = "id"
-    exported = _kept
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "enabled__exact"
