@@ -118,8 +118,8 @@ class Cluster:
         """The first node's ports, the others' follow; 0: any. `settings`: of all, without GMQTT_.
 
         Redis and Kafka are started unless `redis_url` and `servers` name them. `alone`: without a bridge, for
-        a node that needs neither Kafka nor Redis. `guarded`: Redis and Kafka ask for passwords, as other users
-        of this machine reach their ports.
+        a node that needs neither Kafka nor Redis. `guarded`: Redis and Kafka ask for passwords: other
+        users of this machine reach their ports.
         """
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)
