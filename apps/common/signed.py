@@ -21,7 +21,7 @@ from django.core import signing
 logger = logging.getLogger(__name__)
 
 WINDOW: Final = 60.0  # seconds that the clocks of two processes may differ, delivery included
-MAX_SEEN: Final = 100_000  # messages remembered; more in a window are refused
+MAX_SEEN: Final = 500_000  # messages remembered; more in a window are refused
 REPEATED: Final = 30.0  # seconds between two warnings
 
 
