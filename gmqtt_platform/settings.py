@@ -17,6 +17,7 @@ GMQTT = loader.load()
 BASE_DIR = loader.ROOT
 
 SECRET_KEY = datadir.prepare(GMQTT)
+SECRET_KEY_FALLBACKS = datadir.old_secret_keys(GMQTT)
 DEBUG = False
 
 # ---------------------------------------------------------------- HTTP

@@ -26,6 +26,7 @@ from apps.auth.providers.chain import Chain
 from apps.auth.providers.decision import ClientAcl
 from apps.auth.records import Records
 from apps.auth.services.bans import ban_for_a_while
+from apps.common.signed import Reader
 from apps.gateway.broker.ports import Acl, Peer
 from apps.gateway.mqtt import reasons
 
@@ -100,6 +101,7 @@ class Live:
         records.notes_seen = chain.knows_clients
         records.row_of = chain.row_of
         self._layer: Any = get_channel_layer()
+        self._announced = Reader(announce.PURPOSE)
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?
         self._everyone: bool | None = None  # the same question for all
@@ -227,8 +229,9 @@ class Live:
                     self.changed("bans", None)
                     self.changed("client", None)
                 async with asyncio.timeout(RENEW):
-                    message = await self._layer.receive(channel)
-                if message.get("type") == "auth.changed":
+                    received = await self._layer.receive(channel)
+                message = self._announced.open(received.get("body"))
+                if message is not None:
                     if not self._changes.begun:
                         self.changed(message["what"], message["client_ids"])
                     self._hint.set()

@@ -59,12 +59,6 @@ def test_cookies_are_secure_where_the_proxy_has_tls(node: Node) -> None:
     assert "Secure" not in headers["set-cookie"]
 
 
-def test_metrics_are_not_open_through_a_local_proxy(node: Node) -> None:
-    assert get(node.ws, "/metrics", Host="127.0.0.1")[0] == 200
-    assert get(node.ws, "/metrics", Host=NAME, X_Forwarded_For="203.0.113.7")[0] == 401
-    assert get(node.ws, "/metrics", Host=NAME, X_Forwarded_For="127.0.0.1")[0] == 401
-
-
 NGINX = """
 worker_processes 1; daemon off; pid {directory}/pid; error_log {directory}/error.log;
 events {{ worker_connections 256; }}
