@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -12,6 +13,7 @@ from django.urls import re_path
 
 from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
+from apps.gateway.http.peer import BehindProxies, Network
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
 from gmqtt_platform.config.loader import ListenersConf
@@ -22,11 +24,11 @@ def _console(consumer: Any) -> Any:
     return AllowedHostsOriginValidator(AuthMiddlewareStack(consumer))
 
 
-def application(runtime: Runtime, listeners: ListenersConf) -> Any:
-    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT."""
+def application(runtime: Runtime, listeners: ListenersConf, proxies: Sequence[Network] = ()) -> Any:
+    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT. `proxies` may forward HTTP."""
     path = rf"^{re.escape(listeners.websocket_path.lstrip('/'))}/?$"
     required = listeners.tls_client_auth == "required"
-    return ProtocolTypeRouter(
+    router = ProtocolTypeRouter(
         {
             "http": http,
             "websocket": URLRouter(
@@ -39,3 +41,4 @@ def application(runtime: Runtime, listeners: ListenersConf) -> Any:
             "mqtt": MqttConsumer.as_asgi(runtime=runtime),
         }
     )
+    return BehindProxies(router, proxies)

@@ -75,6 +75,10 @@ class Parts:
     cluster: NodeCluster | None  # None: the node is alone
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
+    def report(self, name: str, read: Callable[[], dict[str, Any]]) -> None:
+        """Show what `read` answers under `name` in /healthz."""
+        health.checks[name] = read
+
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
         sampler.running = self.sampling

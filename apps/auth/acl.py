@@ -188,6 +188,12 @@ def _template(filter: str) -> tuple[Levels, tuple[str, ...]]:
     return (split(filter), ()) if len(parts) == 1 else ((), tuple(parts))
 
 
+def obstacle(value: str) -> str:
+    """Why a value may not stand in the filter of a rule that allows something; "": it may."""
+    found = [f'"{each}"' for each in "/+#" if each in value]
+    return f"has {' and '.join(found)} in it" if found else ""
+
+
 def filled(rule: RuleFacts, subject: Subject) -> tuple[str, ...]:
     """The rule's filter as text, once for each meaning that it has for the subject; () where it has none."""
     return tuple("/".join(levels) for levels in _filters(rule, subject))

@@ -21,7 +21,7 @@ class AuthConfig(AppConfig):
         audit.start()
         audit.watch(self.get_model("ClientGroup"))
         audit.watch(self.get_model("Client"), skip=("last_seen", "updated_at"), m2m=("groups",))
-        audit.watch(self.get_model("Credential"))
+        audit.watch(self.get_model("Credential"), skip=("verifier",))
         audit.watch(self.get_model("AclRule"), skip=("updated_at",))
         audit.watch(self.get_model("Ban"))
         audit.watch(self.get_model("Role"))

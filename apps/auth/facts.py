@@ -26,12 +26,16 @@ class CredentialFacts:
     id: int
     kind: str  # secret | password | x509 | jwt
     username: str  # secret, password
-    secret: str = field(repr=False)  # secret: "sha256$<salt>$<hex>"; password: Django's encoded hash
+    secret: str = field(
+        repr=False
+    )  # secret: "sha256$<salt>$<hex>"; password: Django's encoded hash or "keyed$..."
     scram: str = field(repr=False)  # "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>" or ""
     subject: str  # x509: RFC 4514 name
     claim: str  # jwt
     claim_value: str  # jwt
     valid_until: float | None  # UNIX seconds; None: without end
+    client_ids: str = ""  # a pattern: other client ids that may connect by it
+    verifier: str = field(default="", repr=False)  # password: "keyed$<salt>$<hex>" or ""
     disputed: bool = False  # another client has the user name, without end or for longer
 
 
@@ -71,3 +75,6 @@ class ConnectFacts:
     groups: tuple[str, ...]  # names, sorted
     rules: tuple[RuleFacts, ...]  # of the client, its groups and everyone
     bans: tuple[BanFacts, ...]
+    # Client id of the client with a credential for many client ids under the user name that was asked about;
+    # "": there is none; None: no user name was asked about.
+    account: str | None = None

@@ -18,9 +18,14 @@ from apps.gateway.mqtt import reasons
 if TYPE_CHECKING:
     from gmqtt_platform.config.auth import GuardConf
 
+K = TypeVar("K")
 V = TypeVar("V")
 
-MAX_KEYS: Final = 100_000  # addresses and client ids that are counted at the same time
+MAX_KEYS: Final = 100_000  # addresses, credentials and client ids that are counted at the same time
+AT_HOME: Final = 10  # times as many wrong secrets are taken from where a credential succeeded last
+MAX_OF_ONE: Final = (
+    10  # wrong secrets of one credential that count to its address, without failures_per_client
+)
 
 
 class BanList:
@@ -78,10 +83,13 @@ def active_bans() -> list[BanFacts]:
 
 
 class Guard:
-    """Counts wrong secrets per address and per client id, and connects per client id.
+    """Counts wrong secrets per credential and address, and per address; and connects per client id.
 
-    A client id that was guessed at stays usable from the address where it last succeeded, so that guessing
-    does not lock its owner out. Addresses in `exempt` hide many clients: neither counted nor banned.
+    A credential is known by its user name, or without one by the client id. It is refused at the address from
+    which it was guessed at, and nowhere else; at the address where it succeeded last it takes ten times as
+    many wrong secrets, so that a neighbour's guesses do not lock its owner out. In an address's count a
+    credential has `failures_per_client` at most: a few devices with an old password do not ban all behind a
+    NAT. Addresses in `exempt` hide many clients: neither counted nor banned.
     """
 
     def __init__(self, conf: GuardConf, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,47 +97,47 @@ class Guard:
         self.ban: Callable[[BanFacts], None] = lambda ban: None  # makes an automatic ban known and lasting
         self._clock = clock
         self._by_address: dict[str, _Window] = {}
-        self._by_client: dict[str, _Window] = {}
+        self._by_client: dict[tuple[str, str], _Window] = {}  # credential and address
         self._connects: dict[str, _Window] = {}
-        self._home: dict[str, str] = {}  # client id -> address of its last success, while it is guessed at
+        self._home: dict[str, str] = {}  # credential -> address of its last success
         self._exempt: dict[str, bool] = {}
         self.counts: Counter[str] = Counter()
 
-    def refusal(self, client_id: str, address: str) -> Rejection | None:
-        """Is it one attempt too many?"""
+    def refusal(self, name: str, address: str) -> Rejection | None:
+        """Is it one attempt too many? `name` is the user name that came, or the client id."""
         now = self._clock()
         window = self._by_address.get(address)
         if window is not None and self._full(window, self._conf.failures_per_address, now):
             self.counts["address"] += 1
             return _TOO_MANY_BY_ADDRESS
-        window = self._by_client.get(client_id)
-        if (
-            window is not None
-            and self._full(window, self._conf.failures_per_client, now)
-            and self._home.get(client_id) != address
-        ):
+        pair = self._by_client.get((name, address))
+        limit = self._conf.failures_per_client
+        if self._home.get(name) == address:
+            limit *= AT_HOME
+        if pair is not None and self._full(pair, limit, now):
             self.counts["client"] += 1
             return _TOO_MANY_FOR_CLIENT
         return None
 
-    def failed(self, client_id: str, address: str) -> None:
-        """The client sent a wrong secret."""
+    def failed(self, name: str, address: str) -> None:
+        """A wrong secret came."""
         now = self._clock()
         conf = self._conf
-        if conf.failures_per_client:
-            self._count(self._by_client, client_id, now)
+        count = self._count(self._by_client, (name, address), now)
         if not conf.failures_per_address or not address or self.exempts(address):
+            return
+        if count > (conf.failures_per_client or MAX_OF_ONE):
             return
         count = self._count(self._by_address, address, now)
         if count == conf.failures_per_address and conf.ban_seconds:
             text = f"{count} wrong secrets in {conf.window} s"
             self._banned("address", networks(address)[-1:], text)
 
-    def succeeded(self, client_id: str, address: str) -> None:
+    def succeeded(self, client_id: str, address: str, username: str = "") -> None:
         """The client was let in."""
         conf = self._conf
         if conf.failures_per_client and address:
-            _remember(self._home, client_id, address)
+            _remember(self._home, username or client_id, address)
         if conf.connects_per_client:
             count = self._count(self._connects, client_id, self._clock())
             if count == conf.connects_per_client and conf.ban_seconds:
@@ -152,7 +160,7 @@ class Guard:
     def _full(self, window: _Window, limit: int, now: float) -> bool:
         return 0 < limit <= window[1] and now < window[0] + self._conf.window
 
-    def _count(self, windows: dict[str, _Window], key: str, now: float) -> int:
+    def _count(self, windows: dict[K, _Window], key: K, now: float) -> int:
         window = windows.get(key)
         if window is None or now >= window[0] + self._conf.window:
             windows.pop(key, None)
@@ -165,12 +173,10 @@ class Guard:
 _Window = list[float]  # start, count
 
 _TOO_MANY_BY_ADDRESS = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets from this address")
-_TOO_MANY_FOR_CLIENT = Rejection(
-    reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client id"
-)
+_TOO_MANY_FOR_CLIENT = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client")
 
 
-def _remember(known: dict[str, V], key: str, value: V) -> None:
+def _remember(known: dict[K, V], key: K, value: V) -> None:
     if len(known) >= MAX_KEYS and key not in known:
         del known[next(iter(known))]
     known[key] = value

@@ -98,6 +98,7 @@ class Live:
         self._node = node
         self._records = records
         records.notes_seen = chain.knows_clients
+        records.row_of = chain.row_of
         self._layer: Any = get_channel_layer()
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?
@@ -134,6 +135,7 @@ class Live:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._records.flush()
+        await self._chain.parts.verifiers.flush(self._chain.parts.database)
         await self._chain.close()
 
     def status(self) -> dict[str, Any]:
@@ -158,7 +160,7 @@ class Live:
     def changed(self, what: str, client_ids: Collection[str] | None) -> None:
         """A message of the group. What is remembered is forgotten at once; connections follow."""
         if what in ("unregistered", "kicked"):
-            self._end(what, client_ids)
+            self._end(what, None if client_ids is None else self._chain.under(client_ids))
         if what == "operators":
             self._look_at(list(self._chain.operators), True)
             self._waiting_since = self._waiting_since or time.monotonic()
@@ -175,7 +177,7 @@ class Live:
             if client_ids is None:
                 self._everyone = judge or bool(self._everyone)
             else:
-                self._look_at(client_ids, judge)
+                self._look_at(self._chain.under(client_ids), judge)
             if self._chain.parts.has_rpc and len(self._later) < MOST_LATER:
                 self._later.append(
                     (time.monotonic() + LATER, None if client_ids is None else [*client_ids], judge)
@@ -319,7 +321,8 @@ class Live:
         here = {each: identity for each in clients if (identity := self._identity(each)) is not None}
         if chain.uses_database and len(here) > 1:
             changes = chain.parts.registry.changes
-            facts = await chain.parts.database.run(facts_of, list(here))
+            rows = list({identity.row for identity in here.values()})
+            facts = await chain.parts.database.run(facts_of, rows)
             for client_id, known in facts.items():
                 chain.parts.registry.put(client_id, known, changes)
         for client_id, identity in here.items():
@@ -408,6 +411,7 @@ class Live:
             try:
                 await self._save_bans()
                 await self._records.flush()
+                await self._chain.parts.verifiers.flush(self._chain.parts.database)
             except Unavailable:
                 continue
             except Exception:

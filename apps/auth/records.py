@@ -34,11 +34,12 @@ class Records:
         self._rows: deque[dict[str, Any]] = deque()  # columns of a Refusal
         self._seen: set[str] = set()
         self.notes_seen = True  # False: no client here is one of the database's
+        self.row_of: Callable[[str], str] = lambda client_id: client_id  # which row a client belongs to
         self.dropped = 0  # rows for which there was no room
 
     def connected(self, client_id: str, username: str | None, peer: Peer, level: int) -> None:
         if self.notes_seen and len(self._seen) < MAX_SEEN:
-            self._seen.add(client_id)
+            self._seen.add(self.row_of(client_id))
 
     def refused(self, request: ConnectRequest, reason: int, text: str) -> None:
         self._add("connect", request.client_id, request.username, request.peer, reason, text)

@@ -16,7 +16,6 @@ from prometheus_client.registry import Collector
 from apps.console import sources
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
-FORWARDED: Final = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 # Key of the node's counters -> help.
 COUNTERS: Final = {
     "connects": "Clients let in.",
@@ -88,4 +87,5 @@ def _allowed(request: HttpRequest) -> bool:
         given = request.META.get("HTTP_AUTHORIZATION", "")
         return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
     # A proxy on this machine speaks for the world.
-    return request.META.get("REMOTE_ADDR") in LOOPBACK and not any(key in request.META for key in FORWARDED)
+    via_proxy = getattr(request, "scope", {}).get("gmqtt.via_proxy") or "HTTP_VIA" in request.META
+    return request.META.get("REMOTE_ADDR") in LOOPBACK and not via_proxy

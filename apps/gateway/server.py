@@ -29,7 +29,8 @@ from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
-from apps.gateway.http.protocols import CLOSE_TIMEOUT, Factory, Flow, FlowControlledWebSocket, Socket  # noqa: E402
+from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
+from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,44 @@ class HttpListener:
     cert: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None  # clients are asked for a certificate of this CA's; they need not have one
+    options: RenewableOptions | None = None  # where it listens with TLS
+
+    def renew(self) -> None:
+        """Read the certificate again, for new connections."""
+        if self.options is not None:
+            self.options.renew()
+
+
+class RenewableOptions:
+    """Twisted asks for a context at each connection: it gets that of the files as they were last read."""
+
+    def __init__(self, make: Callable[[], CertificateOptions]) -> None:
+        self._make = make
+        self._options = make()
+
+    def getContext(self) -> Any:
+        return self._options.getContext()
+
+    def renew(self) -> None:
+        self._options = self._make()
+
+
+class _Reply:
+    """ASGI's `send` of one application, which lets go of the connection when the application has ended.
+
+    Django's handler leaves its frames in reference cycles; the connection must not wait for the collector.
+    """
+
+    def __init__(self, handle: Callable[[Any, Any], Awaitable[None]], protocol: Any) -> None:
+        self._handle = handle
+        self._protocol = protocol
+
+    async def __call__(self, message: Any) -> None:
+        if self._protocol is not None:
+            await self._handle(self._protocol, message)
+
+    def forget(self, _: Any) -> None:
+        self._protocol = None
 
 
 class GatewayServer(Server):  # type: ignore[misc]
@@ -55,11 +94,15 @@ class GatewayServer(Server):  # type: ignore[misc]
         stop: Callable[[], Awaitable[None]],
         connect_timeout: float,
         shutdown_timeout: float,
+        most_http: tuple[int, int] = (1000, 200),
+        reload: Callable[[], None] = lambda: None,
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
 
         Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
-        `connect_timeout`: seconds that a client may be silent before and between its requests.
+        `connect_timeout`: seconds that a client may be silent before and between its requests, and in which
+        the headers of one must have come. `most_http`: HTTP connections of a listener, and of one address.
+        `reload` is called at SIGHUP.
         """
         super().__init__(
             application,
@@ -76,6 +119,8 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._start = start
         self._stop = stop
         self._connect_timeout = connect_timeout
+        self._most_http = most_http
+        self._reload = reload
         self._shutdown_timeout = shutdown_timeout
         self.failure: Exception | None = None  # why it could not start
         self._starting: asyncio.Task[None] | None = None
@@ -93,12 +138,16 @@ class GatewayServer(Server):  # type: ignore[misc]
         loop = asyncio.get_event_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         for listener in self._http:
             factory: Any = self.http_factory
             if listener.cert is not None and listener.key is not None:
-                options = _certificate_options(listener.cert, listener.key, listener.client_ca)
-                factory = TLSMemoryBIOFactory(options, False, factory)
-            port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
+                make = partial(_certificate_options, listener.cert, listener.key, listener.client_ca)
+                listener.options = RenewableOptions(make)
+                factory = TLSMemoryBIOFactory(listener.options, False, factory)
+                factory.protocol = TlsTransport
+            gate = Gate(factory, *self._most_http)
+            port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, gate)
             port.transport = Socket
             self.listeners.append(port)
         self._starting = loop.create_task(self._begin())
@@ -155,9 +204,24 @@ class GatewayServer(Server):  # type: ignore[misc]
                 details["application_instance"].cancel()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """As daphne's, but that WebSockets get bounded buffers and know whether they are secure."""
-        if scope["type"] != "websocket":
-            return super().create_application(protocol, scope)
+        """As daphne's, but that WebSockets get bounded buffers and know whether they are secure.
+
+        The queue of what the application receives; None where the connection is over already.
+        """
+        if protocol not in self.connections:
+            return None
+        scope["asgi"] = {"version": "3.0"}
+        queue: Flow | asyncio.Queue[Any] = asyncio.Queue()
+        if scope["type"] == "websocket":
+            self._describe(protocol, scope)
+            queue = protocol.flow = Flow()
+        reply = _Reply(self.handle_reply, protocol)
+        instance = asyncio.ensure_future(self.application(scope, queue.get, reply))
+        instance.add_done_callback(reply.forget)
+        self.connections[protocol]["application_instance"] = instance
+        return queue
+
+    def _describe(self, protocol: Any, scope: dict[str, Any]) -> None:
         scope["scheme"] = "ws"
         if ISSLTransport.providedBy(protocol.transport):
             scope["scheme"] = "wss"
@@ -165,11 +229,6 @@ class GatewayServer(Server):  # type: ignore[misc]
             if certificate is not None:  # the key is that of ASGI's TLS extension
                 name = certificate.to_cryptography().subject.rfc4514_string()
                 scope["extensions"] = {"tls": {"client_cert_name": name}}
-        scope["asgi"] = {"version": "3.0"}
-        protocol.flow = Flow()
-        instance = self.application(scope, protocol.flow.get, partial(self.handle_reply, protocol))
-        self.connections[protocol]["application_instance"] = asyncio.ensure_future(instance)
-        return protocol.flow
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         flow = getattr(protocol, "flow", None)

@@ -37,6 +37,7 @@ from gmqtt_platform.config.values import (
     integer,
     items,
     network,
+    origin,
     shown,
     text,
     url,
@@ -56,6 +57,7 @@ PROVIDERS = {
 MAX_PACKET = 268_435_460  # bytes: the largest remaining length and its fixed header (MQTT 5.0, 2.1.4)
 UINT32 = 2**32 - 1
 MANY = 10**9
+PACKET_OVERHEAD = 128  # bytes that a queued message counts beside its packet
 MANY_BYTES = 2**50
 
 
@@ -142,15 +144,25 @@ class ListenersConf:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConf:
+    public_urls: tuple[str, ...] = items([], origin, 'an origin such as "https://mqtt.example.com", no path')
+    trusted_proxies: tuple[Network, ...] = items(
+        [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConf:
     max_packet_size: int = integer(16_777_216, 16, MAX_PACKET)
     max_topic_length: int = integer(65535, 1, 65535)
-    max_topic_levels: int = integer(200, 1, 65535)
+    max_topic_levels: int = integer(32, 1, 65535)
     max_subscriptions: int = integer(10_000, 1, MANY)
+    max_wildcard_subscriptions: int = integer(1000, 0, MANY)
+    max_subscribe_filters: int = integer(1000, 1, 10_000)
     receive_maximum: int = integer(1024, 1, 65535)
     inflight_window: int = integer(1024, 1, 65535)
     max_queued_messages: int = integer(100_000, 1, MANY)
-    max_queued_bytes: int = integer(16_777_216, 1024, MANY_BYTES)
+    max_queued_bytes: int = integer(67_108_864, 1024, MANY_BYTES)
     queue_full_policy: str = choice("drop_newest", ("drop_newest", "drop_oldest", "disconnect"))
     node_bytes: int = integer(1_073_741_824, 65536, MANY_BYTES)
     max_retained_messages: int = integer(1_000_000, 0, MANY)
@@ -161,6 +173,8 @@ class LimitsConf:
     max_keepalive: int = integer(65535, 1, 65535)
     session_expiry_max: int = integer(604_800, 0, UINT32)
     max_connections: int = integer(100_000, 1, MANY)
+    max_http_connections: int = integer(1000, 1, MANY)
+    max_http_connections_per_address: int = integer(200, 1, MANY)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
@@ -214,6 +228,7 @@ class LogConf:
 TABLES: dict[str, type[Any]] = {
     "node": NodeConf,
     "listeners": ListenersConf,
+    "http": HttpConf,
     "limits": LimitsConf,
     **confauth.TABLES,
     **confbroker.TABLES,
@@ -235,6 +250,7 @@ RULES: dict[str, dict[str, Rule]] = {
 class Conf:
     node: NodeConf = NodeConf()
     listeners: ListenersConf = ListenersConf()
+    http: HttpConf = HttpConf()
     limits: LimitsConf = LimitsConf()
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()
@@ -415,6 +431,16 @@ def _check_limits(conf: Conf) -> None:
     low, high = conf.limits.min_keepalive, conf.limits.max_keepalive
     if low > high:
         raise conf.error("limits.min_keepalive", str(low), f"at most limits.max_keepalive, {high}")
+    limits = conf.limits
+    least = 2 * (limits.max_packet_size + PACKET_OVERHEAD)
+    if limits.max_queued_bytes < least:
+        hint = "what is accepted must fit into the queue of a client that reads it; or lower max_packet_size"
+        allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
+        raise conf.error("limits.max_queued_bytes", str(limits.max_queued_bytes), allowed, hint)
+    if limits.node_bytes < least:
+        hint = "all clients together need room for more than one packet; or lower max_packet_size"
+        allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
+        raise conf.error("limits.node_bytes", str(limits.node_bytes), allowed, hint)
 
 
 def _check_anonymous(conf: Conf) -> None:

@@ -1,10 +1,10 @@
 """How one configuration value is read: its kind, its parser, and the words for "allowed".
 
-A rule travels in the metadata of a dataclass field, so a key is declared in one line of conf.py:
+A rule travels in the metadata of a dataclass field, so a key is declared in one line:
 
     port: int = integer(8080, 1, 65535)
 
-Parsers raise ValueError for a value that is not allowed; conf.py makes it a ConfError, which says where.
+Parsers raise ValueError for a value that is not allowed; `loader` makes it a ConfError, which says where.
 """
 
 from __future__ import annotations
@@ -253,6 +253,24 @@ def _host_port(scheme: str, raw: str) -> Address:
 
 def network(raw: str) -> Network:
     return ipaddress.ip_network(raw)
+
+
+def origin(raw: str) -> str:
+    """ "scheme://host" or "scheme://host:port", as browsers send it in Origin."""
+    parts = urlsplit(raw)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host or parts.port == 0:
+        raise ValueError
+    if parts.path or parts.query or parts.fragment or parts.username or "*" in host:
+        raise ValueError
+    port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def host_of(origin: str) -> str:
+    """Its host as Django's ALLOWED_HOSTS has it: IPv6 in brackets, no port."""
+    host = urlsplit(origin).hostname or ""
+    return f"[{host}]" if ":" in host else host
 
 
 def url(schemes: Sequence[str], may_be_empty: bool = False) -> Callable[[str], str]:

@@ -107,3 +107,17 @@ def test_a_dead_node_is_noticed_within_ten_seconds(
     error = refusal(environ)
     assert error.key == "cluster.dead_after"
     assert allowed in error.allowed
+
+
+def test_the_limits_fit_each_other(tmp_path: Path) -> None:
+    """What is accepted must fit into the queue of who reads it: named with file, key and remedy."""
+    file = tmp_path / "node.toml"
+    file.write_text("[limits]\nmax_packet_size = 16777216\nmax_queued_bytes = 16777216\n")
+    error = refusal({"GMQTT_CONF": str(file)})
+    assert (error.where, error.key, error.found) == (str(file), "limits.max_queued_bytes", "16777216")
+    assert "at least 33554688" in str(error) and "lower max_packet_size" in str(error)
+    least = "33554688"
+    load({"GMQTT_LIMITS__MAX_QUEUED_BYTES": least, "GMQTT_LIMITS__NODE_BYTES": least})
+    error = refusal({"GMQTT_LIMITS__NODE_BYTES": "1000000"})
+    assert (error.key, error.where) == ("limits.node_bytes", "environment variable GMQTT_LIMITS__NODE_BYTES")
+    assert "lower max_packet_size" in str(error)

@@ -65,6 +65,7 @@ def test_values_are_typed(file: Path) -> None:
         trusted_proxies = ["10.0.0.0/8", "192.0.2.1"]
         [limits]
         max_packet_size = 268_435_460
+        max_queued_bytes = 1_000_000_000
         """,
     )
     assert conf.node.name == "edge-1"

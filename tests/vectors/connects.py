@@ -63,6 +63,15 @@ GOOD = (
         '10 19 "MQTT" 04 02 0000 "\u0001é\ufeff\U0010ffff€"',
         p.Connect("\x01é\ufeff\U0010ffff€", 4),
     ),
+    Vector(
+        "connect bridge", 4, '10 10 "MQTT" 84 00 003c "test"', p.Connect("test", 4, False, 60, bridge=True)
+    ),
+    Vector(
+        "connect bridge", 3, '10 12 "MQIsdp" 83 02 003c "test"', p.Connect("test", 3, True, 60, bridge=True)
+    ),
+    Vector(
+        "connect bridge", 5, '10 11 "MQTT" 85 02 003c 00 "test"', p.Connect("test", 5, True, 60, bridge=True)
+    ),
     *before_5("connack", "20 02 00 00", p.Connack()),
     *before_5("connack refused", "20 02 00 05", p.Connack(5)),
     Vector("connack session present", 4, "20 02 01 00", p.Connack(0, True)),
@@ -96,7 +105,8 @@ BAD = (
     *bad("connect level 0", '10 10 "MQTT" 00 02 003c "test"', 0x84),  # [MQTT-3.1.2-2]
     *bad("connect level 3 of MQTT", '10 10 "MQTT" 03 02 003c "test"', 0x84),
     *bad("connect level 6", '10 11 "MQTT" 06 02 003c 00 "test"', 0x84),
-    *bad("connect bridge bit", '10 10 "MQTT" 84 02 003c "test"', 0x84),
+    *bad("connect bridge bit and level 6", '10 10 "MQTT" 86 02 003c "test"', 0x84),
+    *bad("connect bridge bit, level 3 of MQTT", '10 10 "MQTT" 83 02 003c "test"', 0x84),
     *bad("connect level 4 of MQIsdp", '10 12 "MQIsdp" 04 02 003c "test"', 0x84),
     *bad("connect empty", "10 00"),
     *bad("connect ends in its name", "10 05 0004 'MQT'"),

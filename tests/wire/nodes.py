@@ -43,8 +43,14 @@ def migrate(data_dir: Path) -> None:
 class Node:
     """Listens once the constructor is through. `stop` it, or use it as a context manager."""
 
-    def __init__(self, data_dir: Path, template: Path | None = None, **settings: str) -> None:
-        """`template`: a migrated data directory to begin with a copy of."""
+    def __init__(
+        self,
+        data_dir: Path,
+        template: Path | None = None,
+        command: tuple[str, ...] = (str(ROOT / "manage.py"), "rungateway"),
+        **settings: str,
+    ) -> None:
+        """`template`: a migrated data directory to begin with a copy of. `command`: Python's arguments."""
         if template is not None:
             shutil.copytree(template, data_dir)
         self.data_dir = data_dir
@@ -54,7 +60,8 @@ class Node:
         self.quiet = True  # its log is to hold nothing that an operator would have to look at
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "rungateway"],
+                [sys.executable, *command],
+                cwd=ROOT,
                 env=environment(data_dir, **settings),
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -285,7 +285,7 @@ def test_a_flood_that_is_read_is_bounded(node: Node, transport: str) -> None:
 
 
 def test_a_flood_of_wills_and_sessions_is_bounded(start: Start) -> None:
-    node = start(LIMITS__MAX_SESSIONS="20", LIMITS__NODE_BYTES=str(4 * MB))
+    node = start(LIMITS__MAX_SESSIONS="20", LIMITS__NODE_BYTES=str(4 * MB), LIMITS__MAX_PACKET_SIZE=str(MB))
     refused = 0
     for number in range(40):
         with Raw(node.tcp) as client:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.wire.conftest import Start
-from tests.wire.nodes import until
+from tests.wire.nodes import Node, until
 from tests.wire.raw import (
     V5,
     V31,
@@ -227,3 +228,31 @@ def test_retained_messages(start: Start) -> None:
         client.subscribe(V311, "#")
         assert {split_publish(V311, *client.packet())[0] for _ in range(2)} == {"a", "b"}
         client.ping()
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_large_messages_back_to_back(node: Node, version: int) -> None:
+    """More than may be queued, as fast as the socket takes them, with the shipped limits."""
+    size, count = 9 * 1024 * 1024, 10
+    with Raw(node.tcp, timeout=60) as reader, Raw(node.tcp, timeout=60) as writer:
+        reader.connect(version, f"large-reader-{version}")
+        reader.subscribe(version, f"large/{version}", qos=1)
+        writer.connect(version, f"large-writer-{version}")
+
+        def write() -> None:
+            for number in range(count):
+                data = number.to_bytes(1, "big") * size
+                writer.send(publish(version, f"large/{version}", data, qos=1, packet_id=number + 1))
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            for number in range(count):
+                first, body = reader.packet()
+                assert body[-1] == number
+                place = 2 + len(f"large/{version}")
+                reader.send(b"\x40\x02" + body[place : place + 2])
+                assert first & 0xF0 == 0x30 and len(body) > size
+            writing.result()
+        for number in range(count):
+            first, body = writer.packet()
+            assert (first, body) == (0x40, (number + 1).to_bytes(2, "big"))

@@ -27,6 +27,7 @@ def small_budget(shared: Start, tls_settings: dict[str, str]) -> Node:
     return shared(
         **tls_settings,
         LIMITS__MAX_QUEUED_BYTES=str(BUDGET),
+        LIMITS__MAX_PACKET_SIZE=str(BUDGET // 4),
         LIMITS__MAX_QUEUED_MESSAGES="1000000",
         LIMITS__INFLIGHT_WINDOW="65535",
         NODE__SYS_INTERVAL="1",
@@ -97,7 +98,11 @@ def flood(writer: Raw, version: int, qos: int, batches: int) -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "ws"])
 def test_the_policy_may_be_to_disconnect(shared: Start, transport: str) -> None:
-    node = shared(LIMITS__MAX_QUEUED_BYTES=str(MB), LIMITS__QUEUE_FULL_POLICY="disconnect")
+    node = shared(
+        LIMITS__MAX_QUEUED_BYTES=str(MB),
+        LIMITS__MAX_PACKET_SIZE=str(MB // 4),
+        LIMITS__QUEUE_FULL_POLICY="disconnect",
+    )
     with open_raw(node, transport, receive_buffer=8192) as reader, Raw(node.tcp) as writer:
         reader.connect(V5, "sloth", keepalive=0)
         reader.subscribe(V5, "flood", qos=1)

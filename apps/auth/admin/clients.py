@@ -22,6 +22,7 @@ from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential
+from apps.auth.selectors import applying
 from apps.auth.selectors.reach import web_client_url
 from apps.auth.services import bans, clients, credentials, groups, registering
 from apps.auth.services.clients import ClientChanges
@@ -29,6 +30,11 @@ from apps.auth.services.credentials import NewCredential
 from apps.auth.services.registering import NewClient
 from apps.common.errors import Duplicate
 from apps.common.forms import CheckedForm
+
+
+def _warnings(client: Client, username: str) -> list[str]:
+    found = applying.warnings([(client.client_id, username)])
+    return [each["detail"] for each in found.get(client.client_id, [])]
 
 
 class ClientForm(CheckedForm):
@@ -53,12 +59,15 @@ class NewClientForm(ClientForm):
     password = forms.CharField(
         widget=forms.PasswordInput, required=False, help_text=_("Empty: a secret is made and shown once.")
     )
+    client_ids = forms.CharField(
+        max_length=256, required=False, help_text=Credential._meta.get_field("client_ids").help_text
+    )
 
 
 class CredentialInline(TabularInline):  # type: ignore[misc]
     model = Credential
     extra = 0
-    fields = readonly_fields = ("kind", "shown_name", "valid_until", "created_at")
+    fields = readonly_fields = ("kind", "shown_name", "client_ids", "valid_until", "created_at")
     show_change_link = True
 
     def has_view_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
@@ -114,7 +123,13 @@ class ClientAdmin(DoorAdmin):
         if obj is None:
             return ()
         reads = ("web_client",) if self.may(request, "read", obj, model="messages") else ()
-        return ("client_id", "last_seen", "created_at", "updated_at", *reads)
+        lost = ("rules_that_cannot_apply",) if self.rules_that_cannot_apply(obj) else ()
+        return ("client_id", *lost, "last_seen", "created_at", "updated_at", *reads)
+
+    @admin.display(description=_("rules that cannot apply"))
+    def rules_that_cannot_apply(self, client: Client) -> str:
+        names = client.credentials.filter(valid_until=None).values_list("username", flat=True)
+        return " ".join(dict.fromkeys(each for name in [*names] or [""] for each in _warnings(client, name)))
 
     @admin.display(description=_("messages"))
     def web_client(self, client: Client) -> str:
@@ -159,6 +174,7 @@ class ClientAdmin(DoorAdmin):
             transports=given["transports"],
             username=given["username"],
             password=given["password"],
+            client_ids=given["client_ids"],
         )
         request.registered = registering.register(actor, new)  # type: ignore[attr-defined]
         obj.pk = request.registered.client.pk  # type: ignore[attr-defined]
@@ -179,6 +195,8 @@ class ClientAdmin(DoorAdmin):
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: Any = None) -> HttpResponse:
         made = request.registered  # type: ignore[attr-defined]
+        for each in _warnings(obj, made.credential.username):
+            messages.warning(request, each)
         return self.secrets_page(request, [(obj.client_id, made.credential.username, made.secret)])
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -252,7 +270,16 @@ class CredentialForm(forms.ModelForm):
 
     class Meta:
         model = Credential
-        fields = ("client", "kind", "username", "subject", "claim", "claim_value", "valid_until")
+        fields = (
+            "client",
+            "kind",
+            "username",
+            "client_ids",
+            "subject",
+            "claim",
+            "claim_value",
+            "valid_until",
+        )
 
 
 @admin.register(Credential)
@@ -261,7 +288,7 @@ class CredentialAdmin(DoorAdmin):
 
     reach = selectors.credentials
     form = CredentialForm
-    list_display = ("client", "kind", "shown_name", "valid", "valid_until", "created_at")
+    list_display = ("client", "kind", "shown_name", "client_ids", "valid", "valid_until", "created_at")
     list_filter = ("kind", "valid_until")
     lookups = ("kind__exact", "valid_until__gte", "valid_until__lt", "valid_until__isnull")
     search_fields = ("client__client_id", "username", "subject", "claim_value")
@@ -284,7 +311,7 @@ class CredentialAdmin(DoorAdmin):
         return self.may(request, "change")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        known = ("client", "kind", "username", "subject", "claim", "claim_value", "valid_until")
+        known = ("client", "kind", "username", "client_ids", "subject", "claim", "claim_value", "valid_until")
         return (*known, "created_at") if obj else (*known[:3], "password", *known[3:])
 
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:

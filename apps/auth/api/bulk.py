@@ -28,7 +28,9 @@ from apps.auth.api.clients import (
     ClientFilter,
     ClientIn,
     ClientOut,
+    WarningOut,
     registered,
+    warnings_of,
 )
 from apps.auth.api.idempotency import once
 from apps.auth.models import Client
@@ -49,6 +51,7 @@ COLUMNS = (
     "transports",
     "username",
     "password",
+    "client_ids",
     "scram",
 )
 EXPORTED = (
@@ -153,6 +156,7 @@ class RowOut(serializers.Serializer[Any]):
     client_id = serializers.CharField(required=False)
     username = serializers.CharField(required=False)
     secret = serializers.CharField(required=False, allow_null=True)
+    warnings = WarningOut(many=True, required=False)
     code = serializers.CharField(required=False)
     detail = serializers.CharField(required=False)
     errors = serializers.ListField(child=serializers.DictField(), required=False)
@@ -218,9 +222,11 @@ def _read(rows: list[Any]) -> Iterator[NewClient | Exception]:
 
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
+    warnings = warnings_of([each for each in outcomes if isinstance(each, Registered)])
     for number, outcome in enumerate(outcomes, 1):
         if isinstance(outcome, Registered):
-            yield {"row": number, "status": 201, **registered(outcome)}
+            about = warnings.get(outcome.client.client_id, [])
+            yield {"row": number, "status": 201, **registered(outcome, about)}
         else:
             problem = document(outcome) or {}
             shown = ("status", "code", "detail", "errors", "existing_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +14,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.auth import selectors
-from apps.auth.api.credentials import CredentialOut, Rotated, RotateIn
+from apps.auth.api.credentials import CLIENT_IDS, CredentialOut, Rotated, RotateIn
 from apps.auth.api.fields import GroupNames, Transports, groups_named
 from apps.auth.api.idempotency import once
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client
+from apps.auth.selectors import applying
 from apps.auth.services import clients, credentials, registering
 from apps.auth.services.clients import ClientChanges
 from apps.auth.services.registering import NewClient, Registered
@@ -79,9 +81,17 @@ class ClientIn(Strict):
         write_only=True,
         help_text="Left out: a generated secret.",
     )
+    client_ids = Text(required=False, allow_blank=True, default="", help_text=CLIENT_IDS)
     scram = serializers.BooleanField(
         required=False, default=True, help_text="Keep what SCRAM-SHA-256 needs of the secret."
     )
+
+
+class WarningOut(serializers.Serializer[Any]):
+    code = serializers.CharField(help_text="placeholder_not_applicable")
+    field = serializers.CharField(help_text="client_id or username.")
+    detail = serializers.CharField(help_text="Which access rules cannot apply, and why.")
+    rules = serializers.ListField(child=serializers.IntegerField(), help_text="Their `id`s.")
 
 
 class RegisteredOut(serializers.Serializer[Any]):
@@ -89,15 +99,23 @@ class RegisteredOut(serializers.Serializer[Any]):
     client_id = serializers.CharField()
     username = serializers.CharField()
     secret = serializers.CharField(allow_null=True, help_text="Shown this once; null: you chose a password.")
+    warnings = WarningOut(
+        many=True, required=False, help_text="Where there are any: what its names keep the client from."
+    )
 
 
-def registered(row: Registered) -> dict[str, Any]:
-    return {
+def registered(row: Registered, warnings: list[dict[str, Any]]) -> dict[str, Any]:
+    answer = {
         "id": row.client.pk,
         "client_id": row.client.client_id,
         "username": row.credential.username,
         "secret": row.secret,
     }
+    return answer | {"warnings": warnings} if warnings else answer
+
+
+def warnings_of(rows: Iterable[Registered]) -> dict[str, list[dict[str, Any]]]:
+    return applying.warnings((row.client.client_id, row.credential.username) for row in rows)
 
 
 class ClientFilter(django_filters.FilterSet):
@@ -138,7 +156,8 @@ class ClientsView(ApiView):
     )
     def post(self, request: Request) -> Response:
         def produce() -> Response:
-            return Response(registered(registering.register(self.actor, NewClient(**new))), 201)
+            made = registering.register(self.actor, NewClient(**new))
+            return Response(registered(made, warnings_of([made]).get(made.client.client_id, [])), 201)
 
         new = self.given(ClientIn)
         return once(request, self.actor, produce)

@@ -20,6 +20,11 @@ from apps.auth.services.credentials import NewCredential
 from apps.common.api.base import ApiView, Strict, found
 from apps.common.api.fields import Text
 
+CLIENT_IDS = (
+    "Other client ids that may connect by it: a pattern with `*` (any text) and `?` (one character); `*` is "
+    "for any. Ids that are registered belong to their own clients. Left out: only the client's own id."
+)
+
 
 class CredentialOut(serializers.ModelSerializer[Credential]):
     client_id = serializers.CharField(source="client.client_id", read_only=True)
@@ -33,6 +38,7 @@ class CredentialOut(serializers.ModelSerializer[Credential]):
             "client_id",
             "kind",
             "username",
+            "client_ids",
             "subject",
             "claim",
             "claim_value",
@@ -57,6 +63,7 @@ class CredentialIn(Strict):
     client = serializers.IntegerField(min_value=1, help_text="The client's `id`.")
     kind = serializers.ChoiceField(Credential.Kind.choices, default="secret")
     username = Text(required=False, allow_blank=True, default="", help_text="Left out: the client id.")
+    client_ids = Text(required=False, allow_blank=True, default="", help_text=CLIENT_IDS)
     password = Text(required=False, allow_blank=True, default="", write_only=True)
     subject = Text(512, required=False, allow_blank=True, default="", help_text="RFC 4514 name.")
     claim = Text(64, required=False, allow_blank=True, default="")

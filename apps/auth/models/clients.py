@@ -141,8 +141,23 @@ class Credential(models.Model):
     kind = models.CharField(max_length=8, choices=Kind)
     # kinds secret and password
     username = models.CharField(max_length=256, blank=True, validators=[plain_text])
-    # secret: "sha256$<salt>$<hex of SHA-256(salt + secret)>"; password: Django's encoded hash
+    # for which client ids besides the client's own: text with `*` and `?`; "": for none
+    client_ids = models.CharField(
+        "client ids",
+        max_length=256,
+        blank=True,
+        validators=[plain_text],
+        help_text=(
+            "Other client ids that may connect by it: a pattern with * (any text) and ? (one character), "
+            "such as home-*; * alone is for any id. Ids that are registered belong to their own clients. "
+            "Empty: only the client's own id."
+        ),
+    )
+    # secret: "sha256$<salt>$<hex of SHA-256(salt + secret)>"
+    # password: Django's encoded hash; where many were registered at once, the same as `verifier`
     secret = models.CharField(max_length=256, blank=True, editable=False)
+    # password: "keyed$<salt>$<hex>", by a key derived from SECRET_KEY; "": it was not checked yet
+    verifier = models.CharField(max_length=160, blank=True, editable=False)
     # "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", the last three in base64 (RFC 5803)
     scram = models.CharField(max_length=256, blank=True, editable=False)
     # kind x509: the subject's RFC 4514 name, as `Peer.tls_subject`

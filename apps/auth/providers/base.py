@@ -33,7 +33,13 @@ class Identity:
     credential_id: int | None = None  # the row it came in by, None: no row
     claims: Rules | None = None  # the rules of its token
     expires_at: float | None = None  # UNIX seconds
+    account: str = ""  # client id of the registered client it came in for; "": its own
     operator: int | None = None  # the Django user whose rights these are
+
+    @property
+    def row(self) -> str:
+        """The client id of the registered client whose facts and rules are its."""
+        return self.account or self.client_id
 
     @property
     def subject(self) -> Subject:
@@ -51,6 +57,7 @@ def identity(
     credential_id: int | None = None,
     claims: Rules | None = None,
     expires_at: float | None = None,
+    account: str = "",
 ) -> Identity:
     peer = request.peer
     return Identity(
@@ -64,6 +71,7 @@ def identity(
         credential_id,
         claims,
         expires_at,
+        account,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import fields
 from typing import Any, Final
 
 from django.db.models import F, Q
@@ -49,7 +50,7 @@ def _groups(ids: Collection[int]) -> dict[int, list[str]]:
 
 def _credentials(ids: Collection[int]) -> dict[int, list[CredentialFacts]]:
     found: dict[int, list[CredentialFacts]] = defaultdict(list)
-    columns = ("id", "kind", "username", "secret", "scram", "subject", "claim", "claim_value", "valid_until")
+    columns = tuple(each.name for each in fields(CredentialFacts))
     now = time.time()
     row: dict[str, Any]
     rows = Credential.objects.filter(client_id__in=ids).annotate(disputed=disputed()).order_by("id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -34,6 +34,7 @@ from apps.auth.providers.rpc import RpcAcl, RpcClients
 from apps.auth.providers.scram import ScramClients
 from apps.auth.providers.x509 import X509Clients
 from apps.auth.rpc.client import RpcClient
+from apps.auth.verifiers import Verifiers
 from apps.gateway.broker.ports import Challenge, ConnectRequest, Exchange, Verdict
 from apps.gateway.mqtt import reasons
 
@@ -56,6 +57,7 @@ class Parts:
             self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
         )
         self.passwords = Passwords(conf.password_threads, conf.password_queue, ttl=conf.cache_ttl)
+        self.verifiers = Verifiers()
         self.on_forget: list[Callable[[list[str] | None], None]] = [self.registry.forget]
         self.rpc_acl: RpcAcl | None = None
         self._rpc: RpcClient | None = None
@@ -87,7 +89,7 @@ def _rpc_acl(parts: Parts) -> AclProvider:
 
 CLIENTS: dict[str, Callable[[Parts], ClientProvider]] = {
     "mock": lambda parts: MockClients(parts.conf.mock == "success"),
-    "django": lambda parts: DjangoClients(parts.registry, parts.passwords),
+    "django": lambda parts: DjangoClients(parts.registry, parts.passwords, parts.verifiers),
     "jwt": lambda parts: JwtClients(parts.conf.jwt, parts.registry),
     "x509": lambda parts: X509Clients(parts.registry, parts.conf.x509.match),
     "scram": lambda parts: ScramClients(parts.registry),
@@ -115,6 +117,7 @@ class Chain:
         self.bans = BanList()
         self.guard = Guard(parts.conf.guard)
         self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
+        self._shared: dict[str, set[str]] = {}  # client ids that came in for another, registered one
         self.operators: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()  # those of the web client
         self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
         # Where mock alone decides, there is nobody to guard and no database to ask.
@@ -156,7 +159,8 @@ class Chain:
                     return _refusal(outcome)
                 verdict = await self._welcome(request, outcome)
                 # What changed while a provider was waited for would else be missed.
-                if self.bans.version == bans and not self.parts.registry.changed(request.client_id, changes):
+                changed = any(self.parts.registry.changed(each, changes) for each in _names(outcome))
+                if self.bans.version == bans and not changed:
                     return verdict
         except Unavailable as error:
             return _unavailable(request, error)
@@ -185,7 +189,7 @@ class Chain:
             await self.load_bans()
         address = request.peer.address
         return self.banned(request.client_id, username, address) or self.guard.refusal(
-            request.client_id, address
+            username or request.client_id, address
         )
 
     def banned(self, client_id: str, username: str, address: str) -> Rejection | None:
@@ -201,12 +205,14 @@ class Chain:
             if refused is not None:
                 return _refusal(refused)
         acl = await self.acl(identity)
-        facts = self.parts.registry.peek(identity.client_id)
+        facts = self.parts.registry.peek(identity.row)
         if facts is not None and facts.client is not None and not facts.client.enabled:
             return _refusal(Rejection(reasons.NOT_AUTHORIZED, "the client is disabled"))
         if not self.open:
-            self.guard.succeeded(identity.client_id, identity.address)
+            self.guard.succeeded(identity.client_id, identity.address, identity.username)
         self.welcomed(acl)
+        if identity.account:
+            self._shared.setdefault(identity.account, set()).add(identity.client_id)
         return Verdict(0, acl=acl, username=identity.username, expires_at=identity.expires_at)
 
     def welcomed(self, acl: ClientAcl) -> None:
@@ -232,12 +238,12 @@ class Chain:
             return await self.console.refreshed(identity)
         if identity.credential_id is None or not self.uses_database:
             return identity
-        facts = await self.parts.registry.facts(identity.client_id, identity.username, identity.address)
+        facts = await self.parts.registry.facts(identity.row, identity.username, identity.address)
         return identity.in_groups(facts.groups)
 
     def _failed(self, request: ConnectRequest, refused: Rejection) -> None:
         if refused.guessed and not self.open:
-            self.guard.failed(request.client_id, request.peer.address)
+            self.guard.failed(request.username or request.client_id, request.peer.address)
 
     async def load_bans(self) -> None:
         """`Unavailable` when the database does not answer; then the bans stay as they were."""
@@ -259,13 +265,30 @@ class Chain:
         if not self.uses_database:
             return None
         # How it was proved is not known any more: then the client's own row decides, if it has one.
-        facts = await self.parts.registry.facts(identity.client_id, identity.username, identity.address)
+        facts = await self.parts.registry.facts(identity.row, identity.username, identity.address)
         return stays(facts, identity) if facts.client is not None else None
 
     def forget(self, client_ids: list[str] | None) -> None:
         """Something changed: ask again."""
         for forget in self.parts.on_forget:
             forget(client_ids)
+
+    def under(self, client_ids: Collection[str]) -> set[str]:
+        """These client ids, and those that came in for them."""
+        found = set(client_ids)
+        for account in [each for each in client_ids if each in self._shared]:
+            here = {each for each in self._shared[account] if each in self.live}
+            if here:
+                self._shared[account] = here
+            else:
+                del self._shared[account]
+            found |= here
+        return found
+
+    def row_of(self, client_id: str) -> str:
+        """The client id of the registered client that a connected one came in for: mostly its own."""
+        acl = self.live.get(client_id)
+        return acl.identity.row if acl is not None else client_id
 
     def unanswered(self) -> set[str]:
         """Connected clients that the auth service could not answer, once it is there again."""
@@ -326,13 +349,18 @@ class _Exchange:
     async def _end(self, proved: Proved, changes: int) -> Verdict:
         chain, request = self._chain, self._request
         verdict = await chain._welcome(request, proved.identity)
-        while verdict.accepted and chain.parts.registry.changed(request.client_id, changes):
+        names = _names(proved.identity)
+        while verdict.accepted and any(chain.parts.registry.changed(each, changes) for each in names):
             changes = chain.parts.registry.changes
             refused = await chain.judge(proved.identity)
             verdict = _refusal(refused) if refused else await chain._welcome(request, proved.identity)
         if not verdict.accepted:
             return verdict
         return Verdict(0, verdict.acl, verdict.username, "", proved.data, "", verdict.expires_at)
+
+
+def _names(identity: Identity) -> set[str]:
+    return {identity.client_id, identity.row}
 
 
 def _no_one_knows(request: ConnectRequest) -> Rejection:

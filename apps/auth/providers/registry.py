@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from apps.auth.acl import Rules, Subject
+from apps.auth.bans import pattern_fits
 from apps.auth.caches import Cache
 from apps.auth.facts import TRANSPORTS, ConnectFacts, CredentialFacts
 from apps.auth.providers.base import Identity, Rejection, Unavailable
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.database import Database
-from apps.auth.selectors import connect_facts
+from apps.auth.selectors import accounts, connect_facts
 from apps.gateway.broker.ports import ConnectRequest
 from apps.gateway.mqtt import reasons
 
@@ -37,10 +38,19 @@ class _Entry:
     rules: Rules | None = None  # compiled for whoever came last by this client id: nearly always the same
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who answers for a client: what is known of it, and what it may prove itself by under one user name."""
+
+    client_id: str  # of the registered client whose credential is for many ids; "": the client itself
+    facts: ConnectFacts
+    credentials: list[CredentialFacts]
+
+
 class Registry:
     """`facts` costs one query for a client id that is not remembered, none for one that is.
 
-    In a storm of them, those that came while the database was busy are asked for together, four queries at
+    In a storm of them, those that came while the database was busy are asked for together, five queries at
     most for hundreds.
 
     Unknown client ids are remembered apart and shortly, so strangers cannot push known clients out. Entries
@@ -63,6 +73,8 @@ class Registry:
         self._loading: dict[str, asyncio.Future[_Entry]] = {}
         self._waiting: list[_Question] = []  # those of _loading that nobody asks yet
         self._readers: set[asyncio.Task[None]] = set()
+        self._accounts: Cache[str, str] = Cache(size, ttl, grace)  # user name -> client id, of those for many
+        self._strangers: Cache[str, bool] = Cache(min(size, 10_000), unknown_ttl)  # user names: there is none
         self.changes = 0  # how often `forget` was called
         self._changed: deque[Collection[str] | None] = deque(maxlen=1000)
 
@@ -75,9 +87,50 @@ class Registry:
         """`Unavailable` when the database does not answer. Bans are the guard's: those here may be old."""
         return (await self._entry(client_id, username, address)).facts
 
+    async def account(self, client_id: str, username: str, address: str = "") -> Account:
+        """As `facts`. A client id that is not registered may come by a credential that is for many ids."""
+        facts = await self.facts(client_id, username, address)
+        if facts.client is not None:
+            own = [each for each in valid(facts.credentials) if each.username == username]
+            return Account("", facts, own)
+        owner = await self._owner(username) if username else ""
+        if owner:
+            shared = await self.facts(owner, username, address)
+            fit = [
+                each
+                for each in valid(shared.credentials)
+                if each.username == username and each.client_ids and pattern_fits(each.client_ids, client_id)
+            ]
+            if fit and shared.client is not None:
+                return Account(owner, shared, fit)
+        return Account("", facts, [])
+
+    async def _owner(self, username: str) -> str:
+        """The client id of the account for many ids that has this user name; "": there is none."""
+        known = self._accounts.get(username)
+        if known is not None or self._strangers.get(username):
+            return known or ""
+        changes = self.changes
+        try:
+            found = await self._database.run(accounts, [username])
+        except Unavailable:
+            stale = self._accounts.get_stale(username)
+            if stale is None:
+                raise
+            return stale
+        if changes == self.changes:
+            self._note(username, found[username])
+        return found[username]
+
+    def _note(self, username: str, account: str) -> None:
+        if account:
+            self._accounts.put(username, account)
+        else:
+            self._strangers.put(username, True)
+
     async def rules(self, identity: Identity) -> Rules:
         """Its rules, and those of its groups and of everyone, compiled."""
-        entry = await self._entry(identity.client_id, identity.username, identity.address)
+        entry = await self._entry(identity.row, identity.username, identity.address)
         subject = identity.subject
         if entry.facts.groups and not subject.groups:
             subject = Subject(subject.client_id, subject.username, subject.cert_cn, entry.facts.groups)
@@ -137,13 +190,17 @@ class Registry:
                 entry = _Entry(facts)
                 cache = self._unknown if facts.client is None else self._known
                 cache.put(client_id, entry)
+                if question[1] and facts.account is not None and facts.client is None:
+                    self._note(question[1], facts.account)
                 self._loading.pop(client_id).set_result(entry)
 
     def _fetch_all(self, asked: list[_Question]) -> list[ConnectFacts]:
         if len(asked) < MANY:
             return [self._fetch(*question) for question in asked]
         found = facts_of([client_id for client_id, _, _ in asked])
-        return [found[client_id] for client_id, _, _ in asked]
+        strangers = {name for id, name, _ in asked if name and found[id].client is None}
+        known = accounts(strangers) if strangers else {}
+        return [replace(found[id], account=known.get(name or "")) for id, name, _ in asked]
 
     # ------------------------------------------------------------ changes
 
@@ -151,6 +208,8 @@ class Registry:
         """Something changed for these clients; None: perhaps for all."""
         self.changes += 1
         self._changed.append(None if client_ids is None else frozenset(client_ids))
+        self._accounts.clear()
+        self._strangers.clear()
         if client_ids is None:
             self._known.clear()
             self._unknown.clear()

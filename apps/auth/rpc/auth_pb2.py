@@ -24,39 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61pps/auth/rpc/auth.proto\x12\rgmqtt.auth.v1\"f\n\x04Peer\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x11\n\ttransport\x18\x03 \x01(\t\x12\x13\n\x0btls_subject\x18\x04 \x01(\t\x12\x17\n\x0ftls_common_name\x18\x05 \x01(\t\"~\n\x07Subject\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0e\n\x06groups\x18\x04 \x03(\t\x12\x1a\n\rcredential_id\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_credential_id\"W\n\x04Rule\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x0f\n\x07max_qos\x18\x04 \x01(\r\x12\x0e\n\x06retain\x18\x05 \x01(\x08\"\xed\x01\n\x0b\x41uthRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\r\x12\x15\n\x08username\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08password\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12\x13\n\x0b\x63lean_start\x18\x05 \x01(\x08\x12\x11\n\tkeepalive\x18\x06 \x01(\r\x12!\n\x04peer\x18\x07 \x01(\x0b\x32\x13.gmqtt.auth.v1.Peer\x12)\n\tconnected\x18\x08 \x01(\x0b\x32\x16.gmqtt.auth.v1.SubjectB\x0b\n\t_usernameB\x0b\n\t_password\"\xdb\x01\n\tAuthReply\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.gmqtt.auth.v1.Decision\x12\x0e\n\x06reason\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07guessed\x18\x04 \x01(\x08\x12\'\n\x07subject\x18\x05 \x01(\x0b\x32\x16.gmqtt.auth.v1.Subject\x12\x17\n\nexpires_at\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12#\n\x06\x63laims\x18\x07 \x03(\x0b\x32\x13.gmqtt.auth.v1.RuleB\r\n\x0b_expires_at\"k\n\x0ePubAuthRequest\x12\'\n\x07subject\x18\x01 \x01(\x0b\x32\x16.gmqtt.auth.v1.Subject\x12!\n\x04peer\x18\x02 \x01(\x0b\x32\x13.gmqtt.auth.v1.Peer\x12\r\n\x05topic\x18\x03 \x01(\t\"y\n\x0eSubAuthRequest\x12\'\n\x07subject\x18\x01 \x01(\x0b\x32\x16.gmqtt.auth.v1.Subject\x12!\n\x04peer\x18\x02 \x01(\x0b\x32\x13.gmqtt.auth.v1.Peer\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x0b\n\x03qos\x18\x04 \x01(\r\"D\n\x08\x41\x63lReply\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.gmqtt.auth.v1.Decision\x12\r\n\x05grant\x18\x02 \x01(\r\"\xa3\x01\n\x0fRegisterRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x10\n\x08password\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0e\n\x06groups\x18\x06 \x03(\t\x12\x12\n\ntransports\x18\x07 \x03(\t\x12\x10\n\x08\x64isabled\x18\x08 \x01(\x08\"D\n\rRegisterReply\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x0e\n\x06secret\x18\x03 \x01(\t\"&\n\x11UnregisterRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x11\n\x0fUnregisterReply*)\n\x08\x44\x65\x63ision\x12\x08\n\x04PASS\x10\x00\x12\t\n\x05\x41LLOW\x10\x01\x12\x08\n\x04\x44\x45NY\x10\x02\x32\xe4\x02\n\x04\x41uth\x12<\n\x04\x41uth\x12\x1a.gmqtt.auth.v1.AuthRequest\x1a\x18.gmqtt.auth.v1.AuthReply\x12\x41\n\x07PubAuth\x12\x1d.gmqtt.auth.v1.PubAuthRequest\x1a\x17.gmqtt.auth.v1.AclReply\x12\x41\n\x07SubAuth\x12\x1d.gmqtt.auth.v1.SubAuthRequest\x1a\x17.gmqtt.auth.v1.AclReply\x12H\n\x08Register\x12\x1e.gmqtt.auth.v1.RegisterRequest\x1a\x1c.gmqtt.auth.v1.RegisterReply\x12N\n\nUnregister\x12 .gmqtt.auth.v1.UnregisterRequest\x1a\x1e.gmqtt.auth.v1.UnregisterReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61pps/auth/rpc/auth.proto\x12\rgmqtt.auth.v1\"f\n\x04Peer\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x11\n\ttransport\x18\x03 \x01(\t\x12\x13\n\x0btls_subject\x18\x04 \x01(\t\x12\x17\n\x0ftls_common_name\x18\x05 \x01(\t\"\x8f\x01\n\x07Subject\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0e\n\x06groups\x18\x04 \x03(\t\x12\x1a\n\rcredential_id\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\tB\x10\n\x0e_credential_id\"W\n\x04Rule\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x0f\n\x07max_qos\x18\x04 \x01(\r\x12\x0e\n\x06retain\x18\x05 \x01(\x08\"\xed\x01\n\x0b\x41uthRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\r\x12\x15\n\x08username\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08password\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12\x13\n\x0b\x63lean_start\x18\x05 \x01(\x08\x12\x11\n\tkeepalive\x18\x06 \x01(\r\x12!\n\x04peer\x18\x07 \x01(\x0b\x32\x13.gmqtt.auth.v1.Peer\x12)\n\tconnected\x18\x08 \x01(\x0b\x32\x16.gmqtt.auth.v1.SubjectB\x0b\n\t_usernameB\x0b\n\t_password\"\xdb\x01\n\tAuthReply\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.gmqtt.auth.v1.Decision\x12\x0e\n\x06reason\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07guessed\x18\x04 \x01(\x08\x12\'\n\x07subject\x18\x05 \x01(\x0b\x32\x16.gmqtt.auth.v1.Subject\x12\x17\n\nexpires_at\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12#\n\x06\x63laims\x18\x07 \x03(\x0b\x32\x13.gmqtt.auth.v1.RuleB\r\n\x0b_expires_at\"k\n\x0ePubAuthRequest\x12\'\n\x07subject\x18\x01 \x01(\x0b\x32\x16.gmqtt.auth.v1.Subject\x12!\n\x04peer\x18\x02 \x01(\x0b\x32\x13.gmqtt.auth.v1.Peer\x12\r\n\x05topic\x18\x03 \x01(\t\"y\n\x0eSubAuthRequest\x12\'\n\x07subject\x18\x01 \x01(\x0b\x32\x16.gmqtt.auth.v1.Subject\x12!\n\x04peer\x18\x02 \x01(\x0b\x32\x13.gmqtt.auth.v1.Peer\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x0b\n\x03qos\x18\x04 \x01(\r\"D\n\x08\x41\x63lReply\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.gmqtt.auth.v1.Decision\x12\r\n\x05grant\x18\x02 \x01(\r\"\xb7\x01\n\x0fRegisterRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x10\n\x08password\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0e\n\x06groups\x18\x06 \x03(\t\x12\x12\n\ntransports\x18\x07 \x03(\t\x12\x10\n\x08\x64isabled\x18\x08 \x01(\x08\x12\x12\n\nclient_ids\x18\t \x01(\t\"D\n\rRegisterReply\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x0e\n\x06secret\x18\x03 \x01(\t\"&\n\x11UnregisterRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x11\n\x0fUnregisterReply*)\n\x08\x44\x65\x63ision\x12\x08\n\x04PASS\x10\x00\x12\t\n\x05\x41LLOW\x10\x01\x12\x08\n\x04\x44\x45NY\x10\x02\x32\xe4\x02\n\x04\x41uth\x12<\n\x04\x41uth\x12\x1a.gmqtt.auth.v1.AuthRequest\x1a\x18.gmqtt.auth.v1.AuthReply\x12\x41\n\x07PubAuth\x12\x1d.gmqtt.auth.v1.PubAuthRequest\x1a\x17.gmqtt.auth.v1.AclReply\x12\x41\n\x07SubAuth\x12\x1d.gmqtt.auth.v1.SubAuthRequest\x1a\x17.gmqtt.auth.v1.AclReply\x12H\n\x08Register\x12\x1e.gmqtt.auth.v1.RegisterRequest\x1a\x1c.gmqtt.auth.v1.RegisterReply\x12N\n\nUnregister\x12 .gmqtt.auth.v1.UnregisterRequest\x1a\x1e.gmqtt.auth.v1.UnregisterReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'apps.auth.rpc.auth_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISION']._serialized_start=1423
-  _globals['_DECISION']._serialized_end=1464
+  _globals['_DECISION']._serialized_start=1461
+  _globals['_DECISION']._serialized_end=1502
   _globals['_PEER']._serialized_start=43
   _globals['_PEER']._serialized_end=145
-  _globals['_SUBJECT']._serialized_start=147
-  _globals['_SUBJECT']._serialized_end=273
-  _globals['_RULE']._serialized_start=275
-  _globals['_RULE']._serialized_end=362
-  _globals['_AUTHREQUEST']._serialized_start=365
-  _globals['_AUTHREQUEST']._serialized_end=602
-  _globals['_AUTHREPLY']._serialized_start=605
-  _globals['_AUTHREPLY']._serialized_end=824
-  _globals['_PUBAUTHREQUEST']._serialized_start=826
-  _globals['_PUBAUTHREQUEST']._serialized_end=933
-  _globals['_SUBAUTHREQUEST']._serialized_start=935
-  _globals['_SUBAUTHREQUEST']._serialized_end=1056
-  _globals['_ACLREPLY']._serialized_start=1058
-  _globals['_ACLREPLY']._serialized_end=1126
-  _globals['_REGISTERREQUEST']._serialized_start=1129
-  _globals['_REGISTERREQUEST']._serialized_end=1292
-  _globals['_REGISTERREPLY']._serialized_start=1294
-  _globals['_REGISTERREPLY']._serialized_end=1362
-  _globals['_UNREGISTERREQUEST']._serialized_start=1364
-  _globals['_UNREGISTERREQUEST']._serialized_end=1402
-  _globals['_UNREGISTERREPLY']._serialized_start=1404
-  _globals['_UNREGISTERREPLY']._serialized_end=1421
-  _globals['_AUTH']._serialized_start=1467
-  _globals['_AUTH']._serialized_end=1823
+  _globals['_SUBJECT']._serialized_start=148
+  _globals['_SUBJECT']._serialized_end=291
+  _globals['_RULE']._serialized_start=293
+  _globals['_RULE']._serialized_end=380
+  _globals['_AUTHREQUEST']._serialized_start=383
+  _globals['_AUTHREQUEST']._serialized_end=620
+  _globals['_AUTHREPLY']._serialized_start=623
+  _globals['_AUTHREPLY']._serialized_end=842
+  _globals['_PUBAUTHREQUEST']._serialized_start=844
+  _globals['_PUBAUTHREQUEST']._serialized_end=951
+  _globals['_SUBAUTHREQUEST']._serialized_start=953
+  _globals['_SUBAUTHREQUEST']._serialized_end=1074
+  _globals['_ACLREPLY']._serialized_start=1076
+  _globals['_ACLREPLY']._serialized_end=1144
+  _globals['_REGISTERREQUEST']._serialized_start=1147
+  _globals['_REGISTERREQUEST']._serialized_end=1330
+  _globals['_REGISTERREPLY']._serialized_start=1332
+  _globals['_REGISTERREPLY']._serialized_end=1400
+  _globals['_UNREGISTERREQUEST']._serialized_start=1402
+  _globals['_UNREGISTERREQUEST']._serialized_end=1440
+  _globals['_UNREGISTERREPLY']._serialized_start=1442
+  _globals['_UNREGISTERREPLY']._serialized_end=1459
+  _globals['_AUTH']._serialized_start=1505
+  _globals['_AUTH']._serialized_end=1861
 # @@protoc_insertion_point(module_scope)

@@ -31,18 +31,20 @@ class Peer(_message.Message):
     def __init__(self, address: _Optional[str] = ..., port: _Optional[int] = ..., transport: _Optional[str] = ..., tls_subject: _Optional[str] = ..., tls_common_name: _Optional[str] = ...) -> None: ...
 
 class Subject(_message.Message):
-    __slots__ = ("client_id", "username", "provider", "groups", "credential_id")
+    __slots__ = ("client_id", "username", "provider", "groups", "credential_id", "account")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     username: str
     provider: str
     groups: _containers.RepeatedScalarFieldContainer[str]
     credential_id: int
-    def __init__(self, client_id: _Optional[str] = ..., username: _Optional[str] = ..., provider: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., credential_id: _Optional[int] = ...) -> None: ...
+    account: str
+    def __init__(self, client_id: _Optional[str] = ..., username: _Optional[str] = ..., provider: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., credential_id: _Optional[int] = ..., account: _Optional[str] = ...) -> None: ...
 
 class Rule(_message.Message):
     __slots__ = ("effect", "action", "filter", "max_qos", "retain")
@@ -127,7 +129,7 @@ class AclReply(_message.Message):
     def __init__(self, decision: _Optional[_Union[Decision, str]] = ..., grant: _Optional[int] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
-    __slots__ = ("client_id", "username", "password", "display_name", "owner", "groups", "transports", "disabled")
+    __slots__ = ("client_id", "username", "password", "display_name", "owner", "groups", "transports", "disabled", "client_ids")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +138,7 @@ class RegisterRequest(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     TRANSPORTS_FIELD_NUMBER: _ClassVar[int]
     DISABLED_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_IDS_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     username: str
     password: str
@@ -144,7 +147,8 @@ class RegisterRequest(_message.Message):
     groups: _containers.RepeatedScalarFieldContainer[str]
     transports: _containers.RepeatedScalarFieldContainer[str]
     disabled: bool
-    def __init__(self, client_id: _Optional[str] = ..., username: _Optional[str] = ..., password: _Optional[str] = ..., display_name: _Optional[str] = ..., owner: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., transports: _Optional[_Iterable[str]] = ..., disabled: _Optional[bool] = ...) -> None: ...
+    client_ids: str
+    def __init__(self, client_id: _Optional[str] = ..., username: _Optional[str] = ..., password: _Optional[str] = ..., display_name: _Optional[str] = ..., owner: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., transports: _Optional[_Iterable[str]] = ..., disabled: _Optional[bool] = ..., client_ids: _Optional[str] = ...) -> None: ...
 
 class RegisterReply(_message.Message):
     __slots__ = ("client_id", "username", "secret")

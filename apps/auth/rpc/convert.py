@@ -56,6 +56,7 @@ def subject_message(identity: Identity) -> pb.Subject:
         provider=identity.provider.removeprefix("rpc:"),
         groups=identity.groups,
         credential_id=identity.credential_id,
+        account=identity.account,
     )
 
 
@@ -78,6 +79,7 @@ def identity_of(
         subject.credential_id if subject.HasField("credential_id") else None,
         claims,
         expires_at,
+        subject.account,
     )
 
 

@@ -69,7 +69,9 @@ class AuthService(auth_pb2_grpc.AuthServicer):
 
     async def _judge(self, request: pb.AuthRequest, context: Any) -> pb.AuthReply:
         identity = convert.identity_of(request.connected, request.peer)
-        self._chain.forget([identity.client_id])  # whoever asks this has heard of a change, perhaps before us
+        self._chain.forget(
+            [identity.client_id, identity.row]
+        )  # whoever asks this has heard of a change, perhaps before us
         refused = await _available(self._chain.judge(identity), context)
         if refused is None:
             return pb.AuthReply(decision=pb.ALLOW, subject=request.connected)
@@ -104,6 +106,7 @@ class AuthService(auth_pb2_grpc.AuthServicer):
             groups=tuple(request.groups),
             transports=tuple(request.transports) or tuple(TRANSPORTS),
             enabled=not request.disabled,
+            client_ids=request.client_ids,
         )
         registered = await self._write(context, lambda actor: registering.register(actor, new))
         return pb.RegisterReply(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from apps.auth.selectors.connect import connect_facts, in_order
+from apps.auth.selectors.connect import accounts, connect_facts, in_order
 from apps.auth.selectors.visible import clients, credentials, groups, rules, username_of
 
-__all__ = ["clients", "connect_facts", "credentials", "groups", "in_order", "rules", "username_of"]
+__all__ = [
+    "accounts",
+    "clients",
+    "connect_facts",
+    "credentials",
+    "groups",
+    "in_order",
+    "rules",
+    "username_of",
+]

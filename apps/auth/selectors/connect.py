@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import JSONObject, Now
+from django.utils import timezone
 
 from apps.auth.bans import networks, pattern_fits
 from apps.auth.facts import BanFacts, ClientFacts, ConnectFacts, CredentialFacts, RuleFacts
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential
 
-_KINDS = ("client", "credential", "group", "rule", "ban")
+_KINDS = ("client", "credential", "account", "group", "rule", "ban")
 _SCOPES = ("client", "group", "everyone")
 
 
@@ -53,7 +54,21 @@ def connect_facts(client_id: str, username: str | None = None, address: str = ""
             )
             if facts.until is None or facts.until > now
         ),
+        account=_account(rows["account"], now) if username else None,
     )
+
+
+def _account(rows: list[dict[str, Any]], now: float) -> str:
+    valid = [row for row in rows if (_seconds(row["valid_until"]) or now + 1) > now]
+    return str(max(valid, key=lambda row: row["id"])["client__client_id"]) if valid else ""
+
+
+def accounts(usernames: Collection[str]) -> dict[str, str]:
+    """The `ConnectFacts.account` of user names; one query."""
+    now = timezone.now()
+    rows = Credential.objects.filter(username__in=usernames).exclude(client_ids="")
+    valid = rows.filter(Q(valid_until=None) | Q(valid_until__gt=now)).order_by("id")
+    return dict.fromkeys(usernames, "") | dict(valid.values_list("username", "client__client_id"))
 
 
 def in_order(rules: Iterable[RuleFacts]) -> tuple[RuleFacts, ...]:
@@ -101,8 +116,13 @@ def _query(client_id: str, username: str, around: list[str]) -> QuerySet[Any, An
         _rows(
             "credential",
             Credential.objects.filter(client__client_id=client_id),
-            "id kind username secret scram subject claim claim_value valid_until",
+            "id kind username secret scram subject claim claim_value valid_until client_ids verifier",
             disputed=disputed(),
+        ),
+        _rows(
+            "account",
+            Credential.objects.filter(username=username).exclude(client_ids=""),
+            "id client__client_id valid_until",
         ),
         _rows("group", ClientGroup.objects.filter(clients__client_id=client_id), "name"),
         _rule_rows(rules.filter(client__client_id=client_id), "client", Value("")),

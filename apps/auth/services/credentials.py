@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.auth import announce, passwords, permissions
@@ -27,6 +27,7 @@ class NewCredential:
 
     kind: str = Credential.Kind.SECRET
     username: str = ""  # secret, password; "": the client id
+    client_ids: str = ""  # secret, password; other client ids that may connect by it, a pattern
     password: str = field(default="", repr=False)  # password
     subject: str = ""  # x509
     claim: str = ""  # jwt
@@ -59,6 +60,7 @@ def add(actor: Actor, client: Client, new: NewCredential) -> tuple[Credential, s
     )
     if new.kind in _ROTATING:
         credential.username = new.username or client.client_id
+        credential.client_ids = new.client_ids
     secret = _make_secret(credential, new.password)
     with writing(actor):
         actor.require(permissions.ADD_CREDENTIAL, group_ids(locked(client)))
@@ -81,7 +83,9 @@ def rotate(
     if password:
         check_password(password, client)
     kind = Credential.Kind.PASSWORD if password else Credential.Kind.SECRET
-    fresh = Credential(client=client, kind=kind, username=credential.username)
+    fresh = Credential(
+        client=client, kind=kind, username=credential.username, client_ids=credential.client_ids
+    )
     secret = _make_secret(fresh, password, like=credential.scram)
     with writing(actor):
         old = locked(credential)
@@ -133,6 +137,15 @@ def remove(actor: Actor, credential: Credential) -> None:
         announce.changed("credentials", [client.client_id])
 
 
+def keep_verifiers(verifiers: Mapping[int, str]) -> None:
+    """By the credential's id. Not audited, nor announced: what a credential proves stays the same."""
+    with transaction.atomic():
+        for credential_id, verifier in verifiers.items():
+            Credential.objects.filter(pk=credential_id, kind=Credential.Kind.PASSWORD).update(
+                verifier=verifier
+            )
+
+
 def group_ids(client: Client) -> set[int]:
     return set(client.groups.values_list("pk", flat=True))
 
@@ -156,8 +169,9 @@ def _check_fields(new: NewCredential, client: Client) -> None:
             raise invalid(name, f"A credential of kind {new.kind} needs it.", "required")
         if name not in wanted and getattr(new, name):
             raise invalid(name, f"A credential of kind {new.kind} has none.", "not_allowed")
-    if new.username and new.kind not in _ROTATING:
-        raise invalid("username", f"A credential of kind {new.kind} has none.", "not_allowed")
+    for name in ("username", "client_ids"):
+        if getattr(new, name) and new.kind not in _ROTATING:
+            raise invalid(name, f"A credential of kind {new.kind} has none.", "not_allowed")
     if new.valid_until is not None and new.valid_until <= timezone.now():
         raise invalid("valid_until", "This is in the past.", "in_the_past")
     if new.password:

@@ -21,6 +21,10 @@ from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import BadRows, Duplicate
 
+# Passwords in one request that are hashed slowly, 0.3 s of CPU each. Of more the keyed digest alone is kept:
+# it is in the database beside every hash anyway.
+MAX_HASHED = 8
+
 # SQLite takes 32,766 parameters in a statement.
 _AT_ONCE = 5000
 
@@ -37,6 +41,7 @@ class NewClient:
     transports: Sequence[str] = tuple(TRANSPORTS)
     username: str = ""  # "": the client id
     password: str = field(default="", repr=False)  # "": a generated secret
+    client_ids: str = ""  # other client ids that may connect by the credential: a pattern
     scram: bool = True  # keep what SCRAM-SHA-256 needs (1 ms of CPU a client)
 
 
@@ -116,17 +121,21 @@ class _Row:
         self.client.transports = list(new.transports)
         self.client.clean_fields()
         kind = Credential.Kind.PASSWORD if new.password else Credential.Kind.SECRET
-        self.credential = Credential(kind=kind, username=username)
+        self.credential = Credential(kind=kind, username=username, client_ids=new.client_ids)
         self.credential.clean_fields(exclude=["client"])
         if new.password:
             check_password(new.password, self.client)
 
-    def make_secret(self) -> None:
+    def make_secret(self, slow: bool) -> None:
+        """Of a password: `slow`, its hash, too; else only what can be checked with SECRET_KEY."""
         if self.credential.secret:
             return
         text = self.new.password or passwords.generate()
         if self.new.password:
-            self.credential.secret = passwords.encode_password(text)
+            if slow:
+                self.credential.secret = passwords.encode_password(text)
+            else:
+                self.credential.secret = self.credential.verifier = passwords.encode_keyed(text)
         else:
             self.credential.secret = passwords.encode_generated(text)
             self.secret = text
@@ -175,11 +184,12 @@ def _refuse_existing(rows: list[_Row]) -> None:
 def _make_secrets(rows: list[_Row]) -> None:
     """Hashing leaves the interpreter's lock alone, so two threads use two cores."""
     good = list(_good(rows))
+    slow = sum(bool(row.new.password) for row in good) <= MAX_HASHED
     if len(good) == 1:
-        good[0].make_secret()
+        good[0].make_secret(slow)
         return
     with ThreadPoolExecutor(2, thread_name_prefix="secrets") as pool:
-        for _ in pool.map(_Row.make_secret, good):
+        for _ in pool.map(lambda row: row.make_secret(slow), good):
             pass
 
 

@@ -49,7 +49,7 @@ def headers(message: Message, now: float, username: str | None, node: str, messa
     if message.retain:
         found.append(("retain", b"1"))
     if message.expires:
-        found.append(("mqtt-expiry", b"%d" % max(int(message.expires - now), 0)))
+        found.append(("mqtt-expiry", b"%d" % message.expiry_left(now)))
     if message.origin:
         found.append(("client-id", message.origin.encode()))
     if username:

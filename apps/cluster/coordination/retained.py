@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -139,7 +140,7 @@ class Retained:
         for topic, message, body in zip(topics, messages, bodies, strict=True):
             expires = ""
             if message is not None and message.expires:
-                expires = str(int(message.expires + self.clock_ahead))
+                expires = str(math.ceil(message.expires + self.clock_ahead))
             arguments += (topic, body, expires)
             if not gently:
                 self._sent[topic] = self._sent.get(topic, 0) + 1

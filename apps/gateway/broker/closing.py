@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker.states import CLOSED, CONNECTED
 from apps.gateway.mqtt import codec, packets, reasons
@@ -13,6 +13,25 @@ from apps.gateway.mqtt.properties import Properties
 
 if TYPE_CHECKING:
     from apps.gateway.broker.connection import Connection
+
+
+class NoLink:
+    """The `ports.Link` of a connection that has ended: what is still written goes nowhere."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def control(self) -> None: ...
+
+
+NO_LINK: Final = NoLink()
 
 
 def fail(connection: Connection, error: MqttError) -> None:
@@ -63,6 +82,11 @@ def _let_go(connection: Connection, reason: int, text: str, now: float) -> None:
     connection.pending = None
     connection.exchange = None
     connection.connect = None
+    connection.forget_publish_grants()
+    connection.node.timers.forget(connection)
+    connection.link = (
+        NO_LINK  # the transport refers to the connection until it is gone, and no longer the other way
+    )
     connection.node.detach(connection, reason, text, now)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from apps.gateway.broker import closing, ingress, ports, subscribing
+from apps.gateway.broker import closing, ingress, ports, subscribing, systopics
+from apps.gateway.broker import stats as st
 from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.pending import PendingAuth, PendingConnect
@@ -25,6 +26,7 @@ def on_connect(connection: Connection, packet: Packet, now: float) -> None:
     """Check what needs no database, then wait for the authenticator."""
     connect = cast(packets.Connect, packet)
     connection.connect = connect
+    connection.bridge = connect.bridge
     connection.state = CONNECTING
     connection.max_packet_out = props.integer(connect.properties, props.MAXIMUM_PACKET_SIZE, NO_LIMIT)
     if not connect.client_id:
@@ -168,9 +170,7 @@ def _accept(connection: Connection, verdict: Verdict, now: float, asked: dict[st
     answer: Properties = {}
     if v5:
         answer = _offer(connection, connect, verdict, wanted != expiry, expiry, keepalive)
-        size = len(codec.encode(packets.Connack(0, False, answer), pt.MQTT_5))
-        if size > connection.max_packet_out:  # [MQTT-3.1.2-24]
-            raise MqttError(reasons.PACKET_TOO_LARGE, f"CONNACK has {size} bytes")
+        _fit(answer, connection.max_packet_out)
     if connect.will is not None:
         will = will_message(connect.will, connection.client_id)
         if not node.count_bytes(will.size):
@@ -225,6 +225,36 @@ def _offer(
     return answer
 
 
+# What a CONNACK can do without, first to last: values that hold by default, then what is only offered.
+_SPARE: Final = (
+    (props.RETAIN_AVAILABLE, 1),
+    (props.WILDCARD_SUBSCRIPTION_AVAILABLE, 1),
+    (props.SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 1),
+    (props.SHARED_SUBSCRIPTION_AVAILABLE, 1),
+    (props.RECEIVE_MAXIMUM, 65_535),
+    (props.TOPIC_ALIAS_MAXIMUM, 0),
+    (props.RESPONSE_INFORMATION, None),
+    (props.TOPIC_ALIAS_MAXIMUM, None),
+)
+
+
+def _fit(answer: Properties, maximum: int) -> None:
+    """Make a CONNACK as small as a client needs it. Raises 0x95 where that cannot be [MQTT-3.1.2-24]."""
+    size = _connack_size(answer)
+    for identifier, default in _SPARE:
+        if size <= maximum:
+            return
+        if identifier in answer and (default is None or answer[identifier] == default):
+            del answer[identifier]
+            size = _connack_size(answer)
+    if size > maximum:
+        raise MqttError(reasons.PACKET_TOO_LARGE, f"CONNACK has {size} bytes")
+
+
+def _connack_size(answer: Properties) -> int:
+    return len(codec.encode(packets.Connack(0, False, answer), pt.MQTT_5))
+
+
 def will_message(will: packets.Will, client_id: str) -> Message:
     """The will as a message; its expiry is counted from its publication."""
     own = (props.WILL_DELAY_INTERVAL, props.MESSAGE_EXPIRY_INTERVAL)
@@ -235,10 +265,24 @@ def will_message(will: packets.Will, client_id: str) -> Message:
     return Message(will.topic, will.payload, will.qos, will.retain, forwarded, lifetime, client_id)
 
 
-def will_allowed(connect: packets.Connect, grant: int) -> bool:
-    """May the client leave the will it asks for, with `grant` for its topic?"""
+def will_allowed(connection: Connection, connect: packets.Connect, grant: int) -> bool:
+    """May the client leave the will it asks for, with `grant` for its topic?
+
+    A bridge's below $SYS that is not its state is dropped: refused, the bridge would never come in.
+    """
     will = connect.will
     if will is None:
         return True
-    needed = 1 << will.qos | (ports.RETAIN if will.retain else 0)
-    return grant & needed == needed and not topics.is_system(will.topic)
+    if not topics.is_system(will.topic):
+        needed = 1 << will.qos | (ports.RETAIN if will.retain else 0)
+        return grant & needed == needed
+    if systopics.is_bridge_state(will.topic, connection.client_id) and (
+        not will.retain or systopics.may_be_retained(will.topic, will.payload)
+    ):
+        return True
+    if not connect.bridge and not will.topic.startswith(systopics.BRIDGES):
+        return False
+    connect.will = None
+    connection.node.dropped(connection.client_id, st.DROP_DENIED, will.topic, 1)
+    connection.node.denied(connection, "publish", will.topic)
+    return True

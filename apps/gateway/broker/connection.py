@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
+PROGRESS: Final = 512  # bytes of a packet that count as a sign of life: its client cannot ping meanwhile
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
 
@@ -49,6 +50,7 @@ class Connection(Outbound):
         self.will_delay = 0  # seconds
         self.keepalive = 0.0  # seconds of silence after which the client is gone; 0 = any
         self.clean_start = True
+        self.bridge = False  # the client is another broker
         self.opened = now
         self.last_seen = now
         self.expires_at = 0.0  # when the credentials end; 0.0 = never
@@ -57,6 +59,8 @@ class Connection(Outbound):
         self.tokens = 0.0  # publishes the client may send at once, below its rate limit
         self.refilled = now
         self.throttled = False
+        self.work = 0  # nodes of the trie that its new topics took in this loop turn
+        self.pressed = 0  # crowded sessions that it waits for (`pressure`)
         self._backed_up = False  # too many of them: we read no more
         self.watched: int = 0  # the second in which the timers look at it next
         self.publishes_in = 0
@@ -78,7 +82,7 @@ class Connection(Outbound):
         """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
         if self.state == CLOSED:
             return
-        self.last_seen = now
+        self.work = 0
         self.node.now = now
         self.node.stats.bytes_in += len(data)
         if self._partial is not None or self.pending is not None:
@@ -96,13 +100,14 @@ class Connection(Outbound):
     def resume(self, now: float) -> None:
         """The pending decision is made: read on."""
         self.pending = None
+        self.work = 0
         if self._partial is not None and self.state != CLOSED:
             self._process(self._unstash(), now)
         self.read_on()
 
     def read_on(self) -> None:
         """Read again, unless there is another reason not to."""
-        if self.pending is None and not self.throttled and not self._backed_up:
+        if self.pending is None and not self.throttled and not self._backed_up and not self.pressed:
             self._resume_reading()
 
     def back_up(self, full: bool) -> None:
@@ -114,6 +119,9 @@ class Connection(Outbound):
             self._pause_reading()
         else:
             self.read_on()
+
+    def hold_reading(self) -> None:
+        self._pause_reading()
 
     def _pause_reading(self) -> None:
         if not self.holding:
@@ -167,6 +175,8 @@ class Connection(Outbound):
         except MqttError as error:
             closing.fail(self, error)
             return
+        if pos:
+            self.last_seen = now  # by whole packets [MQTT-3.1.2-22]
         if self.traced:
             self.trace(data, pos, True)
         if pos < len(data) and self.state != CLOSED:
@@ -184,7 +194,10 @@ class Connection(Outbound):
             self._partial[-1] += data
         else:
             self._partial.append(data)
+        before = self._partial_size
         self._partial_size += len(data)
+        if before // PROGRESS != self._partial_size // PROGRESS:
+            self.last_seen = self.node.now
         stats.inbound += len(data)
         return True
 
@@ -342,6 +355,8 @@ class Connection(Outbound):
                 self.publishes_in += publishes
                 if self.limits.publish_rate:
                     self._throttle(publishes, now)
+                if self.node.pressure.fresh:
+                    self.node.pressure.hold_back(self)
             if acknowledged and self.session is not None:
                 self.session.pump(now)
         return pos
@@ -417,6 +432,11 @@ class Connection(Outbound):
             publish_grants = {}
             self._publish_grants = publish_grants
         publish_grants[raw] = publish_grant
+
+    def remember_denied(self, raw: bytes, publish_grant: PublishGrant) -> None:
+        """Keep it until another one is denied, or a topic too long to be cached comes."""
+        self._long_topic = raw
+        self._long_permit = publish_grant
 
     def known(self, raw: bytes) -> PublishGrant | None:
         """The grant remembered for a topic; its route may be out of date."""

@@ -142,6 +142,8 @@ class Durable(Waiter):
         size = delivery.size
         if self._over(1, size) and not self._make_room(size):
             node.dropped(session.client_id, st.DROP_QUEUE, delivery.message.topic, 1)
+            if session.connection is not None:
+                node.overflows += 1
             if node.limits.queue_full_policy == lim.DISCONNECT and session.connection is not None:
                 session.connection.close_later(reasons.QUOTA_EXCEEDED)
             return
@@ -154,11 +156,13 @@ class Durable(Waiter):
         if session.connection is not None and not self.cold and self._has_room(size):
             session.append(delivery)
             self.order.append(self.last_seq)
-            return
-        self.cold += 1
-        self.cold_bytes += size
-        node.stats.queued += 1
-        self.page()
+        else:
+            self.cold += 1
+            self.cold_bytes += size
+            node.stats.queued += 1
+            self.page()
+        if session.connection is not None and session.fill > lim.HALF:
+            node.pressure.rise(session, node.now)
 
     def _has_room(self, size: int) -> bool:
         """May the memory hold one message more of the queue?"""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from apps.gateway.broker import ports
+from apps.gateway.broker import ports, systopics
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
-from apps.gateway.broker.pending import PendingPublish
-from apps.gateway.broker.routing import PublishGrant
+from apps.gateway.broker.pending import PendingPublish, PendingTurn
+from apps.gateway.broker.routing import OVERFLOW, PublishGrant
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -23,14 +23,23 @@ if TYPE_CHECKING:
     from apps.gateway.broker.session import Session
 
 
+MAX_WORK: Final = 10_000  # nodes of the trie that one client's new topics may take in a loop turn: about 2 ms
+
+
 def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     """The current publish grant of a topic (`raw` with its two byte length).
 
     None: the ACL has to be asked, and the connection waits. Raises for a topic that is no topic.
     """
+    if connection.work > MAX_WORK:
+        connection.wait_for(PendingTurn())
+        return None
+    router = connection.node.router
+    before = router.visited
     known = connection.known(raw)
     if known is not None:
-        known.route = connection.node.router.route(known.route.topic)
+        known.route = router.route(known.route.topic) if known.grant else router.denied(known.route.topic)
+        connection.work += router.visited - before
         return known
     topic = wire.text(raw[2:])
     limits = connection.limits
@@ -40,16 +49,28 @@ def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     grant = ports.NOTHING
     if connection.acl is not None and not topics.is_system(topic):
         grant = connection.acl.publish(topic)
+    elif systopics.is_bridge_state(topic, connection.client_id):
+        grant = ports.PUBLISH_ALL
     if grant == ports.UNKNOWN:
         connection.wait_for(PendingPublish(topic))
         return None
-    return allow(connection, raw, topic, grant)
+    made = allow(connection, raw, topic, grant)
+    connection.work += router.visited - before
+    return made
 
 
 def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> PublishGrant:
-    """Remember what the ACL said; an answer that is none (UNKNOWN, when it was asked) allows nothing."""
-    made = PublishGrant(max(grant, ports.NOTHING), connection.node.router.route(topic))
-    connection.remember(raw, made)
+    """Remember what the ACL said; an answer that is none (UNKNOWN, when it was asked) allows nothing.
+
+    Of topics that are denied only the last is remembered: who may not publish fills no cache.
+    """
+    router = connection.node.router
+    if grant <= ports.NOTHING:
+        made = PublishGrant(ports.NOTHING, router.denied(topic))
+        connection.remember_denied(raw, made)
+    else:
+        made = PublishGrant(grant, router.route(topic))
+        connection.remember(raw, made)
     return made
 
 
@@ -72,7 +93,9 @@ def publish(connection: Connection, first: int, data: bytes, start: int, end: in
     route = allowed.route
     head = PUBREC if qos == 2 else PUBACK
     needed = 1 << qos | (ports.RETAIN if packet.retain else 0)
-    if allowed.grant & needed != needed:
+    if allowed.grant & needed != needed or (
+        packet.retain and not systopics.may_be_retained(route.topic, packet.payload)
+    ):
         connection.node.dropped(connection.client_id, st.DROP_DENIED, route.topic, 1)
         if not allowed.reported:
             allowed.reported = True
@@ -117,7 +140,10 @@ def hand_on(node: Node, message: Message, level: int) -> int:
     """As `Router.dispatch`, for what came a while ago; what is retained is kept first."""
     if message.retain and not node.retain(message) and level == pt.MQTT_5:
         return reasons.QUOTA_EXCEEDED
-    return node.router.dispatch(node.router.route(message.topic), message)
+    reason = node.router.dispatch(node.router.route(message.topic), message)
+    if reason == OVERFLOW:
+        return reasons.QUOTA_EXCEEDED if level == pt.MQTT_5 else reasons.SUCCESS
+    return reason
 
 
 def _raw_topic(connection: Connection, packet: packets.Publish) -> bytes:
@@ -159,7 +185,11 @@ def _forwarded(properties: Properties) -> bytes:
 
 def check_response_topic(properties: Properties) -> None:
     response_topic = props.string(properties, props.RESPONSE_TOPIC)
-    if response_topic is not None and ("+" in response_topic or "#" in response_topic):  # [MQTT-3.3.2-14]
+    if response_topic is None:
+        return
+    if not response_topic:  # [MQTT-4.7.3-1]
+        raise ProtocolError("empty response topic")
+    if "+" in response_topic or "#" in response_topic:  # [MQTT-3.3.2-14]
         raise ProtocolError("wildcard in a response topic")
 
 
@@ -175,6 +205,8 @@ def answer(connection: Connection, head: bytes, packet_id: int, reason: int) -> 
     But none where the message was not taken for want of room: raises `MqttError`, and the client will
     send it again.
     """
+    if reason == OVERFLOW:
+        reason = reasons.QUOTA_EXCEEDED if connection.level == pt.MQTT_5 else reasons.SUCCESS
     if reason == reasons.QUOTA_EXCEEDED:
         forget_qos2(connection, head, packet_id)
         if connection.level < pt.MQTT_5:

@@ -7,6 +7,7 @@ and its encoded bytes.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.mqtt import properties as props
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from apps.gateway.broker.shared import SharedGroup
 
 OVERHEAD: Final = 128  # bytes a queued message costs beside its topic and payload, counted in budgets
+
+# Seconds: `expires` of a message from another node was converted between two clocks, and must not grow by it.
+CLOCK_ERROR: Final = 0.01
 
 # Two bytes each: joined into output a packet at a time, so made once.
 PACKET_IDS: Final[list[bytes]] = [packet_id.to_bytes(2, "big") for packet_id in range(65_536)]
@@ -67,6 +71,14 @@ class Message:
     def size(self) -> int:
         """Bytes to count against a budget while the message is held."""
         return len(self.payload) + len(self.raw_topic) + len(self.properties) + OVERHEAD
+
+    def expiry_left(self, now: float) -> int:
+        """The expiry interval to send: the publisher's, less the whole seconds that passed [MQTT-3.3.2-6].
+
+        Only for a message that has one. 0: it is over, which only a repeated packet may say.
+        """
+        left = self.expires - now
+        return max(math.ceil(left - CLOCK_ERROR), 1) if left > 0.0 else 0
 
 
 class Delivery:
@@ -130,8 +142,7 @@ class Delivery:
         if level == 5:
             body = self.identifiers + message.properties
             if message.expires:
-                left = max(int(message.expires - now), 0)  # [MQTT-3.3.2-6]
-                body += b"\x02" + wire.u32(left)
+                body += b"\x02" + wire.u32(message.expiry_left(now))
             if alias:
                 body += b"\x23" + PACKET_IDS[alias]
             tail = wire.varint(len(body)) + body + tail

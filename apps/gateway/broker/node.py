@@ -15,8 +15,10 @@ from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.messages import Message
+from apps.gateway.broker.pressure import Pressure
+from apps.gateway.broker.replay import Replays
 from apps.gateway.broker.retained import RetainedStore
-from apps.gateway.broker.routing import Router
+from apps.gateway.broker.routing import OVERFLOW, Router
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED, CONNECTED
 from apps.gateway.broker.stats import DROP_CLUSTER, DROP_DENIED, DROP_RETAINED, Stats
@@ -72,6 +74,9 @@ class Node:
         self.stats = Stats(now)
         self.router = Router(self, limits.route_cache)
         self.retained = RetainedStore(limits.max_retained_messages, limits.max_retained_bytes)
+        self.replays = Replays(self)
+        self.pressure = Pressure()
+        self.overflows = 0  # messages dropped because the queue of a client that is online was full
         self.sessions: dict[str, Session] = {}
         self.timers = Timers(self)
         self.closing = False
@@ -176,6 +181,7 @@ class Node:
             return
         connection.session = None
         session.connection = None
+        self.pressure.fall(session)
         self._present(session, False)
         self.stats.connections -= 1
         self.stats.disconnects += 1
@@ -216,9 +222,7 @@ class Node:
     def end_session(self, session: Session, now: float) -> None:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
         self.sessions.pop(session.client_id, None)
-        for subscription in session.subscriptions.values():
-            self.unsubscribe(subscription)
-        session.subscriptions.clear()
+        self._unsubscribe_all(session)
         self.uncount_bytes(session.weight)
         for delivery in session.give_up_shared(True):
             if delivery.group is not None:
@@ -232,6 +236,14 @@ class Node:
             session.will = None
             self.publish_will(will, now, session.will_acl)
 
+    def _unsubscribe_all(self, session: Session) -> None:
+        subscriptions = list(session.subscriptions.values())
+        self.router.unsubscribe_all(subscriptions)
+        for subscription in subscriptions:
+            self.uncount_bytes(subscription.size)
+        session.subscriptions.clear()
+        session.wildcards = 0
+
     def park(self, session: Session, force: bool) -> None:
         """A cluster keeps the session of a client that is not here: it leaves the memory of this node.
 
@@ -243,9 +255,7 @@ class Node:
         if not force and session.will is not None:
             return
         del self.sessions[client_id]
-        for subscription in session.subscriptions.values():
-            self.unsubscribe(subscription)
-        session.subscriptions.clear()
+        self._unsubscribe_all(session)
         if session.will is not None:
             self.uncount_bytes(session.will.size)
             session.will = None
@@ -330,7 +340,7 @@ class Node:
         if message.retain and not self.retain(message):
             return QUOTA_EXCEEDED, None
         reason = self.router.dispatch(self.router.route(message.topic), message)
-        return reason, self.open_completion
+        return QUOTA_EXCEEDED if reason == OVERFLOW else reason, self.open_completion
 
     def inject(self, message: Message, shares: Collection[str] | None = None) -> bool:
         """A message from outside, for this node's subscribers; False: nobody is subscribed here.
@@ -365,6 +375,9 @@ class Node:
         `acl` is the client's; `current`: of a connection that is open until now, and so kept up to date.
         """
         self.cancel_will(will.origin, will)
+        if systopics.is_bridge_state(will.topic, will.origin):  # no ACL knows it
+            self.settle_will(will, ports.PUBLISH_ALL, now)
+            return
         grant = acl.publish(will.topic) if acl is not None else ports.UNKNOWN
         if self.ask_will is not None and (not current or grant == ports.UNKNOWN):
             self.ask_will(will, acl)
@@ -396,14 +409,14 @@ class Node:
 
     def keep(self, message: Message) -> bool:
         """Keep the topic's last message, which came from outside; False: no room, counted."""
-        if self._keep(message):
+        if self._keep(message, True):
             return True
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
 
     def retain(self, message: Message) -> bool:
         """Keep the topic's last message, here and on every node; False: no room, counted."""
-        if self._keep(message):
+        if self._keep(message, False):
             if self.bus is None:
                 return True
             completion = self.completion() if message.qos else None
@@ -412,11 +425,11 @@ class Node:
         self.dropped("", DROP_RETAINED, message.topic, 1)
         return False
 
-    def _keep(self, message: Message) -> bool:
+    def _keep(self, message: Message, known: bool) -> bool:
         store = self.store
         if store is not None and store.own and message.qos and store.full:
             return False
-        if not self.retained.keep(message):
+        if not self.retained.keep(message, known):
             return False
         if store is not None and not topics.is_system(message.topic):
             store.retain(message)
@@ -465,6 +478,8 @@ class Node:
 
     def flush(self) -> None:
         """One write for each connection that has output."""
+        if not self.replays.is_idle:
+            self.replays.run()
         self._awake = False
         if self.store is not None:
             self.store.flush()
@@ -481,6 +496,8 @@ class Node:
                 closing.close(
                     cast("Connection", closing_connection), closing_connection.close_reason, text, self.now
                 )
+        if not self.replays.is_idle:
+            self.rouse()
 
     # Time -------------------------------------------------------------------------------------------
 
@@ -488,6 +505,8 @@ class Node:
         self.now = now
         self.timers.run(now)
         self.retained.expire(now)
+        self.replays.retry()
+        self.pressure.tick(now)
         if self._throttled:
             self._refill(now)
         if self.drain is not None:

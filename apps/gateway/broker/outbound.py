@@ -297,3 +297,4 @@ class Outbound:
         self._aliases = None
         if self._ack_queue is not None:
             self._ack_queue.clear()
+            self._ack_queue = None

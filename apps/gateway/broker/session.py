@@ -10,6 +10,7 @@ from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBREL
 from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
+from apps.gateway.broker.topictree import levels_size
 from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.errors import ProtocolError
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from apps.gateway.broker.durable import Durable
     from apps.gateway.broker.node import Node
     from apps.gateway.broker.ports import Acl
+    from apps.gateway.broker.pressure import Crowd
     from apps.gateway.broker.remote import Remote
+    from apps.gateway.broker.replay import Replay
     from apps.gateway.broker.shared import SharedGroup
 
 
@@ -69,7 +72,11 @@ class Subscription:
     @property
     def size(self) -> int:
         """Bytes to count against the node's budget."""
-        return len(self.filter) + len(self.share) + OVERHEAD
+        return len(self.filter) + len(self.share) + OVERHEAD + levels_size(self.filter)
+
+    @property
+    def is_wild(self) -> bool:
+        return "+" in self.filter or "#" in self.filter
 
 
 class Session:
@@ -84,6 +91,7 @@ class Session:
         "client_id",
         "connection",
         "created",
+        "crowd",
         "doubts",
         "durable",
         "expires_at",
@@ -96,10 +104,12 @@ class Session:
         "queue_bytes",
         "released",
         "repeats",
+        "replay",
         "subscriptions",
         "unacked",
         "username",
         "weight",
+        "wildcards",
         "will",
         "will_acl",
         "will_at",
@@ -112,10 +122,13 @@ class Session:
         self.weight = 0  # bytes of both names, counted against the node's budget
         self.created = now
         self.connection: Connection | None = None
+        self.crowd: Crowd | None = None  # it is online, and its queue more than half full
         self.durable: Durable | None = None  # a store keeps the session
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
+        self.wildcards = 0  # of them, those whose filter has one
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
         self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
+        self.replay: Replay | None = None  # retained messages that it is still to get
         self.released: dict[int, None] = {}  # PUBREL sent, no PUBCOMP yet
         self.incoming: set[int] = set()  # QoS 2 received, no PUBREL yet
         self.queue: deque[Delivery] | None = None
@@ -130,6 +143,18 @@ class Session:
         self.will_acl: Acl | None = None  # of the connection that left it; None: not known
         # While what was queued before the client's rights changed is still there: topic -> may it have it?
         self.doubts: dict[str, bool] | None = None
+
+    def add(self, name: str, subscription: Subscription) -> None:
+        """`name`: the filter as the client wrote it. In the place of what it had under that."""
+        if name not in self.subscriptions:
+            self.wildcards += subscription.is_wild
+        self.subscriptions[name] = subscription
+
+    def take_out(self, name: str) -> Subscription | None:
+        subscription = self.subscriptions.pop(name, None)
+        if subscription is not None:
+            self.wildcards -= subscription.is_wild
+        return subscription
 
     # Delivery ------------------------------------------------------------------------------------
 
@@ -191,6 +216,8 @@ class Session:
                 self._forget(queue.popleft(), reason)
                 continue
             self.node.dropped(self.client_id, reason, delivery.message.topic, 1)
+            if self.connection is not None:
+                node.overflows += 1
             if policy == lim.DISCONNECT and self.connection is not None:
                 self.connection.close_later(reasons.QUOTA_EXCEEDED)
             if not queue:
@@ -203,6 +230,18 @@ class Session:
         if not delivery.queued_at:
             delivery.queued_at = node.now
         self.append(delivery)
+        if self.connection is not None and self.fill > lim.HALF:
+            node.pressure.rise(self, node.now)
+
+    @property
+    def fill(self) -> int:
+        """How full it is, of `limits.FULL`: by bytes or by messages, whichever is more."""
+        limits = self.node.limits
+        size, count = self.held, self.backlog
+        if self.durable is not None:
+            size += self.durable.cold_bytes
+        most = max(limits.max_queued_messages, lim.FEW)
+        return max(size * lim.FULL // limits.max_queued_bytes, count * lim.FULL // most)
 
     def append(self, delivery: Delivery) -> None:
         """Queue in memory what the limits allow."""
@@ -268,6 +307,10 @@ class Session:
         durable = self.durable
         if connection is None:
             return
+        if self.replay is not None:
+            self.replay.wake()
+        if self.crowd is not None and self.fill < lim.QUARTER:
+            self.node.pressure.fall(self)
         if queue is None:
             self._looked_through()
             if durable is not None:
@@ -520,6 +563,7 @@ class Session:
         lost = len(self.unacked) + (len(self.queue) if self.queue is not None else 0)
         if self.durable is not None:
             lost += self.durable.end()
+            self.durable = None
         if lost:
             self.node.dropped(self.client_id, st.DROP_SESSION, "", lost)
         self._clear()
@@ -528,9 +572,12 @@ class Session:
         """The session goes on elsewhere."""
         if self.durable is not None:
             self.durable.leave()
+            self.durable = None
         self._clear()
 
     def _clear(self) -> None:
+        self.node.replays.end(self)
+        self.node.pressure.fall(self)
         self.node.stats.held -= self.held
         self.node.stats.queued -= len(self.queue) if self.queue is not None else 0
         self.held = 0

@@ -1,13 +1,31 @@
-"""`$SYS/broker/...`: the node's figures as retained messages, under the names mosquitto's users know."""
+"""`$SYS/broker/...`: the node's figures as retained messages, under the names mosquitto's users know.
+
+Clients publish there in one case: a mosquitto bridge says at `$SYS/broker/connection/<its client id>/state`,
+by will and by a retained message, whether it is connected.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker.messages import Message
 
 if TYPE_CHECKING:
     from apps.gateway.broker.node import Node
+
+
+BRIDGES: Final = "$SYS/broker/connection/"
+_STATES: Final = (b"0", b"1", b"")
+
+
+def is_bridge_state(topic: str, client_id: str) -> bool:
+    """Is it where this client may say whether it, as a bridge, is connected?"""
+    return topic.startswith(BRIDGES) and topic == f"{BRIDGES}{client_id}/state"
+
+
+def may_be_retained(topic: str, payload: bytes) -> bool:
+    """Below $SYS a client has a state retained, and no other data."""
+    return not topic.startswith(BRIDGES) or payload in _STATES
 
 
 def values(node: Node, now: float) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.session import Session
 
 SLACK: Final = 1024  # dates more than twice the sessions that are let lie
-HORIZON: Final = 16  # seconds after which a connection is looked at again, so that a dead one is let go
+HORIZON: Final = 16  # seconds after which a connection is looked at again, so that the wheel stays short
 
 
 class Timers:
@@ -23,7 +23,7 @@ class Timers:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._wheel: dict[int, list[Connection]] = {}
+        self._wheel: dict[int, dict[Connection, None]] = {}
         self._turned = int(node.now)
         self._heap: list[tuple[float, int, Session]] = []
         self._sequence = 0
@@ -66,12 +66,24 @@ class Timers:
     def _put(self, connection: Connection, deadline: float, now: float) -> None:
         second = int(min(deadline, now + HORIZON)) + 1
         second = max(second, self._turned + 1)
+        if connection.watched == second:
+            return
+        self.forget(connection)
         connection.watched = second
         slot = self._wheel.get(second)
         if slot is None:
-            self._wheel[second] = [connection]
+            self._wheel[second] = {connection: None}
         else:
-            slot.append(connection)
+            slot[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """The connection has ended, or moves to another slot: nothing of it stays in the wheel."""
+        slot = self._wheel.get(connection.watched)
+        if slot is not None:
+            slot.pop(connection, None)
+            if not slot:
+                del self._wheel[connection.watched]
+        connection.watched = 0
 
     def run(self, now: float) -> None:
         while self._heap and self._heap[0][0] <= now:
@@ -81,8 +93,9 @@ class Timers:
                 self._node.session_due(session, now)
         while self._turned < int(now):
             self._turned += 1
-            for connection in self._wheel.pop(self._turned, []):
-                if connection.state != CLOSED and connection.watched == self._turned:
+            for connection in self._wheel.pop(self._turned, {}):
+                connection.watched = 0
+                if connection.state != CLOSED:  # an earlier one of the slot may have closed it
                     self._look(connection, now)
 
     def _look(self, connection: Connection, now: float) -> None:

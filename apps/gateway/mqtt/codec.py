@@ -7,12 +7,17 @@ path reads and writes PUBLISH and its acknowledgements itself, in place, and com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons, wire
 from apps.gateway.mqtt.errors import LocalError, MalformedPacket, MqttError, ProtocolError
 from apps.gateway.mqtt.properties import Properties
+
+MAX_FILTERS: Final = 10_000  # in one SUBSCRIBE or UNSUBSCRIBE
 
 # The others' are 0 [MQTT-2.1.3-1]. MQTT 3.1 also knows DUP on these, 0x08, when they are repeated.
 _FLAGS = {pt.PUBREL: 2, pt.SUBSCRIBE: 2, pt.UNSUBSCRIBE: 2}
@@ -63,12 +68,15 @@ class UnsupportedVersion(MqttError):
         self.answer = answer  # False: not MQTT at all, close without a CONNACK
 
 
+BRIDGE: Final = 0x80  # bit of the protocol level by which mosquitto's bridges say what they are
+
+
 def connect_level(data: bytes, pos: int, end: int) -> tuple[int, int]:
     """(protocol level, position behind it) of a CONNECT; the level says how to answer even bad ones."""
     name, pos = wire.read_binary(data, pos, end)
     if pos >= end:
         raise MalformedPacket("CONNECT ends before the protocol level")
-    level = data[pos]
+    level = data[pos] & ~BRIDGE
     if name == b"MQTT":
         if level not in (pt.MQTT_3_1_1, pt.MQTT_5):  # [MQTT-3.1.2-2]
             raise UnsupportedVersion(f"protocol level {level}", True)
@@ -82,6 +90,7 @@ def connect_level(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 def decode_connect(data: bytes, pos: int, end: int) -> p.Connect:
     level, pos = connect_level(data, pos, end)
+    bridge = data[pos - 1] & BRIDGE != 0
     if pos >= end:
         raise MalformedPacket("CONNECT ends before its flags")
     flags, pos = data[pos], pos + 1
@@ -120,7 +129,9 @@ def decode_connect(data: bytes, pos: int, end: int) -> p.Connect:
         password, pos = wire.read_binary(data, pos, end)
     if pos != end:
         raise MalformedPacket("bytes behind the payload of CONNECT")
-    return p.Connect(client_id, level, flags & 0x02 != 0, keepalive, username, password, will, properties)
+    return p.Connect(
+        client_id, level, flags & 0x02 != 0, keepalive, username, password, will, properties, bridge
+    )
 
 
 def _publish(first: int, data: bytes, pos: int, end: int, level: int) -> p.Publish:
@@ -176,6 +187,12 @@ def _check_reason(kind: int, reason: int) -> None:
         raise ProtocolError(f"{pt.NAMES[kind]} with {reasons.name(reason)}")
 
 
+def _check_count(filters: Sequence[object]) -> None:
+    """To read more would hold everybody else up."""
+    if len(filters) > MAX_FILTERS:
+        raise MqttError(reasons.QUOTA_EXCEEDED, f"more than {MAX_FILTERS} filters in one packet")
+
+
 def _subscribe(data: bytes, pos: int, end: int, level: int) -> p.Subscribe:
     packet_id, pos = _packet_id(data, pos, end)
     properties: Properties = {}
@@ -188,6 +205,7 @@ def _subscribe(data: bytes, pos: int, end: int, level: int) -> p.Subscribe:
             raise MalformedPacket("topic filter without options")
         options, pos = data[pos], pos + 1
         filters.append(_filter(filter, options, level))
+        _check_count(filters)
     if not filters:  # [MQTT-3.8.3-2]
         raise ProtocolError("SUBSCRIBE without a topic filter")
     return p.Subscribe(packet_id, filters, properties)
@@ -219,6 +237,7 @@ def _unsubscribe(data: bytes, pos: int, end: int, level: int) -> p.Unsubscribe:
         if not filter:
             raise MalformedPacket("empty topic filter")
         filters.append(filter)
+        _check_count(filters)
     if not filters:  # [MQTT-3.10.3-2]
         raise ProtocolError("UNSUBSCRIBE without a topic filter")
     return p.Unsubscribe(packet_id, filters, properties)
@@ -345,7 +364,11 @@ def _encode_connect(packet: p.Connect) -> bytes:
     will = packet.will
     if will is not None:
         flags |= 0x04 | will.qos << 3 | will.retain << 5
-    parts = [wire.binary(name), bytes((packet.level, flags)), wire.u16(packet.keepalive)]
+    parts = [
+        wire.binary(name),
+        bytes((packet.level | (BRIDGE if packet.bridge else 0), flags)),
+        wire.u16(packet.keepalive),
+    ]
     if v5:
         parts.append(props.write(packet.properties))
     parts.append(wire.string(packet.client_id))

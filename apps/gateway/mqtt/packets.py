@@ -31,6 +31,7 @@ class Connect:
     password: bytes | None = field(default=None, repr=False)
     will: Will | None = None
     properties: Properties = field(default_factory=dict)
+    bridge: bool = False  # the highest bit of the protocol level: another broker, as mosquitto says it
 
 
 @dataclass

@@ -27,6 +27,24 @@ CONTROL: Final = {"type": "mqtt.control"}
 DISCONNECT: Final = {"type": "mqtt.disconnect"}
 
 
+class _Gone:
+    """In the place of a transport that is no more: the transport and its TLS state are freed at once."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+GONE: Final = _Gone()
+
+
 class Stream(asyncio.Protocol):
     """An asyncio protocol and a `ports.Link` in one object: there are very many of them."""
 
@@ -101,11 +119,16 @@ class Stream(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Free what belongs to the connection here: reference counts alone must do it."""
         self._server.disconnected(self)
         if self._closer is not None:
             self._closer.cancel()
-        if self.connection is not None:
-            self.connection.lost(self._server.now())
+            self._closer = None
+        connection, self.connection = self.connection, None
+        self.transport = GONE
+        self._early = self._rest = None
+        if connection is not None:
+            connection.lost(self._server.now())
         self._events |= 2
         self._wake()
 
@@ -121,6 +144,9 @@ class Stream(asyncio.Protocol):
 
     def attach(self, connection: Connection) -> None:
         """The application's connection takes over; what came before it is fed to it."""
+        if self.transport is GONE:  # the client was quicker
+            connection.lost(self._server.now())
+            return
         self.connection = connection
         if self._early is not None:
             early, self._early = self._early, None

@@ -75,17 +75,47 @@ def test_proxies_on_the_same_host_are_exempt_by_default(clock: Clock) -> None:
     assert not door.exempts(ADDRESS)
 
 
-def test_a_client_id_that_is_guessed_at_stays_usable_at_home(clock: Clock) -> None:
-    door, banned = guard(clock, failures_per_client=2)
-    door.succeeded("alice-1", ADDRESS)
-    for n in range(2):
-        door.failed("alice-1", f"198.51.100.{n}")
-    refused = door.refusal("alice-1", "198.51.100.9")
+def test_who_is_guessed_at_is_refused_there_and_nowhere_else(clock: Clock) -> None:
+    """Ten wrong passwords from one place do not lock a device out at another."""
+    door, banned = guard(clock, failures_per_client=10)
+    for _ in range(10):
+        assert door.refusal("thermometer-1", "198.51.100.9") is None
+        door.failed("thermometer-1", "198.51.100.9")
+    refused = door.refusal("thermometer-1", "198.51.100.9")
     assert refused is not None
     assert refused.reason == reasons.CONNECTION_RATE_EXCEEDED
-    assert door.refusal("alice-1", ADDRESS) is None
-    assert door.refusal("bob-1", "198.51.100.9") is None
+    assert door.refusal("thermometer-1", ADDRESS) is None
+    assert door.refusal("thermometer-2", "198.51.100.9") is None
     assert banned == []
+
+
+def test_at_home_a_neighbour_does_not_lock_it_out(clock: Clock) -> None:
+    """Where it succeeded last, but not without end."""
+    door, _ = guard(clock, failures_per_client=2)
+    door.succeeded("alice-1", ADDRESS, "alice")
+    for _ in range(19):
+        door.failed("alice", ADDRESS)
+        assert door.refusal("alice", ADDRESS) is None
+    door.failed("alice", ADDRESS)
+    assert door.refusal("alice", ADDRESS) is not None
+    assert door.refusal("alice-1", ADDRESS) is None
+
+
+@pytest.mark.parametrize("per_client", (10, 0))
+def test_a_few_bad_devices_do_not_ban_a_nat(clock: Clock, per_client: int) -> None:
+    """Many strangers do: for an address each credential counts ten times at most."""
+    door, banned = guard(clock, failures_per_client=per_client, failures_per_address=100)
+    for device in ("old-1", "old-2"):
+        door.succeeded(device, ADDRESS)
+    for _ in range(120):
+        for device in ("old-1", "old-2"):
+            if door.refusal(device, ADDRESS) is None:
+                door.failed(device, ADDRESS)
+    assert banned == []
+    assert door.refusal("good-3", ADDRESS) is None
+    for n in range(80):
+        door.failed(f"guess-{n}", ADDRESS)
+    assert [ban.value for ban in banned] == ["192.0.2.1/32"]
 
 
 def test_a_flapping_client_is_banned(clock: Clock) -> None:

@@ -194,13 +194,14 @@ def test_an_export_rule_is_in_force_within_a_second(cluster: Cluster) -> None:
 
     def rule(statement: str) -> None:
         source = (
-            f"from apps.cluster import exporting\nfrom apps.cluster.models import ExportRule\n{statement}"
+            "from apps.cluster.bridge import export_sync\n"
+            f"from apps.cluster.models import ExportRule\n{statement}"
         )
         command = [sys.executable, "manage.py", "shell", "-c", source]
         subprocess.run(command, cwd=ROOT, env=cluster.environ(0), check=True, capture_output=True, timeout=60)
 
     values = f"filter='{first}/+', kafka_topic='{topic}', key_template='${{2}}-${{clientid}}'"
-    rule(f"exporting.save(ExportRule({values}))")
+    rule(f"export_sync.save(ExportRule({values}))")
     consumer = Consumer(
         {"bootstrap.servers": cluster.servers, "group.id": topic, "auto.offset.reset": "earliest"}
         | {"topic.metadata.refresh.interval.ms": 500}
@@ -211,7 +212,7 @@ def test_an_export_rule_is_in_force_within_a_second(cluster: Cluster) -> None:
         consumer.subscribe([topic])
         record = until(lambda: _message(consumer.poll(0.5)), "no record")
         assert record.value() == b"1" and record.key().startswith(b"pump-c-")
-        rule(f"exporting.remove(ExportRule.objects.filter(kafka_topic='{topic}'))")
+        rule(f"export_sync.remove(ExportRule.objects.filter(kafka_topic='{topic}'))")
         time.sleep(1)
         publisher.publish(f"{first}/pump", b"2", 1).wait_for_publish(TIMEOUT)
         assert _message(consumer.poll(2.0)) is None

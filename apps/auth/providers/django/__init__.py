@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from apps.auth import passwords
+from apps.auth.facts import CredentialFacts
 from apps.auth.passwords import Passwords
 from apps.auth.providers import registry
 from apps.auth.providers.base import WRONG_SECRET, Identity, Layer, Outcome, Rejection, identity
 from apps.auth.providers.registry import Registry
+from apps.auth.verifiers import Verifiers
 from apps.gateway.broker.ports import ConnectRequest
 
 
@@ -19,17 +21,18 @@ class DjangoClients:
 
     name = "django"
 
-    def __init__(self, registry: Registry, passwords: Passwords) -> None:
+    def __init__(self, registry: Registry, passwords: Passwords, verifiers: Verifiers | None = None) -> None:
         self._registry = registry
         self._passwords = passwords
+        self._verifiers = verifiers
 
     async def connect(self, request: ConnectRequest) -> Outcome:
         username, password = request.username, request.password
         if username is None or password is None:
             return None
-        facts = await self._registry.facts(request.client_id, username, request.peer.address)
+        account = await self._registry.account(request.client_id, username, request.peer.address)
+        facts, candidates = account.facts, account.credentials
         kind = "secret" if passwords.looks_generated(password) else "password"
-        candidates = [each for each in registry.valid(facts.credentials) if each.username == username]
         matching = None
         if kind == "secret":
             for each in candidates:
@@ -38,23 +41,34 @@ class DjangoClients:
             if not any(each.kind == kind for each in candidates):
                 passwords.verify_generated(password, ())
         else:
-            stored = {each.secret: each for each in candidates if each.kind == kind}
-            for each in stored.values():
-                if await self._passwords.verify(password, (each.secret,)):
-                    matching = each
-            if not stored:
-                await self._passwords.verify(password, ())
+            matching = await self._by_password(password, [each for each in candidates if each.kind == kind])
         if matching is None:
             return WRONG_SECRET if candidates else None
         return registry.admit(facts, request) or identity(
-            request, self.name, username, facts.groups, matching.id
+            request, self.name, username, facts.groups, matching.id, account=account.client_id
         )
+
+    async def _by_password(
+        self, password: bytes, candidates: list[CredentialFacts]
+    ) -> CredentialFacts | None:
+        for each in candidates:
+            if passwords.matches_keyed(password, each.verifier):
+                return each
+        matching = None
+        for each in {each.secret: each for each in candidates}.values():
+            if await self._passwords.verify(password, (each.secret,)):
+                matching = each
+                if self._verifiers is not None:
+                    self._verifiers.note(each.id, password)
+        if not candidates:
+            await self._passwords.verify(password, ())
+        return matching
 
     def exchange(self, request: ConnectRequest) -> None:
         return None
 
     async def judge(self, identity: Identity) -> Rejection | None:
-        return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)
+        return registry.stays(await self._registry.facts(identity.row, identity.username), identity)
 
 
 class DjangoAcl:

@@ -16,7 +16,7 @@ from apps.auth import passwords
 from apps.auth.passwords import ScramKeys
 from apps.auth.providers import registry
 from apps.auth.providers.base import WRONG_SECRET, Identity, Outcome, Proved, Rejection, identity
-from apps.auth.providers.registry import Registry
+from apps.auth.providers.registry import Account, Registry
 from apps.auth.providers.scram import messages
 from apps.gateway.broker.ports import Challenge, ConnectRequest
 from apps.gateway.mqtt import reasons
@@ -40,7 +40,7 @@ class ScramClients:
         return ScramExchange(self._registry, self._pepper, request)
 
     async def judge(self, identity: Identity) -> Rejection | None:
-        return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)
+        return registry.stays(await self._registry.facts(identity.row, identity.username), identity)
 
 
 class ScramExchange:
@@ -85,10 +85,18 @@ class ScramExchange:
             if (base64.b64encode(keys.salt).decode(), str(keys.iterations)) != (salt, iterations):
                 continue
             if proves(keys, signed, final.proof):
-                facts = await self._registry.facts(self._request.client_id, first.username)
+                account = await self._account(first.username)
+                facts = account.facts
                 signature = base64.b64encode(hmac.digest(keys.server_key, signed, "sha256"))
                 return registry.admit(facts, self._request) or Proved(
-                    identity(self._request, "scram", first.username, facts.groups, credential_id),
+                    identity(
+                        self._request,
+                        "scram",
+                        first.username,
+                        facts.groups,
+                        credential_id,
+                        account=account.client_id,
+                    ),
                     b"v=" + signature,
                 )
         if not known:
@@ -97,13 +105,13 @@ class ScramExchange:
 
     async def _keys(self, username: str) -> list[tuple[int, ScramKeys]]:
         """Those of the client's credentials with this user name, the newest last."""
-        facts = await self._registry.facts(self._request.client_id, username, self._request.peer.address)
-        found = []
-        for each in registry.valid(facts.credentials):
-            keys = passwords.decode_scram(each.scram)
-            if keys is not None and each.username == username:
-                found.append((each.id, keys))
-        return found
+        account = await self._account(username)
+        decoded = [(each.id, passwords.decode_scram(each.scram)) for each in account.credentials]
+        return [(id, keys) for id, keys in decoded if keys is not None]
+
+    async def _account(self, username: str) -> Account:
+        request = self._request
+        return await self._registry.account(request.client_id, username, request.peer.address)
 
     def _pretended(self, username: str) -> ScramKeys:
         made = hmac.digest(self._pepper, f"{self._request.client_id}\0{username}".encode(), "sha256")

@@ -99,12 +99,23 @@ def test_a_denied_subscription(world: World, level: int) -> None:
 
 
 def test_3_1_has_no_code_for_it(world: World) -> None:
+    """As with mosquitto: the SUBACK grants what was asked for, no message comes, and the operator is told."""
     world.door.acl = Listed(subscribe_grants={"closed": ports.DENIED})
-    for filter in ("closed", "a/#/b"):
-        client = world.join("client", 3)
-        client.send(p.Subscribe(1, [p.Filter("open"), p.Filter(filter)]))
-        assert client.closed and client.take() == []
-        client.drop()
+    client = world.join("client", 3)
+    client.send(p.Subscribe(1, [p.Filter("open", 1), p.Filter("closed", 2)]))
+    assert client.take() == [p.Suback(1, [1, 2])]
+    assert list(client.connection.session.subscriptions) == ["open"]
+    assert world.events.denials == [("client", "subscribe", "closed")]
+    writer = world.join("writer")
+    writer.publish("closed", b"x")
+    writer.publish("open", b"y")
+    assert client.payloads() == [b"y"]
+
+
+def test_a_malformed_filter_ends_a_3_1_connection(world: World) -> None:
+    client = world.join("client", 3)
+    client.send(p.Subscribe(1, [p.Filter("open"), p.Filter("a/#/b")]))
+    assert client.closed and client.take() == []
     assert world.node.router.trie.count == 0
 
 

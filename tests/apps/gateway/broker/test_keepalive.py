@@ -37,6 +37,34 @@ def test_pings_keep_it_open(world: World, level: int) -> None:
     assert client.closed
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_an_unfinished_packet_does_not(world: World, level: int) -> None:
+    """[MQTT-3.1.2-22] counts packets: whoever dribbles one is closed, whatever it is."""
+    for packet in (b"\xc0", b"\x30\x80\x01\x00\x01t", b"\x82\x80\x01\x00\x01"):
+        client = world.join("client", level, keepalive=10)
+        client.send_raw(packet)
+        for _ in range(14):
+            world.advance(1)
+            if packet != b"\xc0":
+                client.send_raw(b"\x00")
+        assert not client.closed
+        world.advance(3)
+        assert client.closed
+        client.drop()
+
+
+def test_a_large_packet_on_a_slow_link_does(world: World) -> None:
+    """Its client cannot send PINGREQ in between: 512 bytes of it in time are enough."""
+    client = world.join("client", 4, keepalive=10)
+    client.send_raw(b"\x30\xfe\xff\x03\x00\x01t")
+    for _ in range(15):
+        world.advance(12)
+        client.send_raw(bytes(4096))
+    assert not client.closed
+    world.advance(17)
+    assert client.closed
+
+
 def test_no_keepalive_no_end(world: World) -> None:
     client = world.join("client", keepalive=0)
     world.advance(100_000, step=60)

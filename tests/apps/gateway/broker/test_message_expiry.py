@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import packets as p
 from tests.apps.gateway.conftest import Worlds
 from tests.apps.gateway.support.client import Client
@@ -37,6 +38,33 @@ def test_less_the_time_that_it_waited(world: World, writer: Client) -> None:
     world.advance(21)
     again = world.join("reader", clean=False, properties=SESSION)
     assert again.take_one(p.Publish).properties == {EXPIRY: 39}
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited", "left"),
+    [(2, 0.1, 2), (1, 0.1, 1), (1, 0.875, 1), (2, 1.0, 1), (2, 1.125, 1), (2, 1.875, 1), (60, 59.5, 1)],
+)
+@pytest.mark.parametrize("way", ("queued", "retained"))
+def test_whole_seconds_are_subtracted(
+    world: World, writer: Client, way: str, asked: int, waited: float, left: int
+) -> None:
+    """What waited a fraction of a second keeps its interval, and nothing goes out as expired already."""
+    reader = world.join("reader", properties=SESSION)
+    if way == "queued":
+        reader.subscribe("t", qos=1)
+    reader.drop()
+    writer.publish("t", b"x", 1, way == "retained", properties={EXPIRY: asked})
+    world.advance(waited, step=0.125)
+    again = world.join("reader", clean=False, properties=SESSION)
+    if way == "retained":
+        again.subscribe("t", qos=1)
+    assert again.take_one(p.Publish).properties == {EXPIRY: left}
+
+
+def test_an_interval_does_not_grow_between_two_clocks() -> None:
+    """The end of a message from another node is off by what two conversions of the clock add."""
+    message = Message("t", b"x", expires=102.000_3)
+    assert (message.expiry_left(100.0), message.expiry_left(101.5), message.expiry_left(102.5)) == (2, 1, 0)
 
 
 def test_gone_when_it_has_passed(world: World, writer: Client) -> None:

@@ -166,7 +166,24 @@ def test_answers_that_do_not_fit_end_the_connection(world: World) -> None:
     assert client.take_one(p.Disconnect).reason == reasons.PACKET_TOO_LARGE
 
 
-@pytest.mark.parametrize("size", (1, 4, 5, 10, 20))
+@pytest.mark.parametrize("size", (16, 18, 20, 22, 24, 30))
+def test_a_small_client_gets_a_small_connack(world: World, size: int) -> None:
+    """What only states a default is left out, what the client must know is not."""
+    client = world.dial()
+    client.connect("client", properties={MAXIMUM: size, 0x19: 1})
+    assert client.connack is not None and client.connack.reason == 0
+    assert len(codec.encode(client.connack, 5)) <= size
+    assert client.connack.properties[0x21] == world.limits.receive_maximum
+    assert client.connack.properties[MAXIMUM] == world.limits.max_packet_size
+
+
+def test_a_large_client_gets_all_of_it(world: World) -> None:
+    client = world.join("client", properties={MAXIMUM: 100})
+    assert client.connack is not None
+    assert set(client.connack.properties) == {0x21, MAXIMUM, ALIAS_MAXIMUM, 0x25, 0x28, 0x29, 0x2A}
+
+
+@pytest.mark.parametrize("size", (1, 4, 5, 10))
 def test_a_client_too_small_for_connack(world: World, size: int) -> None:
     client = world.dial()
     client.connect("client", properties={MAXIMUM: size})

@@ -175,9 +175,10 @@ def test_a_bad_topic_refuses_the_client(make_world: Worlds, topic: str) -> None:
     assert old.connack is None and old.closed
 
 
-def test_a_bad_response_topic_refuses_the_client(world: World) -> None:
+@pytest.mark.parametrize("topic", ("a/#", "+", ""))
+def test_a_bad_response_topic_refuses_the_client(world: World, topic: str) -> None:
     client = world.dial()
-    client.connect("client", will=p.Will("t", b"x", properties={0x08: "a/#"}))
+    client.connect("client", will=p.Will("t", b"x", properties={0x08: topic}))
     assert client.connack is not None and client.connack.reason == reasons.PROTOCOL_ERROR
 
 

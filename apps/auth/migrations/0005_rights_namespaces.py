@@ -8,7 +8,7 @@ import apps.common.validators
 class Migration(migrations.Migration):
     """Topic namespaces of client groups."""
 
-    dependencies = [("mqtt_auth", "0003_rights_changes")]
+    dependencies = [("mqtt_auth", "0004_rights_changes")]
 
     operations = [
         migrations.AlterModelOptions(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """What nodes have to hear of, as a table that every process follows."""
 
-    dependencies = [("mqtt_auth", "0002_web_client_permissions")]
+    dependencies = [("mqtt_auth", "0003_compat_credentials")]
 
     operations = [
         migrations.CreateModel(

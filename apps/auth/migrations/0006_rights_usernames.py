@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Who else has a user name is asked at every CONNECT."""
 
-    dependencies = [("mqtt_auth", "0004_rights_namespaces")]
+    dependencies = [("mqtt_auth", "0005_rights_namespaces")]
 
     operations = [
         migrations.AddIndex(
