@@ -16,6 +16,7 @@ from guardian.shortcuts import assign_perm
 
 from apps.auth.absent import acl_of
 from apps.auth.models import AclRule, Client, ClientGroup
+from apps.auth.providers.decision import ClientAcl
 from apps.auth.selectors.reach import reach
 from apps.auth.services import groups, rules
 from apps.cluster import services
@@ -103,7 +104,14 @@ def test_priorities_have_a_ceiling_and_what_everyone_is_denied_stays_so(
             make(bob, "acme/#", effect=effect, group=acme, priority=highest + 1)
         assert code_of(caught) == "above_ceiling"
     make(bob, "acme/#", group=acme)
-    acl = async_to_sync(acl_of)(build("django"), "acme-1")
+
+    async def ask() -> ClientAcl | None:
+        chain = build("django")
+        found = await acl_of(chain, "acme-1")
+        await chain.close()
+        return found
+
+    acl = async_to_sync(ask)()
     assert acl is not None
     assert acl.publish("acme/x") == ports.PUBLISH_ALL
     assert acl.publish("acme/locked/x") == ports.NOTHING
