@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-MAX_KEYS: Final = 20_000  # addresses, and credentials at an address, whose failures are remembered
-HALF_LIFE: Final = 60.0  # seconds after which half of the failures are forgotten
+MAX_KEYS: Final = 20_000  # addresses, and names at an address, whose attempts are remembered
+HALF_LIFE: Final = 60.0  # seconds after which half of the attempts are forgotten
 FIRST_GUESS: Final = 0.3  # seconds that one piece of work takes, before the first was measured
 
 
@@ -38,10 +38,11 @@ class _Waiting:
 
 
 class FairQueue:
-    """At most `slots` work at once, and at most `most` wait, no more than can be served within `patience` seconds.
+    """At most `slots` work at once and `most` wait, no more than can be served within `patience` seconds.
 
-    First comes the address with the fewest recent failures and the fewest that wait before, among equals so
-    the name. Where it is full the last by this order is refused, whether it came first or not.
+    The next is of the address with the fewest recent failures and the fewest that wait before it; within an
+    address, of the name that was tried least since it was right, so that who comes back at once after being
+    refused does not push others out. Where it is full the last by this order is refused, new or not.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class FairQueue:
         self._patience = patience
         self._clock = clock
         self._waiting: list[_Waiting] = []  # as they came
-        self._failures: dict[tuple[str, ...], tuple[float, float]] = {}  # count, when it was right
+        self._tries: dict[tuple[str, ...], tuple[float, float]] = {}  # count, when it was right
         self._seconds = FIRST_GUESS  # that one piece of work takes
 
     @property
@@ -67,6 +68,7 @@ class FairQueue:
 
     async def enter(self, asker: Asker) -> None:
         """Returns when it is the asker's turn, who then calls `leave`. Raises `Busy`."""
+        self._tried((asker.address, asker.name))
         if self.running < self._slots:
             self.running += 1
             return
@@ -90,10 +92,9 @@ class FairQueue:
         if seconds:
             self._seconds += (seconds - self._seconds) / 8
         if succeeded:
-            self._failures.pop((asker.address, asker.name), None)
+            self._tries.pop((asker.address, asker.name), None)
         else:
-            self._failed((asker.address,))
-            self._failed((asker.address, asker.name))
+            self._tried((asker.address,))
         self._next()
 
     def _next(self) -> None:
@@ -140,15 +141,15 @@ class FairQueue:
         return [each for _, _, each in ranked]
 
     def _recent(self, key: tuple[str, ...]) -> float:
-        count, then = self._failures.get(key, (0.0, 0.0))
+        count, then = self._tries.get(key, (0.0, 0.0))
         return float(count * 0.5 ** ((self._clock() - then) / HALF_LIFE)) if count else 0.0
 
-    def _failed(self, key: tuple[str, ...]) -> None:
+    def _tried(self, key: tuple[str, ...]) -> None:
         count = self._recent(key) + 1
-        self._failures.pop(key, None)
-        if len(self._failures) >= MAX_KEYS:
-            del self._failures[next(iter(self._failures))]
-        self._failures[key] = (count, self._clock())
+        self._tries.pop(key, None)
+        if len(self._tries) >= MAX_KEYS:
+            del self._tries[next(iter(self._tries))]
+        self._tries[key] = (count, self._clock())
 
 
 def _place(ranked: tuple[float, int, _Waiting]) -> tuple[float, int]:
