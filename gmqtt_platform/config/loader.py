@@ -37,6 +37,7 @@ from gmqtt_platform.config.values import (
     integer,
     items,
     network,
+    origin,
     shown,
     text,
     url,
@@ -105,6 +106,13 @@ def _url_path(raw: str) -> str:
     return raw
 
 
+def _origin(raw: str) -> str:
+    """As a browser writes it in the header Origin."""
+    if raw != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", raw):
+        raise ValueError
+    return raw.lower()
+
+
 _TCP = "tcp://host:port or mqtt://host:port; IPv6 as tcp://[::1]:port; port 0 to 65535"
 _TLS = "mqtts://host:port, tls://host:port or ssl://host:port; IPv6 as mqtts://[::1]:port; port 0 to 65535"
 _HTTP = '"" or host:port; IPv6 as [::1]:port; port 0 to 65535'
@@ -130,6 +138,7 @@ class ListenersConf:
     http: Address | None = text("127.0.0.1:8000", bare_address("http"), _HTTP)
     https: Address | None = text("", bare_address("https"), _HTTP)
     websocket_path: str = text("/mqtt", _url_path, 'a path such as "/mqtt"')
+    websocket_origins: tuple[str, ...] = items([], _origin, 'such as "https://app.example.com", or "*"')
     tls_cert: Path | None = text("", _file, _FILE)
     tls_key: Path | None = text("", _file, _FILE)
     tls_client_ca: Path | None = text("", _file, _FILE)
@@ -140,6 +149,14 @@ class ListenersConf:
     )
     backlog: int = integer(4096, 1, 65535)
     reuse_port: bool = flag(False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConf:
+    public_urls: tuple[str, ...] = items([], origin, 'an origin such as "https://mqtt.example.com", no path')
+    trusted_proxies: tuple[Network, ...] = items(
+        [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +236,7 @@ class LogConf:
 TABLES: dict[str, type[Any]] = {
     "node": NodeConf,
     "listeners": ListenersConf,
+    "http": HttpConf,
     "limits": LimitsConf,
     **confauth.TABLES,
     **confbroker.TABLES,
@@ -240,6 +258,7 @@ RULES: dict[str, dict[str, Rule]] = {
 class Conf:
     node: NodeConf = NodeConf()
     listeners: ListenersConf = ListenersConf()
+    http: HttpConf = HttpConf()
     limits: LimitsConf = LimitsConf()
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()

@@ -167,6 +167,8 @@ REFUSED = [
         "listeners.tcp", '"tcp://127.0.0.1:1"', "a list, each item tcp://", "",
     ),
     ("[listeners]\nwebsocket_path = 'mqtt'", "listeners.websocket_path", '"mqtt"', '"/mqtt"', ""),
+    ("[listeners]\nwebsocket_origins = ['a.b']", "listeners.websocket_origins", '"a.b"', "https://", ""),
+    ("[listeners]\nwebsocket_origins = ['h://a']", "listeners.websocket_origins", '"h://a"', "https://", ""),
     ("[listeners]\nwebsocket_path = '/m?a'", "listeners.websocket_path", '"/m?a"', '"/mqtt"', ""),
     (
         "[listeners]\ntrusted_proxies = ['10.0.0.1/8']",

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from apps.cluster.bridge import envelope, protocol
 from apps.cluster.bridge.dead_letters import DeadLetter
 from apps.cluster.bridge.envelope import BadRecord
+from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.protocol import Frames, LinkError
 from apps.cluster.bridge.records import Positions, Reader, Record, Unreachable
 from apps.cluster.bridge.topic_names import TopicNames
@@ -36,11 +37,12 @@ RETRY_DELAY: Final = 1.0  # seconds until a question that was not answered is as
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a message may have at most, as the nodes are configured."""
+    """What a message may have at most, as the nodes are configured, and how theirs are known."""
 
     packet: int  # bytes
     topic: int  # bytes
     levels: int
+    proof: MessageProof
 
 
 class DeadLetters(Protocol):
@@ -283,7 +285,9 @@ class NodeConsumer(threading.Thread):
         """A message for the node; None: it has it already, or it is none."""
         sizes = self._sizes
         try:
-            message, node, shares = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
+            message, node, shares = envelope.message(
+                record, sizes.packet, sizes.topic, sizes.levels, sizes.proof
+            )
             if self._names.of_topic(message.topic) != record.topic:
                 home = self._names.of_topic(message.topic)
                 raise BadRecord("wrong_kafka_topic", f"{message.topic[:200]!r} belongs to {home}")

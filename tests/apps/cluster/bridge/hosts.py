@@ -13,10 +13,12 @@ from apps.cluster.bridge.client import BridgeClient, Wanted
 from apps.cluster.bridge.dead_letters import DeadLetter
 from apps.cluster.bridge.memory import MemoryLog, MemoryReader
 from apps.cluster.bridge.node_consumer import Sizes
+from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.records import Headers, Reader
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.gateway.broker.messages import Message
 
+PROOF = MessageProof([b"k" * 32])
 NAMES = TopicNames("gmqtt.", ("telemetry", "commands"))
 
 
@@ -70,7 +72,7 @@ class Host:
         self.receivers: list[Receiver] = []
 
     def _bridge(self) -> Bridge:
-        bridge = Bridge(self.path, NAMES, Sizes(100_000, 1000, 20), self._reader, self.letters)
+        bridge = Bridge(self.path, NAMES, Sizes(100_000, 1000, 20, PROOF), self._reader, self.letters)
         bridge.start()
         return bridge
 
