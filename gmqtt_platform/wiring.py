@@ -124,7 +124,7 @@ def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> Sqlit
 
 def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     runner = Runner(loop)
-    chain = chains.build(conf.auth)
+    chain = chains.build(conf.auth, conf.limits.connect_timeout)
 
     def explain(client_id: str, action: str, topic: str) -> Explanation | None:
         acl = chain.live.get(client_id)

@@ -18,8 +18,8 @@ from channels.layers import get_channel_layer
 
 from apps.auth import announce
 from apps.auth.facts import BanFacts
+from apps.auth.fair_queue import Busy
 from apps.auth.following import Changes
-from apps.auth.passwords import Busy
 from apps.auth.providers.base import Identity, Rejection, Unavailable
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.chain import Chain

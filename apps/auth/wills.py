@@ -16,7 +16,7 @@ from typing import Final
 from apps.auth.absent import NAME, facts_of_absent
 from apps.auth.acl import PASS, Rules, Subject
 from apps.auth.facts import RuleFacts
-from apps.auth.passwords import Busy
+from apps.auth.fair_queue import Busy
 from apps.auth.providers.base import Identity, Unavailable
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.decision import ClientAcl

@@ -15,10 +15,16 @@ PAUSE = 0.005  # seconds between two pings
 class StopWatch:
     """A client that pings the node all the while, and how long the node made it wait."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, connect: bytes = b"") -> None:
+        """`connect`: its CONNECT, for a node that does not let everybody in."""
         self.waits: list[float] = []
         self._client = Raw(node.tcp, timeout=60)
-        self._client.connect(V5, "stop-watch")
+        if connect:
+            self._client.send(connect)
+            first, body = self._client.packet()
+            assert (first, body[1]) == (0x20, 0), body
+        else:
+            self._client.connect(V5, "stop-watch")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -48,3 +54,20 @@ class StopWatch:
     @property
     def p99(self) -> float:
         return sorted(self.waits)[int(len(self.waits) * 0.99)]
+
+
+class Scale:
+    """The memory of the node, and how much more it is in the end."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._before = 0
+
+    def __enter__(self) -> Scale:
+        self._before = self._node.rss()
+        self._node.forget_peak()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kept = self._node.rss() - self._before  # bytes
+        self.most = self._node.peak() - self._before  # meanwhile

@@ -64,10 +64,13 @@ def bridge(conf: Conf) -> Bridge:
     names = topic_names(kafka)
     redis = Redis.from_url(conf.redis.url, socket_timeout=2, socket_connect_timeout=2)
 
-    def claim(place: str) -> bool:
+    def claim(places: list[str]) -> list[bool]:
         with contextlib.suppress(RedisError):  # twice is better than not at all
-            return bool(redis.set(f"{kafka.prefix}dead:{place}", 1, nx=True, ex=86_400))
-        return True
+            asked = redis.pipeline(transaction=False)
+            for place in places:
+                asked.set(f"{kafka.prefix}dead:{place}", 1, nx=True, ex=86_400)
+            return [bool(answer) for answer in asked.execute()]
+        return [True] * len(places)
 
     limits = conf.limits
     sizes = Sizes(limits.max_packet_size, limits.max_topic_length, limits.max_topic_levels, message_proof())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from apps.cluster.bridge import envelope, protocol
+from apps.cluster.bridge.dead_letters import DeadLetter
 from apps.cluster.bridge.envelope import BadRecord
 from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.protocol import Frames, LinkError
@@ -45,8 +46,8 @@ class Sizes:
 
 
 class DeadLetters(Protocol):
-    def put(self, record: Record, reason: str, text: str, node: str) -> None:
-        """Keep a record that is no message, once for the cluster. Returns when it is safe."""
+    def put(self, letters: list[DeadLetter], node: str) -> None:
+        """Keep records that are no messages, once for the cluster. Returns when they are safe."""
 
 
 class NodeConsumer(threading.Thread):
@@ -89,6 +90,7 @@ class NodeConsumer(threading.Thread):
         self._exact: dict[str, tuple[str, int, int]] = {}  # the last QoS 2 messages: where each came first
         self._lag = 0
         self._places: list[dict[str, Any]] = []
+        self._bad: list[DeadLetter] = []  # found, and not kept yet
         self.read = self.skipped = self.handed = self.dead = 0
 
     # The thread -----------------------------------------------------------------------------------
@@ -266,10 +268,18 @@ class NodeConsumer(threading.Thread):
             messages.append(row)
             size += len(row[1]) + len(row[4])
             if size >= BATCH_BYTES:
+                self._keep_bad()
                 self._send(messages, size, behind)
                 messages, size, behind = [], 0, {}
         if behind:
+            self._keep_bad()
             self._send(messages, size, behind)
+
+    def _keep_bad(self) -> None:
+        """Before the position moves behind them."""
+        if self._bad:
+            self._dead_letters.put(self._bad, self.node)
+            self._bad = []
 
     def _row(self, record: Record) -> tuple[Any, ...] | None:
         """A message for the node; None: it has it already, or it is none."""
@@ -283,7 +293,7 @@ class NodeConsumer(threading.Thread):
                 raise BadRecord("wrong_kafka_topic", f"{message.topic[:200]!r} belongs to {home}")
         except BadRecord as bad:
             self.dead += 1
-            self._dead_letters.put(record, bad.reason, str(bad), self.node)
+            self._bad.append(DeadLetter(record, bad.reason, str(bad)))
             return None
         if node == self.node or (message.qos == 2 and message.once and self._is_repeated(message, record)):
             self.skipped += 1

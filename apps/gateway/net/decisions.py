@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.gateway.broker import connecting, ingress, ports, subscribing
@@ -144,7 +145,7 @@ async def _ask(
     connection: Connection, authenticator: Authenticator, request: ConnectRequest, data: bytes | None
 ) -> Verdict | Challenge:
     if request.auth_method is None:
-        return await authenticator.connect(request)
+        return await authenticator.connect(replace(request, left=lambda: connection.state == CLOSED))
     if connection.exchange is None:
         connection.exchange = authenticator.exchange(request)
         if connection.exchange is None:  # [MQTT-4.12.0-1]

@@ -121,6 +121,22 @@ def test_what_is_no_message_is_a_dead_letter_once(cluster: Cluster) -> None:
         consumer.close()
 
 
+def test_many_records_that_are_no_messages_hardly_delay_one_that_is(cluster: Cluster) -> None:
+    """Stored one by one they delayed it by 32 s."""
+    a, b = cluster.nodes
+    with subscriber(a, "attacked") as here, subscriber(b, "attacked") as there:
+        producer = Producer({"bootstrap.servers": cluster.servers})
+        for number in range(30_000):
+            producer.produce(prefix(cluster) + "default", b"%d" % number, b"attacked")
+        producer.produce(
+            prefix(cluster) + "default", b"good", b"attacked", headers=[("mqtt-topic", b"attacked")]
+        )
+        assert producer.flush(TIMEOUT) == 0
+        start = time.monotonic()
+        assert here.get(timeout=TIMEOUT).payload == there.get(timeout=TIMEOUT).payload == b"good"
+        assert time.monotonic() - start < 15
+
+
 def test_nobody_elsewhere_means_no_record(cluster: Cluster) -> None:
     a, _ = cluster.nodes
     topic = f"local-{secrets.token_hex(4)}"

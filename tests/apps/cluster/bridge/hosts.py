@@ -10,10 +10,11 @@ from pathlib import Path
 
 from apps.cluster.bridge.bridge import Bridge
 from apps.cluster.bridge.client import BridgeClient, Wanted
+from apps.cluster.bridge.dead_letters import DeadLetter
 from apps.cluster.bridge.memory import MemoryLog, MemoryReader
 from apps.cluster.bridge.node_consumer import Sizes
 from apps.cluster.bridge.proof import MessageProof
-from apps.cluster.bridge.records import Headers, Reader, Record
+from apps.cluster.bridge.records import Headers, Reader
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.gateway.broker.messages import Message
 
@@ -26,9 +27,11 @@ class Letters:
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.puts = 0
 
-    def put(self, record: Record, reason: str, text: str, node: str) -> None:
-        self.reasons.append(reason)
+    def put(self, letters: list[DeadLetter], node: str) -> None:
+        self.puts += 1
+        self.reasons += [each.reason for each in letters]
 
 
 class Receiver:

@@ -264,3 +264,13 @@ async def test_strangers_are_shown_out(host: Host, data: bytes) -> None:
     node = await host.join("a", "telemetry/#")
     host.publish("telemetry/1", b"x")
     await came(node, b"x")
+
+
+async def test_foreign_records_delay_a_good_message_by_batches(host: Host) -> None:
+    node = await host.join("a", "#")
+    for _ in range(3000):
+        host.log.append("gmqtt.default", b"", b"", [])
+    host.publish("t", b"good", into="gmqtt.default")
+    await came(node, b"good")
+    await until(lambda: len(host.letters.reasons) == 3000)
+    assert host.letters.puts < 300
