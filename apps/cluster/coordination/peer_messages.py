@@ -1,7 +1,7 @@
 """What one node tells another, gathered for a turn of the loop.
 
-A message is [SIGNED, who tells, text], the text being [kind, who tells, items], signed for the node that is to
-hear it: by these clients are disconnected, which nobody else who writes to Redis is to tell a node.
+A message is [SIGNED, who tells, text], the text being [kind, who tells, items], signed for the node that is
+to hear it: by these clients are disconnected, which nobody else who writes to Redis is to tell a node.
 """
 
 from __future__ import annotations
