@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -15,6 +16,7 @@ from django.urls import re_path
 from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
 from apps.gateway.http.origins import OriginCheck
+from apps.gateway.http.peer import BehindProxies, Network
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
 from gmqtt_platform.config.loader import ListenersConf
@@ -25,15 +27,15 @@ def _console(consumer: Any) -> Any:
     return AllowedHostsOriginValidator(AuthMiddlewareStack(consumer))
 
 
-def application(runtime: Runtime, listeners: ListenersConf) -> Any:
-    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT."""
+def application(runtime: Runtime, listeners: ListenersConf, proxies: Sequence[Network] = ()) -> Any:
+    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT. `proxies` may forward HTTP."""
     path = rf"^{re.escape(listeners.websocket_path.lstrip('/'))}/?$"
     required = listeners.tls_client_auth == "required"
     origins = OriginCheck(
         listeners.websocket_origins, lambda host: validate_host(host, settings.ALLOWED_HOSTS)
     )
     mqtt = WebSocketConsumer.as_asgi(runtime=runtime, origins=origins, certificate_required=required)
-    return ProtocolTypeRouter(
+    router = ProtocolTypeRouter(
         {
             "http": http,
             "websocket": URLRouter(
@@ -46,3 +48,4 @@ def application(runtime: Runtime, listeners: ListenersConf) -> Any:
             "mqtt": MqttConsumer.as_asgi(runtime=runtime),
         }
     )
+    return BehindProxies(router, proxies)

@@ -37,6 +37,7 @@ from gmqtt_platform.config.values import (
     integer,
     items,
     network,
+    origin,
     shown,
     text,
     url,
@@ -151,11 +152,21 @@ class ListenersConf:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConf:
+    public_urls: tuple[str, ...] = items([], origin, 'an origin such as "https://mqtt.example.com", no path')
+    trusted_proxies: tuple[Network, ...] = items(
+        [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConf:
     max_packet_size: int = integer(16_777_216, 16, MAX_PACKET)
     max_topic_length: int = integer(65535, 1, 65535)
-    max_topic_levels: int = integer(200, 1, 65535)
+    max_topic_levels: int = integer(32, 1, 65535)
     max_subscriptions: int = integer(10_000, 1, MANY)
+    max_wildcard_subscriptions: int = integer(1000, 0, MANY)
+    max_subscribe_filters: int = integer(1000, 1, 10_000)
     receive_maximum: int = integer(1024, 1, 65535)
     inflight_window: int = integer(1024, 1, 65535)
     max_queued_messages: int = integer(100_000, 1, MANY)
@@ -170,6 +181,8 @@ class LimitsConf:
     max_keepalive: int = integer(65535, 1, 65535)
     session_expiry_max: int = integer(604_800, 0, UINT32)
     max_connections: int = integer(100_000, 1, MANY)
+    max_http_connections: int = integer(1000, 1, MANY)
+    max_http_connections_per_address: int = integer(200, 1, MANY)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
@@ -223,6 +236,7 @@ class LogConf:
 TABLES: dict[str, type[Any]] = {
     "node": NodeConf,
     "listeners": ListenersConf,
+    "http": HttpConf,
     "limits": LimitsConf,
     **confauth.TABLES,
     **confbroker.TABLES,
@@ -244,6 +258,7 @@ RULES: dict[str, dict[str, Rule]] = {
 class Conf:
     node: NodeConf = NodeConf()
     listeners: ListenersConf = ListenersConf()
+    http: HttpConf = HttpConf()
     limits: LimitsConf = LimitsConf()
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()
