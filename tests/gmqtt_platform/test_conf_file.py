@@ -122,7 +122,7 @@ REFUSED = [
     ),
     ("[broker.kafka.options]\n'sasl.password' = ['x']", "broker.kafka.options", "a dict", "JSON", ""),
     ("[listner]", "listner", "an unknown table", "listeners", "did you mean listeners?"),
-    ("[zzz]", "zzz", "an unknown table", "node, listeners, limits", ""),
+    ("[zzz]", "zzz", "an unknown table", "node, listeners, http, limits", ""),
     ("log = 5", "log", "5", "a table, written as [log]", ""),
     ("[[log]]", "log", "[{}]", "a table, written as [log]", ""),
     (
