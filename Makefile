@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster build webclient messages screenshots proto test lint format types faults bench clean
+.PHONY: help run cluster build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -27,6 +27,9 @@ help:
 	@echo "make proto    generate the auth service's code from auth.proto"
 	@echo "make screenshots  take the README's pictures in Chromium"
 	@echo "make messages compile the translations of the console"
+	@echo "make lock     pin every package with the hashes of its files, after a change in requirements*.txt"
+	@echo "make audit    ask the advisory databases about what is pinned (needs the network)"
+	@echo "make sbom     what is installed, as CycloneDX, into build/"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
 run: $(VENV)/.run build webclient
@@ -92,6 +95,28 @@ faults: $(VENV)/.dev build
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)
 
+# Tools that nothing else needs, in an environment of their own.
+build/supply/bin/python: requirements-supply.txt
+	@$(PYTHON) -m venv build/supply
+	@build/supply/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-supply.txt
+	@touch $@
+
+lock: build/supply/bin/python
+	@for name in requirements requirements-build requirements-dev; do \
+	    build/supply/bin/python -m piptools compile --quiet --generate-hashes --allow-unsafe --no-header --no-annotate \
+	        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras \
+	        --constraint requirements-build.txt -o $$name.lock $$name.txt || exit 1; \
+	done
+
+audit: build/supply/bin/python
+	build/supply/bin/python -m pip_audit --disable-pip --require-hashes -r requirements-dev.lock
+	cd webclient && npm audit
+
+sbom: build/supply/bin/python
+	@mkdir -p build
+	build/supply/bin/python -m cyclonedx_py requirements --output-reproducible -o build/sbom-python.json requirements.lock
+	cd webclient && npm sbom --package-lock-only --sbom-format cyclonedx > ../build/sbom-webclient.json
+
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find apps gmqtt_platform tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
@@ -105,16 +130,16 @@ $(VENV)/pyvenv.cfg:
 	    exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.run: requirements.txt | $(VENV)/pyvenv.cfg
+$(VENV)/.run: requirements.lock | $(VENV)/pyvenv.cfg
 	@echo "Installing dependencies into $(VENV) ..."
-	@$(PIP) -r requirements.txt
+	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
-$(VENV)/.build: requirements-build.txt | $(VENV)/.run
-	@$(PIP) -r requirements-build.txt
+$(VENV)/.build: requirements-build.lock | $(VENV)/.run
+	@$(PIP) --require-hashes -r requirements-build.lock
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-build.txt requirements-dev.txt | $(VENV)/pyvenv.cfg
+$(VENV)/.dev: requirements.lock requirements-build.lock requirements-dev.lock | $(VENV)/pyvenv.cfg
 	@echo "Installing development dependencies into $(VENV) ..."
-	@$(PIP) -r requirements-dev.txt
+	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $(VENV)/.run $(VENV)/.build $@

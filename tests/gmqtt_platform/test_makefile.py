@@ -14,7 +14,7 @@ from gmqtt_platform.config.loader import ROOT
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    for path in [ROOT / "Makefile", *ROOT.glob("requirements*.txt")]:
+    for path in [ROOT / "Makefile", *ROOT.glob("requirements*")]:
         shutil.copy(path, tmp_path)
     return tmp_path
 
@@ -70,10 +70,10 @@ def test_dependencies_are_installed_once_and_again_when_they_change(checkout: Pa
     assert first[-3:] == second[-3:] == start
     assert not [line for line in second if "pip" in line]
 
-    requirements = checkout / "requirements.txt"
+    requirements = checkout / "requirements.lock"
     later = requirements.stat().st_mtime + 60
     os.utime(requirements, (later, later))
-    assert [line for line in commands() if line.endswith("-r requirements.txt")]
+    assert [line for line in commands() if line.endswith("-r requirements.lock")]
 
 
 def test_without_a_c_compiler_nothing_is_compiled(checkout: Path) -> None:

@@ -91,7 +91,7 @@ class Member:
         self._view = view
         self._describe = describe
         self._fail = fail
-        self._signed = Reader(peer_messages.purpose(name))
+        self._signed = Reader(peer_messages.purpose(name), timed=False)
         self.store = Store(url, prefix, max(heartbeat, 1.0))
         self.lease = Lease(name, fence, dead_after * LEASE, time.monotonic)
         self._peers = PeerMessages(name, self.store)

@@ -2,6 +2,8 @@
 
 A message is [SIGNED, who tells, text], the text being [kind, who tells, items], signed for the node that is
 to hear it: by these clients are disconnected, which nobody else who writes to Redis is to tell a node.
+Their clocks may differ. An old one that is sent again does nothing: it names the epoch of an
+ownership that has ended.
 """
 
 from __future__ import annotations

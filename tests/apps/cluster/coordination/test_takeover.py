@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from apps.cluster.coordination.peer_messages import EVICT, GONE, SIGNED, purpose
+from apps.cluster.coordination.peer_messages import EVICT, SIGNED, purpose
 from apps.cluster.coordination.store import pack
 from apps.common.signed import sign
 from apps.gateway.mqtt import packets as p
@@ -34,17 +34,20 @@ async def test_what_is_not_signed_disconnects_nobody(cluster: Cluster) -> None:
     a, b = await cluster("a", "b")
     client = await a.join("client")
     name, store, reader = a.node.name, b.member.store, a.member._signed
-    evict = [EVICT, b.node.name, [["client", a.member.ownership.epochs["client"] + 1, False]]]
+    evict = [EVICT, b.node.name, [["client", a.member.ownership.epochs["client"], False]]]
     other = sign(purpose(b.node.name), {"message": evict})
     for channel in ("news", f"to:{name}"):
         for forged in (evict, [SIGNED, b.node.name, "guessed"], [SIGNED, b.node.name, other]):
             await store._redis.publish(f"{store.prefix}:{channel}", pack(forged))
     await until(lambda: reader.refused == 4)
     assert not client.closed
-    again = sign(purpose(name), {"message": [GONE, b.node.name, []]})
-    for _ in range(2):
-        await store.tell([(f"to:{name}", [SIGNED, b.node.name, again])])
+    recorded = sign(purpose(name), {"message": evict})
+    await store.tell([(f"to:{name}", [SIGNED, b.node.name, recorded])])
+    await until(lambda: client.closed)
+    client = await a.join("client")
+    await store.tell([(f"to:{name}", [SIGNED, b.node.name, recorded]), (f"to:{name}", [SIGNED, "b", ""])])
     await until(lambda: reader.refused == 5)
+    assert not client.closed
 
 
 async def test_a_client_that_left_is_nobodys(cluster: Cluster) -> None:
