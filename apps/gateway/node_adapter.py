@@ -120,6 +120,7 @@ class ClusterView:
     async def publish(self, messages: list[Message]) -> int:
         """Publish for the node itself; 0 as soon as they cannot be lost any more, or the reason why not."""
         node = self._node
+        node.now = self._now()  # what expires counts from here
         told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         ReasonCallback(node.completion(), lambda reason: None if told.done() else told.set_result(reason))
         for message in messages:
