@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster build webclient messages screenshots proto test lint format types faults bench clean
+.PHONY: help run cluster dist release image-test build webclient messages screenshots proto test lint format types faults bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -27,6 +27,8 @@ help:
 	@echo "make proto    generate the auth service's code from auth.proto"
 	@echo "make screenshots  take the README's pictures in Chromium"
 	@echo "make messages compile the translations of the console"
+	@echo "make dist     wheel (with the compiled core) and sdist into dist/"
+	@echo "make release  changelog, tag, artifacts, checksums, SBOM (VERSION=1.2.3)"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
 run: $(VENV)/.run build webclient
@@ -92,8 +94,17 @@ faults: $(VENV)/.dev build
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)
 
+dist: $(VENV)/.dev build webclient
+	@mkdir -p dist && rm -f dist/*.whl dist/*.tar.gz
+	@$(PY) -c 'from setuptools.build_meta import build_sdist; build_sdist("dist")' >/dev/null
+	@$(PIP) wheel . --no-deps --no-build-isolation --wheel-dir dist
+	@ls -l dist
+
+release: $(VENV)/.dev
+	@$(PY) -m tools.release "$(VERSION)"
+
 clean:
-	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find apps gmqtt_platform tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The virtual environment. Each stamp is as new as the requirements that it installed, so that pip runs
