@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster dist release image-test build webclient messages screenshots proto test lint format types faults bench clean
+.PHONY: help run cluster dist dist-test image release image-test build webclient messages screenshots proto test lint format types faults bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -28,6 +28,9 @@ help:
 	@echo "make screenshots  take the README's pictures in Chromium"
 	@echo "make messages compile the translations of the console"
 	@echo "make dist     wheel (with the compiled core) and sdist into dist/"
+	@echo "make dist-test  install both into empty environments and start a node"
+	@echo "make image    the container image (BASE=an image of Debian 12)"
+	@echo "make image-test  build the image and run it (needs root, buildah and debootstrap)"
 	@echo "make release  changelog, tag, artifacts, checksums, SBOM (VERSION=1.2.3)"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
@@ -97,8 +100,18 @@ bench: $(VENV)/.dev build
 dist: $(VENV)/.dev build webclient
 	@mkdir -p dist && rm -f dist/*.whl dist/*.tar.gz
 	@$(PY) -c 'from setuptools.build_meta import build_sdist; build_sdist("dist")' >/dev/null
-	@$(PIP) wheel . --no-deps --no-build-isolation --wheel-dir dist
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check . --no-deps --no-build-isolation --wheel-dir dist
 	@ls -l dist
+
+dist-test: dist
+	$(PY) -m tools.trydist
+	$(PY) -m tools.trydist --pure
+
+image: webclient
+	$(or $(shell command -v docker),$(shell command -v podman),buildah) build $(if $(BASE),--build-arg BASE=$(BASE)) -t gmqtt .
+
+image-test: $(VENV)/.dev webclient
+	$(PY) -m tools.tryimage
 
 release: $(VENV)/.dev
 	@$(PY) -m tools.release "$(VERSION)"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import shutil
 import socket
@@ -92,13 +93,11 @@ def django(arguments: list[str]) -> int:
 
 
 def run_node(given: argparse.Namespace) -> int:
-    from apps.gateway.management.commands import rungateway  # first: it installs Twisted's reactor
-
-    assert rungateway is not None
     import django as framework
     from django.core.management import call_command
 
     framework.setup()
+    importlib.import_module("apps.gateway.management.commands.rungateway")  # installs Twisted's reactor
     if not given.no_prepare:
         call_command("migrate", verbosity=0)
         call_command("ensure_operator")

@@ -67,6 +67,11 @@ def wheel(dist: Path) -> Path:
     return found
 
 
+def names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
 def tracked(*folders: str) -> set[str]:
     """The source files of the packages, without what Python writes beside them."""
     files = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file())
@@ -75,7 +80,7 @@ def tracked(*folders: str) -> set[str]:
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
-    inside = set(zipfile.ZipFile(wheel).namelist())
+    inside = set(names(wheel))
     assert not tracked("apps", "gmqtt_platform") - inside
     assert {f"gmqtt_platform/bundle/{name}" for name in tracked("conf")} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "tools/", "bench/"))]
@@ -90,15 +95,15 @@ def test_every_file_of_the_packages_is_in_the_sdist(dist: Path) -> None:
 
 
 def test_the_wheel_is_for_a_platform_only_with_the_core(wheel: Path) -> None:
-    inside = zipfile.ZipFile(wheel).namelist()
+    inside = names(wheel)
     has_core = any(name.startswith("gmqtt_platform/bundle/core/") for name in inside)
     assert has_core == CORE_BUILT == (not wheel.name.endswith("-py3-none-any.whl"))
 
 
 def test_what_the_wheel_needs_is_pinned(wheel: Path) -> None:
-    archive = zipfile.ZipFile(wheel)
-    (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-    lines = archive.read(name).decode().splitlines()
+    (metadata,) = [name for name in names(wheel) if name.endswith(".dist-info/METADATA")]
+    with zipfile.ZipFile(wheel) as archive:
+        lines = archive.read(metadata).decode().splitlines()
     needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist")]
     pins = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
     assert sorted(needed) == sorted(pin for pin in pins if pin)
@@ -135,12 +140,12 @@ def node(gmqtt: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], d
         said[key] = value.strip()
         if key == "Core":
             break
-    try:
-        assert process.poll() is None and "Core" in said, "".join(output)
-        yield process, said
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            assert process.poll() is None and "Core" in said, "".join(output)
+            yield process, said
+        finally:
+            process.kill()
 
 
 def test_a_node_runs_in_an_empty_directory(
