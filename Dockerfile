@@ -1,7 +1,7 @@
 # gmqtt platform: one image for node, bridge, auth service and worker.
 #   docker run -p 1883:1883 -p 8000:8000 -v gmqtt:/data gmqtt            a node
 #   docker run ... gmqtt bridge | auth | worker | migrate                 the other roles
-# /data is the only place that is written to: run it with --read-only and --tmpfs /tmp.
+# /data is the only place that is written to (and /bridge, where nodes and their bridge share it): run it with --read-only and --tmpfs /tmp.
 # Settings come as GMQTT_<TABLE>__<KEY>, secrets as GMQTT_..._FILE. Build it with `make image`.
 # BASE is any Debian 12 with apt.
 
@@ -30,7 +30,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 gmqtt \
     && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin gmqtt \
-    && install --directory --owner 10001 --group 10001 --mode 0700 /data
+    && install --directory --owner 10001 --group 10001 --mode 0700 /data /bridge
 COPY --from=build /opt/gmqtt /opt/gmqtt
 ENV PATH=/opt/gmqtt/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
@@ -40,7 +40,7 @@ ENV PATH=/opt/gmqtt/bin:/usr/bin:/bin \
     GMQTT_LISTENERS__HTTP=0.0.0.0:8000 \
     GMQTT_AUTH__CLIENT=django \
     GMQTT_AUTH__ACL=django \
-    GMQTT_BROKER__KAFKA__BRIDGE_SOCKET=/data/bridge.sock
+    GMQTT_BROKER__KAFKA__BRIDGE_SOCKET=/bridge/bridge.sock
 USER 10001:10001
 WORKDIR /data
 VOLUME /data

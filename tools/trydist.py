@@ -1,6 +1,6 @@
-"""Install the wheel of dist/ with its dependencies into an empty environment and start a node: `make dist-test`.
+"""Install the wheel of dist/ with what it needs into an empty environment and start a node.
 
-Prints how long the node took to come up. With --pure the sdist is installed, without a compiler.
+`make dist-test`. Prints how long it took. With --pure the sdist is installed, without a compiler.
 """
 
 from __future__ import annotations
