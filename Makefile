@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster dist dist-test image release image-test build webclient messages screenshots proto test lint format types faults bench clean
+.PHONY: help run cluster dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -31,6 +31,7 @@ help:
 	@echo "make dist-test  install both into empty environments and start a node"
 	@echo "make image    the container image (BASE=an image of Debian 12)"
 	@echo "make image-test  build the image and run it (needs root, buildah and debootstrap)"
+	@echo "make chart-test  check the Helm chart (builds helm with Go if need be)"
 	@echo "make release  changelog, tag, artifacts, checksums, SBOM (VERSION=1.2.3)"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
@@ -112,6 +113,10 @@ image: webclient
 
 image-test: $(VENV)/.dev webclient
 	$(PY) -m tools.tryimage
+
+chart-test: $(VENV)/.dev
+	@command -v helm $(HOME)/go/bin/helm >/dev/null || go install helm.sh/helm/v3/cmd/helm@v3.16.4
+	HELM_IS_NEEDED=1 $(PY) -m pytest -q tests/packaging/test_chart.py
 
 release: $(VENV)/.dev
 	@$(PY) -m tools.release "$(VERSION)"
