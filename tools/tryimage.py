@@ -20,7 +20,17 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = Path(os.environ.get("GMQTT_IMAGE_WORK", ROOT / "build" / "image"))
 DEBIAN = "http://deb.debian.org/debian"
 MOUNTED = ("/etc/pip.conf", "/etc/ssl/certs", "/etc/apt/apt.conf.d", "/opt/wheels")
-WRITABLE = {"/data", "/tmp", "/var/tmp", "/run/lock", "/dev/shm", "/dev/mqueue", "/dev", "/dev/pts"}
+WRITABLE = {
+    "/data",
+    "/bridge",
+    "/tmp",
+    "/var/tmp",
+    "/run/lock",
+    "/dev/shm",
+    "/dev/mqueue",
+    "/dev",
+    "/dev/pts",
+}
 USER = "10001:10001"
 
 
@@ -88,6 +98,8 @@ def run() -> None:
         "run",
         "--isolation",
         "chroot",
+        "--network",
+        "host",
         "--user",
         USER,
         "-v",
@@ -97,9 +109,8 @@ def run() -> None:
         "--",
     ]
     try:
-        found = call(
-            *inside, "find", "/", "-xdev", "-type", "d", "-writable", "-not", "-path", "/proc/*"
-        ).split()
+        search = "find / -xdev -type d -writable -not -path '/proc/*' 2>/dev/null || true"
+        found = call(*inside, "sh", "-c", search).split()
         extra = [path for path in found if path not in WRITABLE]
         assert not extra, f"the user of the image can write to {extra}"
         assert call(*inside, "gmqtt", "--version").startswith("gmqtt ")
