@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
-import tempfile
 from pathlib import Path
 
+from apps.common.secretfile import secret_file
 from gmqtt_platform.config import loader
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
@@ -29,10 +28,21 @@ def prepare(conf: Conf) -> str:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not conf.database.url:  # SQLite would create it readable for everyone
             os.close(os.open(database_file(conf), os.O_CREAT | os.O_RDWR, 0o600))
-        return given if given is not None else _secret_key(directory / "secret_key")
+        return given if given is not None else secret_file(directory / "secret_key")
     except OSError as error:
         found = f"{shown(str(directory))} ({error.strerror})"
         raise conf.error("node.data_dir", found, "a directory this user can create and write to") from None
+
+
+def old_secret_keys(conf: Conf) -> list[str]:
+    """Keys that were replaced and are still accepted, one a line; the file is the operator's."""
+    try:
+        return (conf.node.data_dir / "secret_key_fallbacks").read_text().split()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        found = f"secret_key_fallbacks ({error})"
+        raise conf.error("node.data_dir", found, "a file with one key a line") from None
 
 
 def database_file(conf: Conf) -> Path:
@@ -41,17 +51,3 @@ def database_file(conf: Conf) -> Path:
 
 def sessions_file(conf: Conf) -> Path:
     return conf.node.data_dir / "sessions.sqlite3"
-
-
-def _secret_key(path: Path) -> str:
-    if not path.exists():
-        handle, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            os.link(draft, path)  # whole or not at all: of two nodes that start together one wins
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(draft)
-    return path.read_text()

@@ -41,6 +41,7 @@ def logging_config(conf: LogConf) -> dict[str, Any]:
         # Django's own handlers (console in DEBUG, mail to admins) give way to the root's.
         "loggers": {
             "django": {"handlers": [], "propagate": True},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},  # strangers write Host
             "django.server": {"handlers": [], "propagate": True},
             "axes": {"level": "WARNING"},  # at info it tells of every login
             "daphne": {"level": "WARNING"},  # at info it tells of options that the node does not use

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
+from django.http.request import validate_host
 from django.urls import re_path
 
 from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
+from apps.gateway.http.origins import OriginCheck
+from apps.gateway.http.peer import BehindProxies, Network
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
 from gmqtt_platform.config.loader import ListenersConf
@@ -22,16 +27,20 @@ def _console(consumer: Any) -> Any:
     return AllowedHostsOriginValidator(AuthMiddlewareStack(consumer))
 
 
-def application(runtime: Runtime, listeners: ListenersConf) -> Any:
-    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT."""
+def application(runtime: Runtime, listeners: ListenersConf, proxies: Sequence[Network] = ()) -> Any:
+    """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT. `proxies` may forward HTTP."""
     path = rf"^{re.escape(listeners.websocket_path.lstrip('/'))}/?$"
     required = listeners.tls_client_auth == "required"
-    return ProtocolTypeRouter(
+    origins = OriginCheck(
+        listeners.websocket_origins, lambda host: validate_host(host, settings.ALLOWED_HOSTS)
+    )
+    mqtt = WebSocketConsumer.as_asgi(runtime=runtime, origins=origins, certificate_required=required)
+    router = ProtocolTypeRouter(
         {
             "http": http,
             "websocket": URLRouter(
                 [
-                    re_path(path, WebSocketConsumer.as_asgi(runtime=runtime, certificate_required=required)),
+                    re_path(path, mqtt),
                     re_path(r"^console/feed/$", _console(DashboardFeed.as_asgi())),
                     re_path("", refuse_websocket),
                 ]
@@ -39,3 +48,4 @@ def application(runtime: Runtime, listeners: ListenersConf) -> Any:
             "mqtt": MqttConsumer.as_asgi(runtime=runtime),
         }
     )
+    return BehindProxies(router, proxies)

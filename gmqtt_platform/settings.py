@@ -11,12 +11,13 @@ from django.utils.translation import gettext_lazy as _
 
 from gmqtt_platform import __version__, database, datadir, log
 from gmqtt_platform.config import loader
-from gmqtt_platform.config.values import BUNDLE, CHECKOUT
+from gmqtt_platform.config.values import BUNDLE, CHECKOUT, host_of
 
 GMQTT = loader.load()
 BASE_DIR = loader.ROOT
 
 SECRET_KEY = datadir.prepare(GMQTT)
+SECRET_KEY_FALLBACKS = datadir.old_secret_keys(GMQTT)
 DEBUG = False
 
 # ---------------------------------------------------------------- HTTP
@@ -25,6 +26,9 @@ _WILDCARDS = ("0.0.0.0", "::")
 _HOSTS = {socket.gethostname() if listener.host in _WILDCARDS else listener.host for listener in _HTTP}
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS += sorted(f"[{host}]" if ":" in host else host for host in _HOSTS)
+# By what names people know the platform, a proxy's for example.
+ALLOWED_HOSTS += sorted({host_of(url) for url in GMQTT.http.public_urls})
+CSRF_TRUSTED_ORIGINS = list(GMQTT.http.public_urls)
 ROOT_URLCONF = "gmqtt_platform.urls"
 ASGI_APPLICATION = "gmqtt_platform.asgi.application"
 CHANNEL_LAYERS: dict[str, dict[str, object]] = {
@@ -74,6 +78,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "gmqtt_platform.static.StaticFilesMiddleware",
+    "apps.console.middleware.secure_cookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -116,7 +121,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
-# A node that serves plain HTTP too would not get a secure cookie back there.
+# `secure_cookies` decides by the request: a node that serves plain HTTP, too, gets no secure cookie back
+# there.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = GMQTT.listeners.http is None
 
 SESSION_COOKIE_AGE = 12 * 3600  # seconds

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from apps.auth.absent import acl_of
 from apps.auth.acl import Explanation
 from apps.auth.explaining import Explaining
 from apps.auth.live import Live
@@ -74,6 +75,10 @@ class Parts:
     cluster: NodeCluster | None  # None: the node is alone
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
+    def report(self, name: str, read: Callable[[], dict[str, Any]]) -> None:
+        """Show what `read` answers under `name` in /healthz."""
+        health.checks[name] = read
+
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
         sampler.running = self.sampling
@@ -119,7 +124,7 @@ def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> Sqlit
 
 def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     runner = Runner(loop)
-    chain = chains.build(conf.auth)
+    chain = chains.build(conf.auth, conf.limits.connect_timeout)
 
     def explain(client_id: str, action: str, topic: str) -> Explanation | None:
         acl = chain.live.get(client_id)
@@ -181,6 +186,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     sources.stats = operations.stats
     steering = MaintenanceHandlers(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
     answers = SessionHandlers(node, operations, client_key)
+    answers.acl_of = lambda client_id: acl_of(chain, client_id)
     served = (
         *(answers, steering, tracer.rates, events),
         *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),

@@ -31,7 +31,7 @@ atexit.register(shutil.rmtree, os.environ["GMQTT_NODE__DATA_DIR"], ignore_errors
 if "TEST_DATABASE_URL" not in os.environ:
     # As in production, a file: in SQLite's shared memory a reader in one thread fails a writer in another.
     _file = str(Path(os.environ["GMQTT_NODE__DATA_DIR"]) / "tests.sqlite3")
-    settings.DATABASES["default"]["TEST"] = {"NAME": _file}
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = _file
 
 django.setup()  # before pytest-django would: the conftests of folders named on the command line import models
 

@@ -7,6 +7,7 @@ KAFKA_BOOTSTRAP_SERVERS does. The processes share one SQLite file; GMQTT_DATABAS
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,9 @@ from tools.servers import Server, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 20.0  # seconds that a process may take to stop
+POLL = 0.2  # seconds between looks for what ended
+SOONEST, LATEST = 1.0, 30.0  # seconds until it is started again; each time it ends early, twice as long
+STEADY = 30.0  # seconds after which a process has not ended early
 WORKER = (
     *("-m", "celery", "-A", "gmqtt_platform", "worker", "--bridge", "--pool", "solo"),
     *("--without-gossip", "--without-mingle", "--loglevel", "info"),
@@ -108,25 +112,30 @@ class Cluster:
         redis_url: str = "",
         servers: str = "",
         alone: bool = False,
+        guarded: bool = False,
         **settings: str,
     ) -> None:
         """The first node's ports, the others' follow; 0: any. `settings`: of all, without GMQTT_.
 
         Redis and Kafka are started unless `redis_url` and `servers` name them. `alone`: without a bridge, for
-        a node that needs neither Kafka nor Redis.
+        a node that needs neither Kafka nor Redis. `guarded`: Redis and Kafka ask for passwords: other
+        users of this machine reach their ports.
         """
         directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)
         self.directory = directory
         self._say = say
         self.redis: Redis | None = None
         self.kafka: Kafka | None = None
         self._servers: list[Server] = []
         if not redis_url and not alone:
-            self.redis = Redis(directory / "redis")
+            self.redis = Redis(directory / "redis", guarded=guarded)
             self._servers.append(self.redis)
             redis_url = self.redis.url
         if not servers and not alone:
-            self.kafka = Kafka(directory / "kafka", kafka_port)
+            self.kafka = Kafka(directory / "kafka", kafka_port, guarded=guarded)
+            if guarded:
+                settings = {"BROKER__KAFKA__OPTIONS": json.dumps(self.kafka.options), **settings}
             self._servers.append(self.kafka)
             servers = self.kafka.servers
         self.redis_url, self.servers = redis_url, servers
@@ -143,6 +152,7 @@ class Cluster:
         self.bridge = Process("bridge", command, self.environ(0), say)
         self.processes = self.nodes if alone else [*self.nodes, self.bridge]
         self._stopping = threading.Event()
+        self._starting = threading.Lock()
 
     def _node(self, index: int, mqtt_port: int, http_port: int) -> Process:
         mqtt = mqtt_port + index if mqtt_port else free_port()
@@ -201,17 +211,45 @@ class Cluster:
 
     def watch(self) -> None:
         """Start again what ended, until `stop` is called."""
-        while not self._stopping.wait(1):
-            for process in self.processes:
-                running = process.process
-                if running is not None and running.poll() is not None and not self._stopping.is_set():
-                    self._say(
-                        "cluster", f"{process.name} ended with {running.returncode}; it is started again"
-                    )
-                    process.start()
+        for server in self._servers:
+            self._watch(type(server).__name__, server, server.launch)
+        for process in self.processes:
+            self._watch(process.name, process, process.start)
+        self._stopping.wait()
+
+    def _watch(self, name: str, one: Server | Process, start: Callable[[], None]) -> None:
+        job = threading.Thread(target=self._keep, args=(name, one, start), name=f"keep {name}", daemon=True)
+        job.start()
+
+    def _keep(self, name: str, one: Server | Process, start: Callable[[], None]) -> None:
+        """Each in a thread of its own: one that does not come up keeps no other from it."""
+        wait = SOONEST
+        began = time.monotonic()
+        while not self._stopping.wait(POLL):
+            if not one.has_ended:
+                continue
+            if time.monotonic() - began > STEADY:
+                wait = SOONEST
+            assert one.process is not None
+            code = one.process.returncode
+            self._say("cluster", f"{name} ended with {code}; it is started again in {wait:g} s")
+            if self._stopping.wait(wait):
+                return
+            wait = min(2 * wait, LATEST)
+            with self._starting:  # `stop` sees it started, or it is not
+                if self._stopping.is_set():
+                    return
+                try:
+                    start()
+                except OSError as error:
+                    self._say("cluster", f"{name} cannot be started: {error}")
+            began = time.monotonic()
 
     def stop(self) -> None:
+        """Those who need Kafka and Redis before these."""
         self._stopping.set()
+        with self._starting:
+            pass  # whatever was being started is there now
         for process in self.nodes:
             process.signal(signal.SIGINT)
         for process in self.nodes:
@@ -262,14 +300,22 @@ def main() -> None:
         options.kafka_port,
         os.environ.get("REDIS_URL", ""),
         kafkas.bootstrap_servers(),
+        guarded=True,
     )
     began = time.monotonic()
     try:
         cluster.start()
         say(
             "cluster",
-            f"up after {time.monotonic() - began:.0f} s: Kafka {cluster.servers}, Redis {cluster.redis_url}",
+            f"up after {time.monotonic() - began:.0f} s: Kafka {cluster.servers}",
         )
+        if cluster.kafka is not None:
+            say("cluster", f"Kafka asks for a password: {cluster.kafka.directory}/client.properties")
+        if cluster.redis is not None:
+            say(
+                "cluster",
+                f"Redis on port {cluster.redis.port}, password in {cluster.redis.directory}/password",
+            )
         for node in cluster.nodes:
             say(
                 "cluster",

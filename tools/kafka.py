@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.servers import Server, free_port, program
+from apps.common.secretfile import secret_file
+from tools.servers import Server, free_port, program, write_private
 
 POM = Path(__file__).with_name("kafka.pom.xml")
 BUILD = POM.parent.parent / "build"
@@ -19,8 +20,10 @@ BUILD = POM.parent.parent / "build"
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={protocol}://127.0.0.1:{port}
+inter.broker.listener.name={protocol}
+listener.security.protocol.map={protocol}:{protocol},CONTROLLER:{protocol}
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller}
 log.dirs={directory}/data
@@ -45,6 +48,22 @@ num.io.threads=2
 background.threads=1
 num.recovery.threads.per.data.dir=1
 """
+# Both listeners ask for a name and a password: the controller's can do all that a broker can.
+GUARD = """\
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config={login} user_gmqtt="{password}";
+listener.name.controller.plain.sasl.jaas.config={login} user_gmqtt="{password}";
+"""
+CLIENT = """\
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=PLAIN
+sasl.jaas.config={login};
+"""
+LOGIN = (
+    'org.apache.kafka.common.security.plain.PlainLoginModule required username="gmqtt" password="{password}"'
+)
 LOGGING = """\
 rootLogger.level=warn
 rootLogger.appenderRef.out.ref=out
@@ -100,13 +119,31 @@ def classpath() -> str:
 class Kafka(Server):
     """Listens on 127.0.0.1. Its data survives a SIGKILL of the process."""
 
-    def __init__(self, directory: Path, port: int = 0, jvm: tuple[str, ...] = JVM) -> None:
+    def __init__(
+        self, directory: Path, port: int = 0, jvm: tuple[str, ...] = JVM, guarded: bool = False
+    ) -> None:
+        """`guarded`: who connects needs a password (SASL/PLAIN), which is kept in `directory`."""
         super().__init__(directory, port)
         self._java = [program("java", "default-jre-headless"), *jvm, "-cp", classpath()]
         self._java += [f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}"]
         (directory / "log4j2.properties").write_text(LOGGING)
         properties = directory / "server.properties"
-        properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), directory=directory))
+        self.options: dict[str, str] = {}  # of librdkafka
+        protocol, guard = "PLAINTEXT", ""
+        if guarded:
+            protocol = "SASL_PLAINTEXT"
+            password = secret_file(directory / "password")
+            login = LOGIN.format(password=password)
+            guard = GUARD.format(login=login, password=password)
+            write_private(directory / "client.properties", CLIENT.format(login=login))
+            self.options = {
+                "security.protocol": protocol,
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": "gmqtt",
+                "sasl.password": password,
+            }
+        places = {"port": self.port, "controller": free_port(), "directory": directory}
+        write_private(properties, PROPERTIES.format(protocol=protocol, **places) + guard)
         if not (directory / "data" / "meta.properties").exists():
             self._tool("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", properties)
         self.command = [*self._java, "kafka.Kafka", str(properties)]

@@ -23,6 +23,13 @@ def program(name: str, package: str) -> str:
     return found
 
 
+def write_private(path: Path, text: str) -> None:
+    """A file that only this user can read, whatever was there."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -37,6 +44,7 @@ class Server:
 
     def __init__(self, directory: Path, port: int = 0) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)  # data, log and secrets are nobody else's on this machine
         self.directory = directory
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,12 +58,25 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
-    def start(self) -> None:
-        """Answer when it can be used."""
+    @property
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def launch(self) -> None:
+        """In a session of its own: a Ctrl-C is not its, and it is stopped after those who need it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+
+    def start(self) -> None:
+        """Answer when it can be used."""
+        self.launch()
+        assert self.process is not None
         end = time.monotonic() + self.patience
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > end:

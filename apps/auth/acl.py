@@ -36,6 +36,7 @@ class Subject:
     username: str = ""
     cert_cn: str = ""
     groups: tuple[str, ...] = ()
+    owns_username: bool = True  # False: another client has the name by an older right; it allows nothing here
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,8 @@ def _filled(parts: tuple[str, ...], rule: RuleFacts, subject: Subject, group: st
     filled = list(parts)
     for index in range(1, len(parts), 2):
         value = values[parts[index]]
+        if parts[index] == "${username}" and rule.effect == "allow" and not subject.owns_username:
+            return ()
         if not value or "+" in value or "#" in value or ("/" in value and rule.effect == "allow"):
             return ()
         filled[index] = value

@@ -4,7 +4,7 @@ An announcement is a row of `Change`, written in the transaction that it announc
 it in every process that uses the database, twice a second. A message to the channel layer's group GROUP only
 makes it quicker: whoever hears one reads the table at once, and believes the table alone.
 
-    {"type": "auth.changed", "what": WHAT, "client_ids": [client ids] or None for all}
+    {"type": "auth.changed", "body": signed {"what": WHAT, "client_ids": [client ids] or None for all}}
 
 WHAT is one of
     client         registered, enabled, disabled, moved to other groups, allowed other transports
@@ -28,8 +28,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.auth.models import Change
+from apps.common.signed import sign
 
 GROUP: Final = "gmqtt.auth"
+PURPOSE: Final = "auth.changed"  # that messages are signed for
 # More names than this say less than "all" costs.
 MOST = 1000
 KEPT: Final = timedelta(hours=1)  # a process that was deaf for longer takes everything for changed
@@ -52,11 +54,11 @@ def changed(what: str, client_ids: Iterable[str] | None) -> None:
         if row.pk % TRIM == 0:
             old = Change.objects.filter(at__lt=timezone.now() - KEPT).order_by()
             old._raw_delete(old.db)
-        message = {"type": "auth.changed", "what": what, "client_ids": chunk}
+        message = {"what": what, "client_ids": chunk}
         transaction.on_commit(lambda message=message: _send(message), robust=True)
 
 
 def _send(message: dict[str, object]) -> None:
     layer = get_channel_layer()
     if layer is not None:
-        async_to_sync(layer.group_send)(GROUP, message)
+        async_to_sync(layer.group_send)(GROUP, {"type": "auth.changed", "body": sign(PURPOSE, message)})

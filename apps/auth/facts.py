@@ -36,6 +36,7 @@ class CredentialFacts:
     valid_until: float | None  # UNIX seconds; None: without end
     client_ids: str = ""  # a pattern: other client ids that may connect by it
     verifier: str = field(default="", repr=False)  # password: "keyed$<salt>$<hex>" or ""
+    disputed: bool = False  # another client has the user name, without end or for longer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -17,14 +18,15 @@ from channels.layers import get_channel_layer
 
 from apps.auth import announce
 from apps.auth.facts import BanFacts
+from apps.auth.fair_queue import Busy
 from apps.auth.following import Changes
-from apps.auth.passwords import Busy
 from apps.auth.providers.base import Identity, Rejection, Unavailable
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.decision import ClientAcl
 from apps.auth.records import Records
 from apps.auth.services.bans import ban_for_a_while
+from apps.common.signed import Reader
 from apps.gateway.broker.ports import Acl, Peer
 from apps.gateway.mqtt import reasons
 
@@ -33,9 +35,11 @@ logger = logging.getLogger(__name__)
 TICK: Final = 1.0  # seconds between writes of records, and between tries to reach what was away
 RELOAD_BANS: Final = 60.0  # seconds; changes are announced, this is for those that nobody heard
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
-POLL: Final = 0.5  # seconds between looks for changes that the channel layer did not tell of
-SETTLE: Final = 0.2  # seconds in which the auth service hears of a change, too, before it is asked about it
+POLL: Final = 0.3  # seconds between looks for changes that the channel layer did not tell of
+SETTLE: Final = 0.4  # seconds in which the auth service hears of a change, too, before it is asked about it
 JUDGED_BATCH_SIZE: Final = 50  # questions that may each be a call of the auth service
+LATER: Final = 3.0  # seconds after which it is asked once more
+MOST_LATER: Final = 10_000  # changes that wait for that; the review in `cache_ttl` finds the others
 STALLED: Final = 5.0  # seconds without the layer's answer after which we say so
 
 
@@ -97,12 +101,14 @@ class Live:
         records.notes_seen = chain.knows_clients
         records.row_of = chain.row_of
         self._layer: Any = get_channel_layer()
+        self._announced = Reader(announce.PURPOSE)
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?
         self._everyone: bool | None = None  # the same question for all
         self._bans = False
         self._changes = Changes()
         self._hint = asyncio.Event()  # the channel layer told of a change
+        self._later: deque[tuple[float, list[str] | None, bool]] = deque()  # when, whom, as `_pending`
         self._operators = False  # what they may do by MQTT has perhaps changed
         self._review: list[str] = []  # clients whose rights somebody else decides, still to be asked about
         self._reviewed = time.monotonic()
@@ -174,9 +180,25 @@ class Live:
                 self._everyone = judge or bool(self._everyone)
             else:
                 self._look_at(self._chain.under(client_ids), judge)
+            if self._chain.parts.has_rpc and len(self._later) < MOST_LATER:
+                self._later.append(
+                    (time.monotonic() + LATER, None if client_ids is None else [*client_ids], judge)
+                )
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         self._wake.set()
+
+    def _look_again(self) -> None:
+        """An instance of the auth service that was slow to hear of a change has by now: ask it again."""
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            _, client_ids, judge = self._later.popleft()
+            self._chain.forget(client_ids)
+            if client_ids is None:
+                self._everyone = judge or bool(self._everyone)
+            else:
+                self._look_at(client_ids, judge)
+            self._wake.set()
 
     def _look_at(self, client_ids: Iterable[str], judge: bool) -> None:
         for client_id in client_ids:
@@ -207,8 +229,9 @@ class Live:
                     self.changed("bans", None)
                     self.changed("client", None)
                 async with asyncio.timeout(RENEW):
-                    message = await self._layer.receive(channel)
-                if message.get("type") == "auth.changed":
+                    received = await self._layer.receive(channel)
+                message = self._announced.open(received.get("body"))
+                if message is not None:
                     if not self._changes.begun:
                         self.changed(message["what"], message["client_ids"])
                     self._hint.set()
@@ -400,6 +423,7 @@ class Live:
             if unanswered:
                 self.changed("rules", unanswered)
             self._review_some(TICK)
+            self._look_again()
             if self._operators:
                 self._operators = False
                 if self._chain.operators:

@@ -20,6 +20,7 @@ import os
 import re
 import secrets
 import stringprep
+import time
 import unicodedata
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 
 from apps.auth.caches import Cache
+from apps.auth.fair_queue import NOBODY, Asker, FairQueue
 from apps.common import sealing
 
 PREFIX = "gmq_"
@@ -38,10 +40,6 @@ _SHA256 = "sha256$"
 _SCRAM = "SCRAM-SHA-256$"
 _KEYED = "keyed$"
 SCRAM_ITERATIONS = 4096  # what RFC 7677 asks for at least; a generated secret needs no more
-
-
-class Busy(Exception):
-    """Too many passwords wait to be checked; the client should try again later."""
 
 
 def generate() -> str:
@@ -118,32 +116,45 @@ def _pepper(secret_key: str) -> bytes:
 class Passwords:
     """Checks human passwords off the event loop, at most `threads` at once and `waiting` behind them.
 
+    Nobody waits longer than `patience` seconds, and nobody's wrong passwords go before another's right one
+    (`FairQueue`).
+
     What was right is remembered for `ttl` seconds as a keyed digest, so a device that comes back costs
     microseconds; so is what was wrong, so a device with a stale password does not keep a core busy.
     """
 
-    def __init__(self, threads: int = 1, waiting: int = 256, size: int = 20_000, ttl: float = 300.0) -> None:
+    def __init__(
+        self,
+        threads: int = 1,
+        waiting: int = 256,
+        size: int = 20_000,
+        ttl: float = 300.0,
+        patience: float = 10.0,
+    ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
-        self._limit = threads + waiting
-        self._running = 0
+        self._queue = FairQueue(threads, waiting, patience)
         self._key = os.urandom(32)
         self._known: Cache[bytes, bool] = Cache(size, ttl)
 
-    async def verify(self, password: bytes, encoded: Iterable[str]) -> bool:
-        """Is `password` one of `encoded` (Django's format)? `Busy` when too many wait."""
+    async def verify(self, password: bytes, encoded: Iterable[str], asker: Asker = NOBODY) -> bool:
+        """Is `password` one of `encoded` (Django's format)? `Busy` when too many wait, or nobody any more."""
         slow = [each for each in encoded if not each.startswith((_SHA256, _SCRAM, _KEYED))]
         digest = self._digest(password, slow)
         known = self._known.get(digest)
         if known is not None:
             return known
-        if self._running >= self._limit:
-            raise Busy
-        self._running += 1
+        await self._queue.enter(asker)
+        seconds, found = 0.0, False
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._pool, _check, password, slow)
+            known = self._known.get(digest)  # somebody else has asked meanwhile
+            if known is None:
+                start, loop = time.monotonic(), asyncio.get_running_loop()
+                known = await loop.run_in_executor(self._pool, _check, password, slow)
+                seconds = time.monotonic() - start
+                self._known.put(digest, known)
+            found = known
         finally:
-            self._running -= 1
-        self._known.put(digest, found)
+            self._queue.leave(asker, seconds, found)
         return found
 
     def _digest(self, password: bytes, encoded: list[str]) -> bytes:
@@ -154,7 +165,7 @@ class Passwords:
     @property
     def running(self) -> int:
         """Checks that run or wait."""
-        return self._running
+        return self._queue.running + self._queue.waiting
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

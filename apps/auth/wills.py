@@ -13,9 +13,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from apps.auth.absent import NAME, facts_of_absent
 from apps.auth.acl import PASS, Rules, Subject
-from apps.auth.facts import ConnectFacts, RuleFacts
-from apps.auth.passwords import Busy
+from apps.auth.facts import RuleFacts
+from apps.auth.fair_queue import Busy
 from apps.auth.providers.base import Identity, Unavailable
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.decision import ClientAcl
@@ -101,25 +102,17 @@ class WillRights:
 
     async def _by_client_id(self, client_id: str, topic: str) -> int:
         chain = self._chain
-        facts = ConnectFacts(None, (), (), (), ())
-        if chain.uses_database:
-            facts = await chain.parts.registry.facts(client_id)
-        names = [each.username for each in facts.credentials if each.username and each.valid_until is None]
-        username = names[-1] if names else ""
-        if chain.banned(client_id, username, "") is not None:
+        found = await facts_of_absent(chain, client_id)
+        if found is None:
             return NOTHING
-        if facts.client is not None and not facts.client.enabled:
-            return NOTHING
-        if facts.client is None and chain.registered_only:
-            return NOTHING
-        subject = Subject(client_id, username, "", facts.groups)
+        facts, subject = found
         for provider in chain.acls:
             if provider.name == "jwt":
                 return PUBLISH_ALL
             if provider.name == "django":
                 grant = _by_rules(facts.rules, subject, topic)
             else:
-                identity = Identity(client_id, username, "", "", "", "", facts.groups)
+                identity = Identity(client_id, subject.username, "", "", "", NAME, facts.groups)
                 layer = ClientAcl(identity, tuple(filter(None, [await provider.layer(identity)])), "pass")
                 grant = layer.publish(topic)
                 grant = await layer.ask_publish(topic) if grant == UNKNOWN else grant

@@ -228,6 +228,9 @@ class ExportRule(models.Model):
     )
     enabled = models.BooleanField(default=True)
     note = models.CharField(max_length=256, blank=True)
+    failed = models.PositiveBigIntegerField("records lost", default=0, editable=False)
+    last_error = models.CharField(max_length=256, blank=True, editable=False)
+    failed_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True, editable=False)
     updated_at = models.DateTimeField(auto_now=True, editable=False)
 

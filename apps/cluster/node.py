@@ -11,7 +11,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 
 from apps.cluster.bridge import export_sync, librdkafka
-from apps.cluster.bridge.build import kafka_conf, topic_names
+from apps.cluster.bridge.build import kafka_conf, message_proof, topic_names
 from apps.cluster.bridge.client import BridgeClient, Wanted
 from apps.cluster.bridge.export_rules import Export, Exports
 from apps.cluster.bridge.kafka_bus import KafkaBus
@@ -53,6 +53,7 @@ class NodeCluster:
         self._names = topic_names(self._kafka)
         self._topics = {*self._names.live, self._names.dead_letter}
         self._topics_made = False
+        self._narrow: list[str] = []  # topics that do not take the largest packet
         self._database = DatabaseThread("exports")
         self._tasks: list[asyncio.Task[None]] = []
         cluster = conf.cluster
@@ -93,6 +94,7 @@ class NodeCluster:
             Exports(),
             self._username_of,
             lambda: node.now,
+            message_proof(),
         )
         node.bus = self.bus
         node.ownership = self.member.ownership
@@ -116,6 +118,7 @@ class NodeCluster:
         if exports.load(rules):
             self.bus.forget_exports()
             self._node.bus_changed(None)
+            self.producer.exports.keep(exports.rules)
         if exports.topics - before:
             self._topics_made = False
 
@@ -133,7 +136,7 @@ class NodeCluster:
         jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
             self.feed.run,
             self._make_topics,
-            lambda: export_sync.follow(self._database, self._load_exports),
+            lambda: export_sync.follow(self._database, self._load_exports, self.producer.exports.take),
         ]
         self._tasks = [asyncio.create_task(job()) for job in jobs]
         if self.sessions is not None:
@@ -167,6 +170,18 @@ class NodeCluster:
         for topic, error in failed.items():
             logger.error("Kafka's topic %s cannot be made: %s", topic, error)
             self._topics_made = False
+        limits = await asyncio.to_thread(librdkafka.record_limits, self._kafka, topics)
+        self.producer.limits = limits
+        needed = self._conf.limits.max_packet_size
+        self._narrow = sorted(name for name in self._topics if limits.get(name, needed) < needed)
+        for name in self._narrow:
+            logger.error(
+                "Kafka's topic %s takes records of %d bytes (max.message.bytes), limits.max_packet_size"
+                " is %d: messages that are larger are dropped",
+                name,
+                limits[name],
+                needed,
+            )
 
     def bridge_status(self) -> dict[str, Any]:
         """For the node's row in the directory."""
@@ -180,6 +195,7 @@ class NodeCluster:
             "kafka": lambda: dict(self.producer.status()),
             "bridge": self.feed.status,
             "cluster": self.member.status,
+            "kafka_topics": lambda: {"ok": not self._narrow, "max.message.bytes too small": self._narrow},
         }
         if self.sessions is not None:
             found["sessions"] = self.sessions.status

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.core import signing
+
+from apps.common import signed
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ MAX_ASKED: Final = 1 << 21  # bytes of one question
 MAX_WAITING: Final = 500  # questions of this process that wait for an answer
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 RETRY: Final = 1.0  # seconds between tries to reach a channel layer that is away
-_ASK: Final = "gmqtt.fabric.ask"
-_ANSWER: Final = "gmqtt.fabric.answer"
+_ASK: Final = "node question"
+_ANSWER: Final = "node answer"
 
 # Runs on the node's loop; arguments and answer are JSON. What it raises with a `code` is told to the asker.
 Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
@@ -82,23 +83,14 @@ class _Local:
     handlers: Mapping[str, Handler]
     loop: asyncio.AbstractEventLoop
     task: asyncio.Task[None] | None = None
-    heard: dict[str, float] = field(default_factory=dict)  # token of a question -> until when it is good
-
-    def is_new(self, question: dict[str, Any]) -> bool:
-        """False for one that is too old, or was recorded and is sent again."""
-        now = time.time()
-        if question["until"] < now or question["token"] in self.heard:
-            return False
-        for token in [token for token, until in self.heard.items() if until < now]:
-            del self.heard[token]
-        self.heard[question["token"]] = question["until"]
-        return True
 
 
 class NodeRpc:
     def __init__(self) -> None:
         self._local: _Local | None = None
         self._waiting = 0
+        self._questions = signed.Reader(_ASK)
+        self._answers = signed.Reader(_ANSWER)
 
     @property
     def local(self) -> str:
@@ -172,13 +164,13 @@ class NodeRpc:
                 "token": token,
                 "until": time.time() + within,
             }
-            body = signing.dumps(question, salt=_ASK)
+            body = signed.sign(_ASK, question)
             if len(body) > MAX_ASKED:
                 raise CallRefused("The question is too large for another node.", "too_large")
             await layer.group_send(group(node), {"type": "fabric.ask", "body": body})
             while True:
                 message = await layer.receive(reply)
-                answer = _unsigned(message, _ANSWER)
+                answer = self._answers.open(message.get("body"))
                 if answer is not None and answer.get("token") == token and answer.get("node") == node:
                     return _read(answer, node)
         except (NodeRpcError, TimeoutError, asyncio.CancelledError):
@@ -224,8 +216,12 @@ class NodeRpc:
                     deaf = False
                     logger.warning("the channel layer answers again")
                 async with asyncio.timeout(RENEW):
-                    question = _unsigned(await layer.receive(channel), _ASK)
-                if question is not None and question.get("node") == local.name and local.is_new(question):
+                    question = self._questions.open((await layer.receive(channel)).get("body"))
+                if (
+                    question is not None
+                    and question.get("node") == local.name
+                    and question["until"] >= time.time()
+                ):
                     if len(answering) >= MAX_WAITING:
                         continue  # who asked hears of it at the deadline
                     task = local.loop.create_task(self._answer(local, layer, question))
@@ -242,7 +238,7 @@ class NodeRpc:
 
     async def _answer(self, local: _Local, layer: Any, question: dict[str, Any]) -> None:
         answer = await _call(local.handlers, question["method"], question["arguments"])
-        body = signing.dumps(answer | {"node": local.name, "token": question["token"]}, salt=_ANSWER)
+        body = signed.sign(_ANSWER, answer | {"node": local.name, "token": question["token"]})
         try:
             await layer.send(question["reply"], {"type": "fabric.answer", "body": body})
         except Exception as error:
@@ -282,16 +278,6 @@ def _read(answer: dict[str, Any], node: str) -> dict[str, Any]:
     if answer.get("ok"):
         return dict(answer["answer"])
     raise CallRefused(str(answer.get("detail")), str(answer.get("code")))
-
-
-def _unsigned(message: dict[str, Any], salt: str) -> dict[str, Any] | None:
-    """None for what was not signed by one of our processes, a short while ago."""
-    try:
-        found = signing.loads(message["body"], salt=salt, max_age=60)
-    except (signing.BadSignature, KeyError, TypeError, ValueError):
-        logger.warning("a message without our signature came over the channel layer")
-        return None
-    return found if isinstance(found, dict) else None
 
 
 # This process's way to the nodes.

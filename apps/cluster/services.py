@@ -18,6 +18,7 @@ from apps.cluster.node_rpc import NodeRpcError, NodeUnavailable, rpc
 from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import Gone
+from apps.common.scopes import Scope, scope_of_client
 
 
 def _require(actor: Actor, permission: str, session: SessionInfo) -> None:
@@ -56,7 +57,14 @@ def end_session(actor: Actor, session: SessionInfo) -> None:
 
 
 def subscribe(actor: Actor, session: SessionInfo, filter: str, qos: int, **options: Any) -> dict[str, Any]:
-    """`options` as those of a SUBSCRIBE: no_local, retain_as_published, retain_handling."""
+    """`options` as those of a SUBSCRIBE: no_local, retain_as_published, retain_handling.
+
+    The node asks the client's access rules, connected or not; here is asked how far the actor's right goes.
+    """
+    _require(actor, permissions.SUBSCRIBE_FOR, session)
+    prefixes = _prefixes(actor, permissions.SUBSCRIBE_FOR, session)
+    if prefixes and not Scope(prefixes).covers(_plain(filter)):
+        raise PermissionDenied(f"{actor.name} may subscribe this client below {', '.join(prefixes)} only")
     return _do(
         actor,
         permissions.SUBSCRIBE_FOR,
@@ -88,9 +96,24 @@ def purge_queue(actor: Actor, session: SessionInfo) -> dict[str, Any]:
 def replay_queue(actor: Actor, session: SessionInfo, to: SessionInfo, limit: int) -> dict[str, Any]:
     """Copies of what waits for one client to another. For both the permission is needed."""
     _require(actor, permissions.PURGE_QUEUE, to)
+    _require(actor, permissions.PURGE_QUEUE, session)
     node = selectors.node_of(to if to.online else session)
-    named = {"to": to.client_id, "limit": limit}
+    named: dict[str, Any] = {"to": to.client_id, "limit": limit}
+    prefixes = _prefixes(actor, permissions.PURGE_QUEUE, session)
+    if prefixes:
+        named["within"] = list(prefixes)
     return _do_at(node, actor, permissions.PURGE_QUEUE, session, "replay", "replayed", **named)
+
+
+def _prefixes(actor: Actor, permission: str, session: SessionInfo) -> tuple[str, ...]:
+    """Of the namespaces to which the actor's permission on the client is bound; () where there are none."""
+    bounds = scope_of_client(actor, permission, session.client_id)
+    return bounds.prefixes if bounds is not None else ()
+
+
+def _plain(filter: str) -> str:
+    """Without $share/<name>/."""
+    return filter.split("/", 2)[-1] if filter.startswith("$share/") else filter
 
 
 def publish(

@@ -70,3 +70,21 @@ def network(value: str) -> str:
     if mapped is not None and found.prefixlen >= 96:
         return f"{mapped}/{found.prefixlen - 96}"
     return str(found)
+
+
+MAX_PREFIXES = 32
+LONGEST_PREFIX = 256
+
+
+def topic_prefixes(value: object) -> None:
+    """A list of topic prefixes: names without wildcards, placeholders or an end in "/"."""
+    if not isinstance(value, list) or len(value) > MAX_PREFIXES:
+        raise ValidationError(f"A list of at most {MAX_PREFIXES} prefixes.", "invalid_namespace")
+    for prefix in value:
+        if not isinstance(prefix, str) or not 0 < len(prefix) <= LONGEST_PREFIX:
+            raise ValidationError(
+                f"A prefix is text of 1 to {LONGEST_PREFIX} characters.", "invalid_namespace"
+            )
+        if any(char in prefix for char in "+#$\0") or prefix.endswith("/"):
+            message = f"The prefix {prefix!r} must be whole topic levels without +, #, $ or / at the end."
+            raise ValidationError(message, "invalid_namespace")

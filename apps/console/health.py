@@ -64,8 +64,19 @@ def _ready(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ready": not found, "reasons": found}, status=503 if found else 200)
 
 
+def _balancer(request: HttpRequest) -> HttpResponse:
+    """For load balancers: 404 while clients are to leave at the node's own pace, 503 when it cannot serve.
+
+    HAProxy's `http-check disable-on-404` then sends nobody new and cuts nobody.
+    """
+    found = reasons()
+    status = 404 if list(found) == ["node"] else 503 if found else 200
+    return JsonResponse({"ready": not found, "reasons": found}, status=status)
+
+
 ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
     "/healthz": _health,
     "/readyz": _ready,
+    "/readyz/balancer": _balancer,
     "/metrics": metrics.answer,
 }

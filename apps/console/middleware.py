@@ -1,14 +1,40 @@
-"""What a session may do until its second factor was shown."""
+"""Cookies over TLS; what a session may do until its second factor was shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from django.utils.decorators import sync_and_async_middleware
 
 from apps.console import twofactor
+
+
+@sync_and_async_middleware
+def secure_cookies(get_response: Any) -> Any:
+    """Mark the cookies of an answer that goes over TLS, ours or a proxy's, as for TLS only."""
+
+    def marked(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if request.is_secure():
+            for cookie in response.cookies.values():
+                cookie["secure"] = True
+        return response
+
+    if iscoroutinefunction(get_response):
+
+        async def asynchronously(request: HttpRequest) -> HttpResponse:
+            return marked(request, await get_response(request))
+
+        return asynchronously
+
+    def synchronously(request: HttpRequest) -> HttpResponse:
+        return marked(request, get_response(request))
+
+    return synchronously
 
 
 class TwoFactorMiddleware:

@@ -67,7 +67,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         "link": f"{reverse('web-client')}?connect=operator",  # as himself, at once
         "active": False,  # it has no sidebar; the theme would compare /client/ with parts of other paths
     }
-    groups: list[dict[str, Any]] = [{"title": "", "items": [first, web_client]}]
+    api = {"title": "API", "icon": "api", "link": reverse("docs"), "active": False}
+    groups: list[dict[str, Any]] = [{"title": "", "items": [first, web_client, api]}]
     for title, pages in PAGES:
         items = [
             {"title": name, "icon": icon, "link": link, "permission": _may(model)}

@@ -16,6 +16,7 @@ from channels.consumer import AsyncConsumer
 
 from apps.gateway.broker.connection import Connection
 from apps.gateway.broker.ports import Peer
+from apps.gateway.http.origins import OriginCheck
 from apps.gateway.net.decisions import decide
 from apps.gateway.net.stream import SLICE
 from apps.gateway.net.tls import common_name
@@ -57,8 +58,9 @@ class MqttConsumer(AsyncConsumer):
 class WebSocketConsumer(AsyncConsumer):
     """One MQTT client on a WebSocket (section 6)."""
 
-    def __init__(self, runtime: Runtime, certificate_required: bool = False) -> None:
+    def __init__(self, runtime: Runtime, origins: OriginCheck, certificate_required: bool = False) -> None:
         self.runtime = runtime
+        self.origins = origins
         self.certificate_required = certificate_required  # on secure WebSockets
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -67,7 +69,10 @@ class WebSocketConsumer(AsyncConsumer):
         chosen = next((name for name in offered if name in SUBPROTOCOLS), None)
         peer = _peer(scope)
         uncertified = self.certificate_required and peer.transport == "wss" and not peer.tls_subject
-        if chosen is None or uncertified:  # [MQTT-6.0.0-3]
+        foreign = not self.origins.permits(scope.get("headers", ()))
+        if foreign:
+            logger.info("a page of another site was refused a WebSocket (listeners.websocket_origins)")
+        if chosen is None or uncertified or foreign:  # [MQTT-6.0.0-3]
             await send({"type": "websocket.close"})
             return
         await send({"type": "websocket.accept", "subprotocol": chosen})

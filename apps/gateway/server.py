@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,8 @@ from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
-from apps.gateway.http.protocols import (  # noqa: E402
-    CLOSE_TIMEOUT,
-    Factory,
-    Flow,
-    FlowControlledWebSocket,
-    Socket,
-    TlsTransport,
-)
+from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
+from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +43,26 @@ class HttpListener:
     cert: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None  # clients are asked for a certificate of this CA's; they need not have one
+    options: RenewableOptions | None = None  # where it listens with TLS
+
+    def renew(self) -> None:
+        """Read the certificate again, for new connections."""
+        if self.options is not None:
+            self.options.renew()
+
+
+class RenewableOptions:
+    """Twisted asks for a context at each connection: it gets that of the files as they were last read."""
+
+    def __init__(self, make: Callable[[], CertificateOptions]) -> None:
+        self._make = make
+        self._options = make()
+
+    def getContext(self) -> Any:
+        return self._options.getContext()
+
+    def renew(self) -> None:
+        self._options = self._make()
 
 
 class _Reply:
@@ -79,11 +94,15 @@ class GatewayServer(Server):  # type: ignore[misc]
         stop: Callable[[], Awaitable[None]],
         connect_timeout: float,
         shutdown_timeout: float,
+        most_http: tuple[int, int] = (1000, 200),
+        reload: Callable[[], None] = lambda: None,
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
 
         Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
-        `connect_timeout`: seconds that a client may be silent before and between its requests.
+        `connect_timeout`: seconds that a client may be silent before and between its requests, and in which
+        the headers of one must have come. `most_http`: HTTP connections of a listener, and of one address.
+        `reload` is called at SIGHUP.
         """
         super().__init__(
             application,
@@ -100,6 +119,8 @@ class GatewayServer(Server):  # type: ignore[misc]
         self._start = start
         self._stop = stop
         self._connect_timeout = connect_timeout
+        self._most_http = most_http
+        self._reload = reload
         self._shutdown_timeout = shutdown_timeout
         self.failure: Exception | None = None  # why it could not start
         self._starting: asyncio.Task[None] | None = None
@@ -117,13 +138,16 @@ class GatewayServer(Server):  # type: ignore[misc]
         loop = asyncio.get_event_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         for listener in self._http:
             factory: Any = self.http_factory
             if listener.cert is not None and listener.key is not None:
-                options = _certificate_options(listener.cert, listener.key, listener.client_ca)
-                factory = TLSMemoryBIOFactory(options, False, factory)
+                make = partial(_certificate_options, listener.cert, listener.key, listener.client_ca)
+                listener.options = RenewableOptions(make)
+                factory = TLSMemoryBIOFactory(listener.options, False, factory)
                 factory.protocol = TlsTransport
-            port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, factory)
+            gate = Gate(factory, *self._most_http)
+            port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, gate)
             port.transport = Socket
             self.listeners.append(port)
         self._starting = loop.create_task(self._begin())

@@ -41,6 +41,7 @@ from gmqtt_platform.config.values import (
     integer,
     items,
     network,
+    origin,
     shown,
     text,
     url,
@@ -109,6 +110,13 @@ def _url_path(raw: str) -> str:
     return raw
 
 
+def _origin(raw: str) -> str:
+    """As a browser writes it in the header Origin."""
+    if raw != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", raw):
+        raise ValueError
+    return raw.lower()
+
+
 _TCP = "tcp://host:port or mqtt://host:port; IPv6 as tcp://[::1]:port; port 0 to 65535"
 _TLS = "mqtts://host:port, tls://host:port or ssl://host:port; IPv6 as mqtts://[::1]:port; port 0 to 65535"
 _HTTP = '"" or host:port; IPv6 as [::1]:port; port 0 to 65535'
@@ -134,6 +142,7 @@ class ListenersConf:
     http: Address | None = text("127.0.0.1:8000", bare_address("http"), _HTTP)
     https: Address | None = text("", bare_address("https"), _HTTP)
     websocket_path: str = text("/mqtt", _url_path, 'a path such as "/mqtt"')
+    websocket_origins: tuple[str, ...] = items([], _origin, 'such as "https://app.example.com", or "*"')
     tls_cert: Path | None = text("", _file, _FILE)
     tls_key: Path | None = text("", _file, _FILE)
     tls_client_ca: Path | None = text("", _file, _FILE)
@@ -147,11 +156,21 @@ class ListenersConf:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConf:
+    public_urls: tuple[str, ...] = items([], origin, 'an origin such as "https://mqtt.example.com", no path')
+    trusted_proxies: tuple[Network, ...] = items(
+        [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConf:
     max_packet_size: int = integer(16_777_216, 16, MAX_PACKET)
     max_topic_length: int = integer(65535, 1, 65535)
-    max_topic_levels: int = integer(200, 1, 65535)
+    max_topic_levels: int = integer(32, 1, 65535)
     max_subscriptions: int = integer(10_000, 1, MANY)
+    max_wildcard_subscriptions: int = integer(1000, 0, MANY)
+    max_subscribe_filters: int = integer(1000, 1, 10_000)
     receive_maximum: int = integer(1024, 1, 65535)
     inflight_window: int = integer(1024, 1, 65535)
     max_queued_messages: int = integer(100_000, 1, MANY)
@@ -166,6 +185,8 @@ class LimitsConf:
     max_keepalive: int = integer(65535, 1, 65535)
     session_expiry_max: int = integer(604_800, 0, UINT32)
     max_connections: int = integer(100_000, 1, MANY)
+    max_http_connections: int = integer(1000, 1, MANY)
+    max_http_connections_per_address: int = integer(200, 1, MANY)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
@@ -219,6 +240,7 @@ class LogConf:
 TABLES: dict[str, type[Any]] = {
     "node": NodeConf,
     "listeners": ListenersConf,
+    "http": HttpConf,
     "limits": LimitsConf,
     **confauth.TABLES,
     **confbroker.TABLES,
@@ -240,6 +262,7 @@ RULES: dict[str, dict[str, Rule]] = {
 class Conf:
     node: NodeConf = NodeConf()
     listeners: ListenersConf = ListenersConf()
+    http: HttpConf = HttpConf()
     limits: LimitsConf = LimitsConf()
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()

@@ -258,6 +258,24 @@ def network(raw: str) -> Network:
     return ipaddress.ip_network(raw)
 
 
+def origin(raw: str) -> str:
+    """ "scheme://host" or "scheme://host:port", as browsers send it in Origin."""
+    parts = urlsplit(raw)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host or parts.port == 0:
+        raise ValueError
+    if parts.path or parts.query or parts.fragment or parts.username or "*" in host:
+        raise ValueError
+    port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def host_of(origin: str) -> str:
+    """Its host as Django's ALLOWED_HOSTS has it: IPv6 in brackets, no port."""
+    host = urlsplit(origin).hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
 def url(schemes: Sequence[str], may_be_empty: bool = False) -> Callable[[str], str]:
     """A checker of scheme://[user[:password]@]host[:port]/name; host or name must be there."""
 

@@ -66,7 +66,11 @@ RULES = (
     ),
     Rule(
         "apps.cluster.coordination",  # Redis: knows neither Kafka nor the database
-        ("apps.cluster.coordination", "apps.common.filter_tree", *BROKER_PORTS, "apps.gateway.mqtt"),
+        (
+            *("apps.cluster.coordination", "apps.common.filter_tree", "apps.common.signed"),
+            *BROKER_PORTS,
+            "apps.gateway.mqtt",
+        ),
     ),
     Rule(
         "apps.cluster.bridge",  # Kafka

@@ -22,14 +22,14 @@ from tests.wire.nodes import Node
 pytestmark = in_a_browser
 
 LOGOUT = "/admin/logout/"
-MUST = ("/admin/", "/client/", "/api/docs/", "/api/schema/")
 
 
 def kind(url: str) -> str:
     """What pages that differ by numbers, names or the choice of rows only have in common."""
     split = urlsplit(url)
     path = re.sub(r"/(\d+|[^/]*[:%=][^/]*)(?=/|$)", "/N", split.path)
-    return f"{path}?" if split.query else path
+    chosen = split.query and not split.query.startswith("_changelist_filters=")
+    return f"{path}?" if chosen else path
 
 
 class Visit:
@@ -94,7 +94,7 @@ async def test_every_page_that_a_link_leads_to(page: Page, node: Node) -> None:
         await pages.sign_in(page, node, "alice")
         page.watch.expected = ("",)  # type: ignore[attr-defined]  # this test has eyes of its own
         visit = Visit(page)
-        waiting = deque([home, *(urljoin(home, path) for path in MUST)])
+        waiting = deque([home])
         seen = set(waiting)
         kinds: set[str] = set()
         wrong: list[str] = []
@@ -107,7 +107,6 @@ async def test_every_page_that_a_link_leads_to(page: Page, node: Node) -> None:
             visit.wrong.clear()
             problem = await opened(page, url)
             walked.append(urlsplit(url).path)
-            print(url, problem, flush=True)
             if problem == "download":
                 wrong += [f"{url}: {each}" for each in visit.wrong]
                 continue

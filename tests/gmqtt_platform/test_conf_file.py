@@ -122,7 +122,7 @@ REFUSED = [
     ),
     ("[broker.kafka.options]\n'sasl.password' = ['x']", "broker.kafka.options", "a dict", "JSON", ""),
     ("[listner]", "listner", "an unknown table", "listeners", "did you mean listeners?"),
-    ("[zzz]", "zzz", "an unknown table", "node, listeners, limits", ""),
+    ("[zzz]", "zzz", "an unknown table", "node, listeners, http, limits", ""),
     ("log = 5", "log", "5", "a table, written as [log]", ""),
     ("[[log]]", "log", "[{}]", "a table, written as [log]", ""),
     (
@@ -167,6 +167,8 @@ REFUSED = [
         "listeners.tcp", '"tcp://127.0.0.1:1"', "a list, each item tcp://", "",
     ),
     ("[listeners]\nwebsocket_path = 'mqtt'", "listeners.websocket_path", '"mqtt"', '"/mqtt"', ""),
+    ("[listeners]\nwebsocket_origins = ['a.b']", "listeners.websocket_origins", '"a.b"', "https://", ""),
+    ("[listeners]\nwebsocket_origins = ['h://a']", "listeners.websocket_origins", '"h://a"', "https://", ""),
     ("[listeners]\nwebsocket_path = '/m?a'", "listeners.websocket_path", '"/m?a"', '"/mqtt"', ""),
     (
         "[listeners]\ntrusted_proxies = ['10.0.0.1/8']",

@@ -28,7 +28,7 @@ SETTLED = 15.0  # seconds after the last connection in which all of it has to be
 NOISE = COUNT / (20 if LONG else 2)  # objects of one type that other work may have made meanwhile
 BOUNDED = ("apps.gateway.broker.ports.Peer",)  # the recent events of clients keep some: bounded in bytes
 # What belongs to an HTTP connection; Django's handler leaves its own frames to the cyclic collector.
-OF_HTTP = ("http.protocols.Socket", "http.protocols.Request", "HTTPChannel")
+OF_HTTP = ("http.websocket.Socket", "http.websocket.Request", "HTTPChannel")
 DISCONNECT = b"\xe0\0"
 GARBAGE = b"\xf0\xff\xff\xff\xff"
 

@@ -220,6 +220,8 @@ class RawWebSocket(Raw):
         subprotocol: str = "mqtt",
         receive_buffer: int = 0,
         timeout: float = TIMEOUT,
+        host: str = "",
+        origin: str = "",
     ) -> None:
         """Raises Refused when the handshake is answered with anything but 101."""
         super().__init__(port, context, b"", receive_buffer, timeout)
@@ -229,12 +231,14 @@ class RawWebSocket(Raw):
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [
             f"GET {path} HTTP/1.1",
-            f"Host: 127.0.0.1:{port}",
+            f"Host: {host or f'127.0.0.1:{port}'}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
         ]
+        if origin:
+            lines.append(f"Origin: {origin}")
         if subprotocol:
             lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
         with self._closed_on_error():

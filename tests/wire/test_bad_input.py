@@ -239,7 +239,7 @@ def test_first_packets_that_let_nobody_in(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("level", [0, 1, 2, 6, 0x83, 255])
+@pytest.mark.parametrize("level", [0, 1, 2, 6, 0x86, 255])
 def test_an_unknown_protocol_level_is_answered(node: Node, transport: str, version: int, level: int) -> None:
     """[MQTT-3.1.2-2]: CONNACK 0x01 in 3.x form, which a client of any version can read."""
     with open_raw(node, transport) as client:

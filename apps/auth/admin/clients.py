@@ -17,6 +17,7 @@ from unfold.admin import TabularInline
 
 from apps.auth import permissions, selectors
 from apps.auth.admin.base import DoorAdmin, GroupFilter, actor_of, is_id
+from apps.auth.admin.groupforms import GroupForm
 from apps.auth.admin.rules import RuleInline, save_rules
 from apps.auth.api.bulk import export_csv
 from apps.auth.facts import TRANSPORTS
@@ -352,8 +353,9 @@ class GroupAdmin(GuardedModelAdminMixin, DoorAdmin):
         "guardian.change_groupobjectpermission",
     )
 
+    form = GroupForm
     reach = selectors.groups
-    list_display = ("name", "description", "members", "created_at")
+    list_display = ("name", "description", "namespace", "members", "created_at")
     search_fields = ("name", "description")
     ordering = ("name",)
     readonly_fields = ("created_at",)
@@ -399,9 +401,10 @@ class GroupAdmin(GuardedModelAdminMixin, DoorAdmin):
     def save_model(self, request: HttpRequest, obj: ClientGroup, form: Any, change: bool) -> None:
         given = form.cleaned_data
         if change:
-            groups.update(actor_of(request), obj, given["name"], given["description"])
+            groups.update(actor_of(request), obj, given["name"], given["description"], given["namespace"])
         else:
-            obj.pk = groups.create(actor_of(request), given["name"], given["description"]).pk
+            made = groups.create(actor_of(request), given["name"], given["description"], given["namespace"])
+            obj.pk = made.pk
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)

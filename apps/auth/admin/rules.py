@@ -16,6 +16,7 @@ from apps.auth.models import AclRule, Ban, Client
 from apps.auth.services import bans, rules
 from apps.common.forms import CheckedForm
 from apps.common.lists import LongList
+from apps.common.scopes import HIGHEST_ALLOW
 
 
 class RuleInline(TabularInline):  # type: ignore[misc]
@@ -24,6 +25,9 @@ class RuleInline(TabularInline):  # type: ignore[misc]
     model = AclRule
     extra = 0
     fields = ("priority", "effect", "action", "filter", "max_qos", "retain", "note")
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_dbfield(db_field, request, **kwargs | _usual(db_field, request))
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self._reached(request, obj, permissions.VIEW_RULE, saved=False)
@@ -48,6 +52,12 @@ class RuleInline(TabularInline):  # type: ignore[misc]
         rows = selectors.clients if of_client else selectors.groups
         more = (permissions.CHANGE_CLIENT if of_client else permissions.CHANGE_GROUP,) if saved else ()
         return all(rows(actor, wanted).filter(pk=subject.pk).exists() for wanted in (permission, *more))
+
+
+def _usual(db_field: Any, request: HttpRequest) -> dict[str, Any]:
+    """What the form of a new rule begins with: by rights on a group, the highest priority they give."""
+    bounded = db_field.name == "priority" and not actor_of(request).may(permissions.ADD_RULE)
+    return {"initial": HIGHEST_ALLOW} if bounded else {}
 
 
 def save_rules(request: HttpRequest, formset: Any) -> None:
@@ -81,6 +91,9 @@ class RuleAdmin(DoorAdmin):
     list_select_related = ("client", "group")
     autocomplete_fields = ("client", "group")
     ordering = ("-priority", "id")
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_dbfield(db_field, request, **kwargs | _usual(db_field, request))
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Of clients and groups that are none of the operator's business the form tells no name."""

@@ -16,7 +16,7 @@ from apps.auth.models import ClientGroup
 from apps.auth.services import groups
 from apps.common.api.base import ApiView, Strict, found
 from apps.common.api.fields import Text
-from apps.common.validators import group_name
+from apps.common.validators import LONGEST_PREFIX, MAX_PREFIXES, group_name, topic_prefixes
 
 
 class GroupOut(serializers.ModelSerializer[ClientGroup]):
@@ -24,13 +24,21 @@ class GroupOut(serializers.ModelSerializer[ClientGroup]):
 
     class Meta:
         model = ClientGroup
-        fields = ("id", "name", "description", "members", "created_at")
+        fields = ("id", "name", "description", "namespace", "members", "created_at")
         read_only_fields = fields
 
 
 class GroupIn(Strict):
     name = Text(128, validators=[group_name])
     description = Text(1024, required=False, allow_blank=True)
+    namespace = serializers.ListField(
+        child=serializers.CharField(max_length=LONGEST_PREFIX, trim_whitespace=False),
+        required=False,
+        max_length=MAX_PREFIXES,
+        validators=[topic_prefixes],
+        help_text="Topic prefixes: what operators of the group allow, subscribe, replay and read by their "
+        "rights on it stays inside. Empty: they allow nothing that its clients may not do already.",
+    )
 
 
 class GroupFilter(django_filters.FilterSet):

@@ -73,7 +73,12 @@ class RuleIn(Strict):
     group = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, help_text="The group's `id`."
     )
-    priority = serializers.IntegerField(required=False, min_value=-32768, max_value=32767)
+    priority = serializers.IntegerField(
+        required=False,
+        min_value=-32768,
+        max_value=32767,
+        help_text="Higher is asked first. By rights on a group: at most -1 for allow, 0 for deny.",
+    )
     max_qos = serializers.IntegerField(required=False, min_value=0, max_value=2)
     retain = serializers.BooleanField(required=False)
     note = Text(required=False, allow_blank=True)

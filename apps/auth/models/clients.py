@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.auth.facts import TRANSPORTS
-from apps.common.validators import group_name, plain_text
+from apps.common.validators import group_name, plain_text, topic_prefixes
 
 ALL_TRANSPORTS = sum(TRANSPORTS.values())
 
@@ -19,10 +19,21 @@ class ClientGroup(models.Model):
 
     A tag is a group that no rule names. The object permissions (django-guardian) are what an operator
     may do with the clients of this group; the model permissions of Client do the same for all clients.
+
+    `namespace` bounds what they give by that to topics below some prefixes (`apps.auth.scopes`). It does not
+    bound rules that somebody with a model permission makes for the group.
     """
 
     name = models.CharField(max_length=128, validators=[group_name])
     description = models.CharField(max_length=1024, blank=True)
+    namespace = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[topic_prefixes],
+        help_text='Topic prefixes such as ["acme"]: what operators of the group allow, subscribe, replay and '
+        "read by their rights on it stays inside. Empty: they allow nothing that its clients may not do "
+        "already.",
+    )
     created_at = models.DateTimeField(auto_now_add=True, editable=False)
 
     class Meta:
@@ -33,10 +44,26 @@ class ClientGroup(models.Model):
         ]
         permissions = [
             ("view_members", "Can see the clients of the group"),
-            ("manage_members", "Can register, change and unregister clients of the group"),
-            ("manage_rules", "Can change the access rules of the group and its clients"),
-            ("read_members", "Can read what the clients of the group publish and receive (web client)"),
-            ("command_members", "Can publish to what the clients of the group subscribe to (web client)"),
+            (
+                "manage_members",
+                "Can register, change and unregister clients of the group, and subscribe them to what the "
+                "access rules and the group's namespace allow",
+            ),
+            (
+                "manage_rules",
+                "Can change the access rules of the group and its clients: inside the group's namespace, or "
+                "without one only to what they may do already",
+            ),
+            (
+                "read_members",
+                "Can read what the clients of the group publish and receive, inside its namespace "
+                "(web client)",
+            ),
+            (
+                "command_members",
+                "Can publish to what the clients of the group subscribe to, inside its namespace "
+                "(web client)",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -183,6 +210,7 @@ class Credential(models.Model):
         ]
         indexes = [
             models.Index(fields=["client"], name="credentials_of_client"),
+            models.Index(fields=["username"], condition=~Q(username=""), name="credentials_by_username"),
             models.Index(fields=["valid_until"], condition=~Q(valid_until=None), name="credentials_by_end"),
         ]
 

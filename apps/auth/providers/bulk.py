@@ -12,7 +12,7 @@ from django.db.models import F, Q
 
 from apps.auth.facts import ClientFacts, ConnectFacts, CredentialFacts, RuleFacts
 from apps.auth.models import AclRule, Client, Credential
-from apps.auth.selectors.connect import in_order
+from apps.auth.selectors.connect import disputed, in_order
 
 BATCH_SIZE: Final = 500  # clients; SQLite takes 32,766 parameters in a statement
 
@@ -53,7 +53,8 @@ def _credentials(ids: Collection[int]) -> dict[int, list[CredentialFacts]]:
     columns = tuple(each.name for each in fields(CredentialFacts))
     now = time.time()
     row: dict[str, Any]
-    for row in Credential.objects.filter(client_id__in=ids).order_by("id").values("client_id", *columns):
+    rows = Credential.objects.filter(client_id__in=ids).annotate(disputed=disputed()).order_by("id")
+    for row in rows.values("client_id", "disputed", *columns):
         until = row["valid_until"].timestamp() if row["valid_until"] is not None else None
         if until is None or until > now:
             client = row.pop("client_id")

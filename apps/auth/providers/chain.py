@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from apps.auth import discovery
+from apps.auth.fair_queue import Busy
 from apps.auth.guard import BanList, Guard, active_bans
-from apps.auth.passwords import Busy, Passwords
+from apps.auth.passwords import Passwords
 from apps.auth.providers.base import (
     WRONG_SECRET,
     AclProvider,
@@ -50,13 +51,16 @@ _BUSY = Verdict(reasons.SERVER_BUSY)
 class Parts:
     """What the providers of one chain share."""
 
-    def __init__(self, conf: AuthConf) -> None:
+    def __init__(self, conf: AuthConf, patience: float) -> None:
+        """`patience`: seconds that a client waits for an answer."""
         self.conf = conf
         self.database = Database(conf.database_threads)
         self.registry = Registry(
             self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
         )
-        self.passwords = Passwords(conf.password_threads, conf.password_queue, ttl=conf.cache_ttl)
+        self.passwords = Passwords(
+            conf.password_threads, conf.password_queue, ttl=conf.cache_ttl, patience=patience
+        )
         self.verifiers = Verifiers()
         self.on_forget: list[Callable[[list[str] | None], None]] = [self.registry.forget]
         self.rpc_acl: RpcAcl | None = None
@@ -377,7 +381,7 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
     return _UNAVAILABLE
 
 
-def build(conf: AuthConf) -> Chain:
-    parts = Parts(conf)
+def build(conf: AuthConf, patience: float = 10.0) -> Chain:
+    parts = Parts(conf, patience)
     clients = [ConsoleClients(parts.database), *(CLIENTS[name](parts) for name in conf.client)]
     return Chain(parts, clients, [ACLS[name](parts) for name in conf.acl])

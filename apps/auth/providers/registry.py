@@ -134,6 +134,9 @@ class Registry:
         subject = identity.subject
         if entry.facts.groups and not subject.groups:
             subject = Subject(subject.client_id, subject.username, subject.cert_cn, entry.facts.groups)
+        named = [each for each in entry.facts.credentials if each.username == subject.username]
+        if any(each.disputed for each in named) and not any(not each.disputed for each in named):
+            subject = replace(subject, owns_username=False)
         rules = entry.rules
         if rules is None or rules.subject != subject:
             rules = entry.rules = Rules(entry.facts.rules, subject)

@@ -13,7 +13,7 @@ from grpc import aio
 
 from apps.auth.discovery import Directory
 from apps.auth.discovery.base import DiscoveryUnavailable
-from apps.auth.passwords import Busy
+from apps.auth.fair_queue import Busy
 from apps.auth.providers.base import Unavailable
 from apps.auth.rpc.access import SERVICE, CallerToken
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet, Value
-from django.db.models.functions import JSONObject
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import JSONObject, Now
 from django.utils import timezone
 
 from apps.auth.bans import networks, pattern_fits
@@ -36,7 +36,9 @@ def connect_facts(client_id: str, username: str | None = None, address: str = ""
         credentials=tuple(
             facts
             for facts in (
-                CredentialFacts(**row | {"valid_until": _seconds(row["valid_until"])})
+                CredentialFacts(
+                    **row | {"valid_until": _seconds(row["valid_until"]), "disputed": bool(row["disputed"])}
+                )
                 for row in sorted(rows["credential"], key=lambda row: row["id"])
             )
             if facts.valid_until is None or facts.valid_until > now
@@ -115,6 +117,7 @@ def _query(client_id: str, username: str, around: list[str]) -> QuerySet[Any, An
             "credential",
             Credential.objects.filter(client__client_id=client_id),
             "id kind username secret scram subject claim claim_value valid_until client_ids verifier",
+            disputed=disputed(),
         ),
         _rows(
             "account",
@@ -128,6 +131,18 @@ def _query(client_id: str, username: str, around: list[str]) -> QuerySet[Any, An
         _rows("ban", Ban.objects.filter(banned), "id kind value until reason"),
         all=True,
     )
+
+
+def disputed() -> Exists:
+    """Of a credential: is its user name another client's by right: without end, or given earlier?
+
+    Services give a name to one client only; this is for rows from before they did.
+    """
+    others = Credential.objects.filter(username=OuterRef("username")).exclude(username="")
+    others = others.exclude(client=OuterRef("client")).filter(
+        Q(valid_until=None) | Q(id__lt=OuterRef("id"), valid_until__gt=Now())
+    )
+    return Exists(others.order_by().values("id"))
 
 
 def _rule_rows(rules: QuerySet[AclRule], scope: str, group: Any) -> QuerySet[Any, Any]:

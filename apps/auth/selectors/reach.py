@@ -16,6 +16,7 @@ from apps.auth.models import Client
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.selectors.visible import clients
 from apps.common.actors import Actor, of_user
+from apps.common.scopes import Scope
 
 MAX_RULES: Final = 256  # as many as a token may carry
 MAX_CLIENTS: Final = 1000  # that are looked at: their topics would not fit anyway, unless they share them
@@ -49,9 +50,11 @@ def reach(actor: Actor) -> Reach:
         if actor.may(permission):
             continue
         members = clients(actor, permission)
+        namespaces = dict(actor.groups(permission).values_list("name", "namespace"))
         without = max(members.count() - MAX_CLIENTS, 0)
         for client_id, facts in _facts(members.order_by("id")[:MAX_CLIENTS]):
-            found = [claim for claim in _of_client(client_id, facts, permission) if _key(claim) not in rules]
+            claims = _inside(_of_client(client_id, facts, permission), facts.groups, namespaces)
+            found = [claim for claim in claims if _key(claim) not in rules]
             length = sum(len(claim["filter"].encode()) for claim in found)
             if len(rules) + len(found) > MAX_RULES or size + length > MAX_BYTES:
                 without += 1
@@ -61,6 +64,26 @@ def reach(actor: Actor) -> Reach:
                 _put(rules, claim)
         left_out = max(left_out, without)
     return Reach(tuple(rules.values()), left_out)
+
+
+def _inside(claims: list[Claim], groups: Iterable[str], namespaces: dict[str, list[str]]) -> list[Claim]:
+    """Cut to the namespaces of the groups that give the right; where one of them has none, they stay whole.
+
+    A claim that denies takes something away, and does so wherever it is.
+    """
+    giving = [namespaces[name] for name in groups if name in namespaces]
+    if not all(giving):
+        return claims
+    scope = Scope(tuple(sorted({prefix for prefixes in giving for prefix in prefixes})))
+    found: list[Claim] = []
+    for claim in claims:
+        if claim.get("effect") == "deny":
+            found.append(claim)
+        else:
+            found += [claim | {"filter": filter} for filter in scope.inside(claim["filter"])]
+    while found and found[-1].get("effect") == "deny":
+        found.pop()
+    return found
 
 
 def reach_of(user_id: int) -> tuple[Claim, ...]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.auth import announce, passwords, permissions
@@ -16,6 +16,7 @@ from apps.auth.models import Client, Credential
 from apps.auth.services import upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
 from apps.common.actors import Actor
+from apps.common.errors import Duplicate
 
 LONGEST_OVERLAP = timedelta(days=90)
 
@@ -194,12 +195,20 @@ def _make_secret(credential: Credential, password: str, like: str = "") -> str |
 
 
 def _save(credential: Credential) -> None:
-    """Nobody else may use the same username, subject or claim now."""
-    same: dict[str, object] = {"valid_until": None}
+    """Nobody else may use the same username, subject or claim now, or by a credential that will end."""
+    name: dict[str, object]
     if credential.username:
-        same |= {"username": credential.username}
+        name = {"username": credential.username}
     elif credential.subject:
-        same |= {"kind": credential.kind, "subject": credential.subject}
+        name = {"kind": credential.kind, "subject": credential.subject}
     else:
-        same |= {"kind": credential.kind, "claim": credential.claim, "claim_value": credential.claim_value}
-    save(credential, "credential", same)
+        name = {"kind": credential.kind, "claim": credential.claim, "claim_value": credential.claim_value}
+    if connection.vendor == "postgresql":  # two that give it to two clients wait for each other
+        with connection.cursor() as cursor:
+            said = "/".join(map(str, name.values()))
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 16))", [said])
+    others = Credential.objects.filter(**name, valid_until__gt=timezone.now())
+    existing = others.exclude(client=credential.client).values_list("pk", flat=True).first()
+    if existing is not None:
+        raise Duplicate("credential", existing)
+    save(credential, "credential", {"valid_until": None, **name})

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apps.auth import announce, permissions
 from apps.auth.models import ClientGroup
 from apps.auth.services.writing import locked, save, writing
 from apps.common.actors import Actor
 
 
-def create(actor: Actor, name: str, description: str = "") -> ClientGroup:
+def create(actor: Actor, name: str, description: str = "", namespace: Sequence[str] = ()) -> ClientGroup:
     """ValidationError, PermissionDenied, Duplicate."""
     with writing(actor):
         actor.require(permissions.ADD_GROUP)
-        return _save(ClientGroup(name=name, description=description))
+        return _save(ClientGroup(name=name, description=description, namespace=list(namespace or ())))
 
 
 def update(
-    actor: Actor, group: ClientGroup, name: str | None = None, description: str | None = None
+    actor: Actor,
+    group: ClientGroup,
+    name: str | None = None,
+    description: str | None = None,
+    namespace: Sequence[str] | None = None,
 ) -> ClientGroup:
     """ValidationError, PermissionDenied, Duplicate, Gone."""
     with writing(actor):
@@ -25,7 +31,11 @@ def update(
         renamed = name is not None and name != group.name
         group.name = group.name if name is None else name
         group.description = group.description if description is None else description
+        narrowed = namespace is not None and list(namespace) != group.namespace
+        group.namespace = group.namespace if namespace is None else list(namespace)
         _save(group)
+        if narrowed:  # what operators may by the group
+            announce.changed("operators", None)
         if renamed:  # ${group} means something else now
             announce.changed("rules", members(group))
         return group

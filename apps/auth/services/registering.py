@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError
+from django.db.models import Q
+from django.utils import timezone
 
 from apps.auth import announce, passwords, permissions
 from apps.auth.facts import TRANSPORTS
@@ -169,9 +171,8 @@ def _refuse_existing(rows: list[_Row]) -> None:
         chunk = good[start : start + _AT_ONCE]
         ids = [row.client.client_id for row in chunk]
         clients = dict(Client.objects.filter(client_id__in=ids).values_list("client_id", "pk"))
-        names = Credential.objects.filter(
-            username__in=[row.credential.username for row in chunk], valid_until=None
-        )
+        lasting = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
+        names = Credential.objects.filter(lasting, username__in=[row.credential.username for row in chunk])
         users = dict(names.values_list("username", "client_id"))
         for row in chunk:
             if row.client.client_id in clients:

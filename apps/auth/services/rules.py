@@ -13,6 +13,7 @@ from apps.auth.models import AclRule
 from apps.auth.services.credentials import group_ids
 from apps.auth.services.groups import members
 from apps.auth.services.writing import invalid, locked, writing
+from apps.common import scopes
 from apps.common.actors import Actor
 from apps.gateway.mqtt import topics
 
@@ -23,7 +24,10 @@ def create(actor: Actor, **values: Any) -> AclRule:
     """`values` by FIELDS. ValidationError, PermissionDenied."""
     with writing(actor):
         rule = AclRule(**values)
+        if "priority" not in values:
+            rule.priority = _usual_priority(actor, permissions.ADD_RULE, rule)
         _require(actor, permissions.ADD_RULE, rule)
+        _require_scope(actor, permissions.ADD_RULE, rule)
         _save(rule)
         announce.changed("rules", concerned([rule]))
     return rule
@@ -35,9 +39,11 @@ def update(actor: Actor, rule: AclRule, **changes: Any) -> AclRule:
         rule = locked(rule)
         before = AclRule(client=rule.client, group=rule.group)
         _require(actor, permissions.CHANGE_RULE, before)
+        _require_scope(actor, permissions.CHANGE_RULE, rule, goes=True)
         for name, value in changes.items():
             setattr(rule, name, value)
         _require(actor, permissions.CHANGE_RULE, rule)
+        _require_scope(actor, permissions.CHANGE_RULE, rule)
         _save(rule)
         announce.changed("rules", concerned([before, rule]))
     return rule
@@ -49,6 +55,7 @@ def remove(actor: Actor, rules: Iterable[AclRule]) -> int:
         found = [locked(rule) for rule in rules]
         for rule in found:
             _require(actor, permissions.DELETE_RULE, rule)
+            _require_scope(actor, permissions.DELETE_RULE, rule, goes=True)
             rule.delete()
         announce.changed("rules", concerned(found))
     return len(found)
@@ -114,6 +121,65 @@ def _require(actor: Actor, permission: str, rule: AclRule) -> None:
         actor.require(permission, {rule.group.pk})
     else:
         raise PermissionDenied("You may change the rules of the groups that you manage only.")
+
+
+def _scope(actor: Actor, permission: str, rule: AclRule) -> scopes.Scope | None:
+    if rule.client is not None:
+        return scopes.scope(actor, permission, group_ids(rule.client))
+    return scopes.scope(actor, permission, {rule.group.pk} if rule.group is not None else ())
+
+
+def _usual_priority(actor: Actor, permission: str, rule: AclRule) -> int:
+    """Of a rule for which none was said."""
+    bounded = rule.effect == AclRule.Effect.ALLOW and _scope(actor, permission, rule) is not None
+    return scopes.HIGHEST_ALLOW if bounded else 0
+
+
+def _require_scope(actor: Actor, permission: str, rule: AclRule, goes: bool = False) -> None:
+    """An operator of some groups makes rules inside their namespaces, and below a priority.
+
+    `goes`: the rule is there and goes, or becomes another; only one that he could have made is his to change.
+    """
+    scope = _scope(actor, permission, rule)
+    if scope is None:
+        return
+    allows = rule.effect == AclRule.Effect.ALLOW
+    highest = scopes.HIGHEST_ALLOW if allows else scopes.HIGHEST_DENY
+    if rule.priority > highest:
+        if goes and not allows:
+            raise PermissionDenied(f"A rule with a priority above {highest} is not yours to change.")
+        if not goes:
+            message = f"At most {highest} for a rule that {'allows' if allows else 'denies'}, by your rights."
+            raise invalid("priority", message, "above_ceiling")
+    if not scope.prefixes:
+        if goes and not allows:
+            raise PermissionDenied("The group has no namespace: what is denied to its clients stays denied.")
+        if not goes and allows and not _allowed_already(rule):
+            message = "The group has no namespace: only what its clients may do already can be allowed."
+            raise invalid("filter", message, "outside_namespace")
+        return
+    if not scope.covers(rule.filter):
+        if goes and not allows:
+            raise PermissionDenied("A rule outside the namespaces of your groups is not yours to change.")
+        if not goes and allows:
+            prefixes = ", ".join(scope.prefixes)
+            raise invalid("filter", f"Only below {prefixes}, by your rights.", "outside_namespace")
+
+
+def _allowed_already(rule: AclRule) -> bool:
+    """Does one other rule allow whoever this is for all that it would?"""
+    others = Q(client=None, group=None)
+    if rule.client is not None:
+        others |= Q(client=rule.client) | Q(group__in=rule.client.groups.all())
+    elif rule.group is not None:
+        others |= Q(group=rule.group)
+    rows = AclRule.objects.filter(others, effect=AclRule.Effect.ALLOW, max_qos__gte=rule.max_qos)
+    return any(
+        each.action in (rule.action, AclRule.Action.BOTH)
+        and (each.retain or not rule.retain)
+        and acl.covers(acl.split(each.filter), acl.split(rule.filter))
+        for each in rows.exclude(pk=rule.pk)
+    )
 
 
 def _save(rule: AclRule) -> None:

@@ -18,13 +18,14 @@ from apps.common.lists import LongList
 
 @admin.register(ExportRule)
 class ExportRuleAdmin(LongList, ModelAdmin):  # type: ignore[misc]
-    list_display = ("filter", "kafka_topic", "key_template", "enabled", "updated_at")
+    list_display = ("filter", "kafka_topic", "key_template", "enabled", "failed", "last_error", "updated_at")
     list_filter = ("enabled",)
     search_fields = ("filter", "kafka_topic", "note")
-    fields = ("filter", "kafka_topic", "key_template", "enabled", "note", "seen")
+    exported = ("filter", "kafka_topic", "key_template", "enabled", "note")
+    readonly_fields = ("failed", "last_error", "failed_at")
+    fields = (*exported, *readonly_fields, "seen")
     form = CheckedForm
     keyset = "id"
-    exported = fields[:-1]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "enabled__exact"

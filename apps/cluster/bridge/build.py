@@ -17,10 +17,12 @@ from apps.cluster.bridge.consumer_group import KafkaGroup
 from apps.cluster.bridge.dead_letters import KafkaDeadLetters
 from apps.cluster.bridge.librdkafka import BadOption, KafkaConf
 from apps.cluster.bridge.node_consumer import Sizes
+from apps.cluster.bridge.proof import PURPOSE, MessageProof
 from apps.cluster.bridge.queue_consumer import QueueConsumer
 from apps.cluster.bridge.reader import KafkaReader
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.cluster.sessions.queues import QueueLimits, Queues
+from apps.common import sealing
 from gmqtt_platform.config.loader import Conf
 
 MARGIN: Final = 65_536  # bytes of a record's headers that are no MQTT properties
@@ -52,19 +54,26 @@ def topic_names(kafka: KafkaConf) -> TopicNames:
     return TopicNames(kafka.prefix, kafka.levels)
 
 
+def message_proof() -> MessageProof:
+    return MessageProof(sealing.keys(PURPOSE))
+
+
 def bridge(conf: Conf) -> Bridge:
     """The bridge of this host's nodes."""
     kafka = kafka_conf(conf)
     names = topic_names(kafka)
     redis = Redis.from_url(conf.redis.url, socket_timeout=2, socket_connect_timeout=2)
 
-    def claim(place: str) -> bool:
+    def claim(places: list[str]) -> list[bool]:
         with contextlib.suppress(RedisError):  # twice is better than not at all
-            return bool(redis.set(f"{kafka.prefix}dead:{place}", 1, nx=True, ex=86_400))
-        return True
+            asked = redis.pipeline(transaction=False)
+            for place in places:
+                asked.set(f"{kafka.prefix}dead:{place}", 1, nx=True, ex=86_400)
+            return [bool(answer) for answer in asked.execute()]
+        return [True] * len(places)
 
     limits = conf.limits
-    sizes = Sizes(limits.max_packet_size, limits.max_topic_length, limits.max_topic_levels)
+    sizes = Sizes(limits.max_packet_size, limits.max_topic_length, limits.max_topic_levels, message_proof())
     most = QueueLimits(limits.max_queued_messages, limits.max_queued_bytes, limits.queue_full_policy)
     place = blake2b(str(conf.broker.kafka.bridge_socket).encode(), digest_size=8).hexdigest()
     member = f"bridge-{socket.gethostname()}-{place}"  # one bridge listens there

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, Final
 
 from apps.cluster.bridge.operators import NoBridge
+from apps.common import signed
 
+ASK: Final = "bridge question"
+ANSWER: Final = "bridge answer"
 WAIT: Final = 1.0  # seconds for the answers of all workers
 
 
@@ -14,6 +18,7 @@ class CeleryBridges:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._answers = signed.Reader(ANSWER)
 
     def status(self) -> list[dict[str, Any]]:
         return self._ask("status", "")
@@ -35,12 +40,14 @@ class CeleryBridges:
 
     def _ask(self, action: str, node: str) -> list[dict[str, Any]]:
         """Of every node that a bridge serves."""
-        arguments = {"action": action, "node": node}
+        question = {"action": action, "node": node, "token": secrets.token_hex(12)}
+        arguments = {"body": signed.sign(ASK, question)}
         answers = self._app.control.broadcast("bridge", arguments=arguments, reply=True, timeout=WAIT) or []
         found: list[dict[str, Any]] = []
         for answer in answers:
-            for worker, said in answer.items():
-                if isinstance(said.get("ok"), dict):
+            for worker, body in answer.items():
+                said = self._answers.open(body.get("body") if isinstance(body, dict) else None)
+                if said is not None and said["token"] == question["token"] and isinstance(said["ok"], dict):
                     found += [_shown(worker, name, status) for name, status in said["ok"].items()]
         return sorted(found, key=lambda each: str(each["node"]))
 

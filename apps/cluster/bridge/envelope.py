@@ -11,6 +11,7 @@
 | `client-id`, `username` | the publisher's; absent: a service's |
 | `node`, `message-id` | which node wrote it, and an id that no other message has |
 | `again` | of a persistent session at QoS 2: was a record with this `message-id` perhaps written before |
+| `node-proof` | 16 bytes: the last one: a node gave `message-id` and `again` (`proof.MessageProof`) |
 | `share` | `<node> <share name>/<filter>`: the node that serves a shared subscription |
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.records import Headers, Record
 from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import packettypes as pt
@@ -27,6 +29,7 @@ from apps.gateway.mqtt.errors import MqttError
 
 NODE: Final = "node"
 SHARE: Final = "share"
+PROOF: Final = "node-proof"
 USER: Final = "user."
 _STRINGS: Final = {"content-type": props.CONTENT_TYPE, "response-topic": props.RESPONSE_TOPIC}
 _PROPERTY_NAMES: Final = frozenset(("payload-format", "correlation-data", *_STRINGS))
@@ -80,7 +83,9 @@ def _from_properties(encoded: bytes) -> Headers:
     return found
 
 
-def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> tuple[Message, str, list[str]]:
+def message(
+    record: Record, max_size: int, max_topic: int, max_levels: int, proof: MessageProof
+) -> tuple[Message, str, list[str]]:
     """The message in a record, the name of the node that wrote it ("": a service did), and its shares.
 
     Raises `BadRecord`. `max_size`: bytes that topic, properties and payload may have together.
@@ -91,6 +96,7 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
     expires = 0.0
     again: bool | None = None
     origin = node = once = ""
+    given: bytes | None = None
     shares: list[str] = []
     more: Headers = []
     size = len(record.value or b"")
@@ -114,6 +120,8 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
             once = _text(name, value)
         elif name == "again":
             again = bool(_choice(name, value, _FLAGS))
+        elif name == PROOF:
+            given = value
         elif name == SHARE:
             shares.append(_text(name, value))
         elif name in _PROPERTY_NAMES or name.startswith(USER):
@@ -127,9 +135,11 @@ def message(record: Record, max_size: int, max_topic: int, max_levels: int) -> t
     topic = _topic(raw_topic, max_topic, max_levels)
     properties = _to_properties(more) if more else b""
     found = Message(topic, record.value or b"", qos, retain, properties, expires, origin)
-    if node and again is not None:  # what a service calls its message is its own business
+    # What a service calls its message is its own business: nothing is dropped by that name.
+    signed = given is not None and again is not None and record.headers[-1][0] == PROOF
+    if signed and proof.is_good(given or b"", record.headers[:-1], found.payload):
         found.once = once
-        found.again = again
+        found.again = bool(again)
     return found, node, shares
 
 

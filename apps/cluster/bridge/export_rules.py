@@ -57,6 +57,10 @@ class Exports:
         return len(self._rules)
 
     @property
+    def rules(self) -> frozenset[Export]:
+        return self._rules
+
+    @property
     def topics(self) -> set[str]:
         return {rule.kafka_topic for rule in self._rules}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import async_to_sync
@@ -13,9 +13,13 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
 
 from apps.cluster.bridge.export_rules import DEFAULT_KEY, BadTemplate, Export, check_template
+from apps.cluster.bridge.export_status import Failures
 from apps.cluster.bridge.topic_names import TopicNames
+from apps.common.signed import Reader, sign
 
 if TYPE_CHECKING:
     from apps.cluster.models import ExportRule
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GROUP: Final = "gmqtt.exports"
+PURPOSE: Final = "exports.changed"  # that messages are signed for
 REREAD: Final = 5.0  # seconds; changes are announced, this is for those that nobody heard
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 
@@ -68,7 +73,7 @@ def remove(rules: Iterable[ExportRule]) -> None:
 def announce() -> None:
     layer = get_channel_layer()
     if layer is not None:
-        async_to_sync(layer.group_send)(GROUP, {"type": "exports.changed"})
+        async_to_sync(layer.group_send)(GROUP, {"type": "exports.changed", "body": sign(PURPOSE, {})})
 
 
 # On the node ------------------------------------------------------------------------------------------
@@ -81,15 +86,31 @@ def read() -> list[Export]:
     return [Export(filter, topic, key or DEFAULT_KEY) for filter, topic, key in rows]
 
 
-async def follow(database: DatabaseThread, load: Callable[[list[Export]], None]) -> None:
-    """Call `load` with the rules at once and at every change, until cancelled."""
+def record(failures: Mapping[Export, Failures]) -> None:
+    """Show at the rules what failed."""
+    model: Any = apps.get_model("cluster", "ExportRule")
+    for rule, found in failures.items():
+        rows = model.objects.filter(filter=rule.filter, kafka_topic=rule.kafka_topic)
+        rows.update(failed=F("failed") + found.count, last_error=found.text[:256], failed_at=timezone.now())
+
+
+async def follow(
+    database: DatabaseThread,
+    load: Callable[[list[Export]], None],
+    failures: Callable[[], dict[Export, Failures]],
+) -> None:
+    """Call `load` with the rules at once and at every change, and record `failures`, until cancelled."""
     layer: Any = get_channel_layer()
     channel = ""
     joined = float("-inf")
+    announced = Reader(PURPOSE)
     loop = asyncio.get_running_loop()
     while True:
         try:
             load(await database.run(read))
+            found = failures()
+            if found:
+                await database.run(record, found)
             if not channel:
                 channel = await layer.new_channel()
             if loop.time() - joined > RENEW:
@@ -97,7 +118,9 @@ async def follow(database: DatabaseThread, load: Callable[[list[Export]], None])
                 joined = loop.time()
                 load(await database.run(read))  # what was saved before we listened
             async with asyncio.timeout(REREAD):
-                await layer.receive(channel)
+                # Who floods the group must not have us read the database for each message.
+                while announced.open((await layer.receive(channel)).get("body")) is None:
+                    continue
         except TimeoutError:
             continue
         except Exception as error:  # database or Redis: the rules that are known stay in force

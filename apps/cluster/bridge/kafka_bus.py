@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from apps.cluster.bridge import envelope
 from apps.cluster.bridge.export_rules import Export, Exports
+from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.records import Headers, Producer
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.cluster.coordination.routes import QUEUES
@@ -93,6 +94,7 @@ class KafkaBus:
         exports: Exports,
         username_of: Callable[[str], str | None],
         now: Callable[[], float],
+        proof: MessageProof,
     ) -> None:
         """`incarnation` names this run of the process. `username_of` takes a client id of this node."""
         self._node = node
@@ -104,6 +106,7 @@ class KafkaBus:
         self._feed = feed
         self._username_of = username_of
         self._now = now
+        self._proof = proof
         self._count = 0
         self.sessions: Sessions | None = None
         self.exports = exports
@@ -154,22 +157,20 @@ class KafkaBus:
         headers = envelope.headers(message, self._now(), username, self._node, name)
         taken = False
         if wants & BUS_LIVE or there or (durable and message.qos):
-            more: Headers = [(envelope.SHARE, each.encode()) for each in there]
+            shares: Headers = [(envelope.SHARE, each.encode()) for each in there]
+            whole = headers + shares if shares else headers
+            if message.once:
+                whole = [*whole, (envelope.PROOF, self._proof.make(whole, message.payload))]
             topic = self._names.of_topic(message.topic)
-            if not self._producer.send(
-                topic, message.raw_topic[2:], message.payload, headers + more if more else headers, completion
-            ):
+            if not self._producer.send(topic, message.raw_topic[2:], message.payload, whole, completion):
                 return reasons.QUOTA_EXCEEDED
             taken = True
         for rule in self._sets[place] if place else ():
             key = rule.key(message.topic, message.origin, username or "")
-            if self._producer.send(rule.kafka_topic, key, message.payload, headers, completion):
+            if self._producer.export(rule, key, message.payload, headers, completion):
                 taken = True
-            elif not taken:
+            elif not taken:  # nothing of it is on its way, and the publisher may come again
                 return reasons.QUOTA_EXCEEDED
-            elif completion is not None:  # half of it is on its way: the publisher has to come again
-                completion.expect()
-                asyncio.get_running_loop().call_soon(completion.done, reasons.QUOTA_EXCEEDED)
         return 0
 
     def retain(self, message: Message, completion: Completion | None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 logger = logging.getLogger("gmqtt.kafka")
 REPEATED: Final = 30.0  # seconds in which librdkafka's clients say the same thing once
@@ -128,3 +128,22 @@ def create_topics(conf: KafkaConf, topics: Iterable[str], timeout: float = 10.0)
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another node was quicker
                 failed[name] = error.args[0].str()
     return failed
+
+
+def record_limits(conf: KafkaConf, topics: Iterable[str], timeout: float = 10.0) -> dict[str, int]:
+    """`max.message.bytes` of each topic that says it; nothing of those that are not there or may not be read.
+
+    Raises KafkaException while the brokers do not answer.
+    """
+    admin = AdminClient(conf.client("gmqtt-admin"))
+    there = admin.list_topics(timeout=timeout).topics
+    wanted = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in sorted(topics) if name in there]
+    found: dict[str, int] = {}
+    if not wanted:
+        return found
+    for resource, answer in admin.describe_configs(wanted, request_timeout=timeout).items():
+        try:
+            found[resource.name] = int(answer.result()["max.message.bytes"].value)
+        except (KafkaException, KeyError, TypeError, ValueError) as error:
+            logger.warning("Kafka does not tell the limit of %s: %s", resource.name, error)
+    return found

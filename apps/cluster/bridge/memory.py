@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from apps.cluster.bridge.records import Headers, Positions, Record
 
 if TYPE_CHECKING:
+    from apps.cluster.bridge.export_rules import Export
     from apps.gateway.broker.completion import Completion
 
 
@@ -57,6 +58,11 @@ class MemoryProducer:
             completion.expect()
         self._waiting.append((completion, size))
         return True
+
+    def export(
+        self, rule: Export, key: bytes, value: bytes, headers: Headers, completion: Completion | None
+    ) -> bool:
+        return self.send(rule.kafka_topic, key, value, headers, completion)
 
     def deliver(self, reason: int = 0) -> None:
         waiting, self._waiting = self._waiting, []

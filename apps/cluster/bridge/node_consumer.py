@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from apps.cluster.bridge import envelope, protocol
+from apps.cluster.bridge.dead_letters import DeadLetter
 from apps.cluster.bridge.envelope import BadRecord
+from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.protocol import Frames, LinkError
 from apps.cluster.bridge.records import Positions, Reader, Record, Unreachable
 from apps.cluster.bridge.topic_names import TopicNames
@@ -35,16 +37,17 @@ RETRY_DELAY: Final = 1.0  # seconds until a question that was not answered is as
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a message may have at most, as the nodes are configured."""
+    """What a message may have at most, as the nodes are configured, and how theirs are known."""
 
     packet: int  # bytes
     topic: int  # bytes
     levels: int
+    proof: MessageProof
 
 
 class DeadLetters(Protocol):
-    def put(self, record: Record, reason: str, text: str, node: str) -> None:
-        """Keep a record that is no message, once for the cluster. Returns when it is safe."""
+    def put(self, letters: list[DeadLetter], node: str) -> None:
+        """Keep records that are no messages, once for the cluster. Returns when they are safe."""
 
 
 class NodeConsumer(threading.Thread):
@@ -87,6 +90,7 @@ class NodeConsumer(threading.Thread):
         self._exact: dict[str, tuple[str, int, int]] = {}  # the last QoS 2 messages: where each came first
         self._lag = 0
         self._places: list[dict[str, Any]] = []
+        self._bad: list[DeadLetter] = []  # found, and not kept yet
         self.read = self.skipped = self.handed = self.dead = 0
 
     # The thread -----------------------------------------------------------------------------------
@@ -264,22 +268,32 @@ class NodeConsumer(threading.Thread):
             messages.append(row)
             size += len(row[1]) + len(row[4])
             if size >= BATCH_BYTES:
+                self._keep_bad()
                 self._send(messages, size, behind)
                 messages, size, behind = [], 0, {}
         if behind:
+            self._keep_bad()
             self._send(messages, size, behind)
+
+    def _keep_bad(self) -> None:
+        """Before the position moves behind them."""
+        if self._bad:
+            self._dead_letters.put(self._bad, self.node)
+            self._bad = []
 
     def _row(self, record: Record) -> tuple[Any, ...] | None:
         """A message for the node; None: it has it already, or it is none."""
         sizes = self._sizes
         try:
-            message, node, shares = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
+            message, node, shares = envelope.message(
+                record, sizes.packet, sizes.topic, sizes.levels, sizes.proof
+            )
             if self._names.of_topic(message.topic) != record.topic:
                 home = self._names.of_topic(message.topic)
                 raise BadRecord("wrong_kafka_topic", f"{message.topic[:200]!r} belongs to {home}")
         except BadRecord as bad:
             self.dead += 1
-            self._dead_letters.put(record, bad.reason, str(bad), self.node)
+            self._bad.append(DeadLetter(record, bad.reason, str(bad)))
             return None
         if node == self.node or (message.qos == 2 and message.once and self._is_repeated(message, record)):
             self.skipped += 1

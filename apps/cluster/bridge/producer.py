@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
+from apps.cluster.bridge.export_status import ExportStatus
 from apps.cluster.bridge.librdkafka import KafkaConf
 from apps.cluster.bridge.records import Headers
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
+    from apps.cluster.bridge.export_rules import Export
     from apps.gateway.broker.completion import Completion
 
 logger = logging.getLogger("gmqtt.kafka")
@@ -31,23 +33,32 @@ OVERHEAD: Final = 256  # bytes that a record costs in memory beside what stands 
 NAMES: Final = 16  # bytes of a header's name, as counted
 
 
+# What is wrong with the record alone.
+TOO_LARGE: Final = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
+EXPORT_PATIENCE: Final = 5.0  # seconds that acknowledgements wait for a side effect
+
+
 class _Batch:
     """What was sent on one completion."""
 
-    __slots__ = ("_producer", "completion", "left", "reason", "size")
+    __slots__ = ("_producer", "completion", "left", "patience", "reason", "rule", "size")
 
-    def __init__(self, producer: KafkaProducer, completion: Completion | None) -> None:
+    def __init__(
+        self, producer: KafkaProducer, completion: Completion | None, rule: Export | None = None
+    ) -> None:
         self._producer = producer
         self.completion = completion
+        self.rule = rule  # whose side effect this is
+        self.patience: asyncio.TimerHandle | None = None
         self.left = 0
         self.size = 0
         self.reason = 0
         if completion is not None:
             completion.expect()
 
-    def reported(self, error: KafkaError | None, _record: Message) -> None:
+    def reported(self, error: KafkaError | None, record: Message) -> None:
         """librdkafka's delivery report for one record."""
-        self._producer.reported(self, error)
+        self._producer.reported(self, error, record)
 
 
 class KafkaProducer:
@@ -67,6 +78,9 @@ class KafkaProducer:
         self._client = self._make()
         self._batch: _Batch | None = None  # of this turn's completion
         self._loose: _Batch | None = None  # of QoS 0
+        self._exports: dict[Export, _Batch] = {}  # of this turn, by rule
+        self.exports = ExportStatus(conf.buffer_bytes)
+        self.limits: dict[str, int] = {}  # Kafka topic -> bytes that a record may have there, where known
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0  # records on their way
         self._held = 0  # their bytes
@@ -104,12 +118,15 @@ class KafkaProducer:
     def send(
         self, topic: str, key: bytes, value: bytes, headers: Headers, completion: Completion | None
     ) -> bool:
-        size = OVERHEAD + len(key) + len(value)
-        for _, each in headers:
-            size += NAMES + len(each or b"")
+        size = _size(key, value, headers)
         if self._held + size > self._conf.buffer_bytes:
             self._refused += 1
             return False
+        if size - OVERHEAD > self.limits.get(topic, size):  # it would never get through
+            self._errors += 1
+            self._note(_too_large(topic, size, self.limits[topic]))
+            self._failed(1)
+            return True
         if completion is None:
             batch = self._loose
             if batch is None:
@@ -121,18 +138,72 @@ class KafkaProducer:
         try:
             self._client.produce(topic, value, key, on_delivery=batch.reported, headers=headers)
         except (BufferError, KafkaException) as error:
-            self._refused += 1
             self._note(str(error))
             if batch.left == 0:
                 self._complete(batch)
+            if isinstance(error, KafkaException) and error.args[0].code() in TOO_LARGE:
+                self._errors += 1
+                self._failed(1)
+                return True
+            self._refused += 1
             return False
+        self._count(batch, size)
+        return True
+
+    def export(
+        self, rule: Export, key: bytes, value: bytes, headers: Headers, completion: Completion | None
+    ) -> bool:
+        size = _size(key, value, headers)
+        topic = rule.kafka_topic
+        if self._held + size > self._conf.buffer_bytes:
+            self._refused += 1
+            self.exports.failed(rule, "the producer's buffer is full", lasting=False)
+            return False
+        if size - OVERHEAD > self.limits.get(topic, size):
+            self.exports.failed(rule, _too_large(topic, size, self.limits[topic]), lasting=False)
+            return True
+        if not self.exports.has_room(rule, size) and not self._down:
+            self.exports.failed(rule, "the topic does not take records as fast as they come")
+            return True
+        waits = None if self.exports.is_failing(rule) and not self._down else completion
+        batch = self._exports.get(rule)
+        if batch is None or batch.completion is not waits:
+            batch = self._exports[rule] = _Batch(self, waits, rule)
+            if waits is not None:
+                batch.patience = self._loop.call_later(EXPORT_PATIENCE, self._let_go, batch)
+        try:
+            self._client.produce(topic, value, key, on_delivery=batch.reported, headers=headers)
+        except (BufferError, KafkaException) as error:
+            self.exports.failed(rule, str(error), lasting=_is_lasting(error))
+            if batch.left == 0:
+                self._complete(batch)
+            return True
+        self.exports.sent(rule, size)
+        self._count(batch, size)
+        return True
+
+    def _let_go(self, batch: _Batch) -> None:
+        """Nobody waits for long for a topic that does not take what others would."""
+        if self._down:
+            batch.patience = self._loop.call_later(EXPORT_PATIENCE, self._let_go, batch)
+            return
+        batch.patience = None
+        completion, batch.completion = batch.completion, None
+        if batch.rule is not None:
+            if self._exports.get(batch.rule) is batch:
+                del self._exports[batch.rule]
+            self.exports.failed(batch.rule, f"no answer within {EXPORT_PATIENCE:g} s", count=0)
+        if completion is not None:
+            completion.done(0)
+
+    def _count(self, batch: _Batch, size: int) -> None:
+        """One more of the batch is on its way."""
         batch.left += 1
         batch.size += size
         self._left += 1
         self._held += size
         if self._timer is None:
             self._timer = self._loop.call_later(POLL, self._poll)
-        return True
 
     def _poll(self) -> None:
         self._loose = None
@@ -153,12 +224,23 @@ class KafkaProducer:
             self._client.list_topics(timeout=IDLE)
             self._down = False
 
-    def reported(self, batch: _Batch, error: KafkaError | None) -> None:
+    def reported(self, batch: _Batch, error: KafkaError | None, record: Message) -> None:
         self._left -= 1
         batch.left -= 1
         if error is None:
             self._delivered += 1
             self._down = False
+            if batch.rule is not None:
+                self.exports.delivered(batch.rule)
+        elif batch.rule is not None:
+            self._errors += 1
+            self.exports.failed(batch.rule, error.str(), lasting=error.code() not in TOO_LARGE)
+            if self._down:  # it is not the rule's fault: the publisher may come again
+                batch.reason = reasons.QUOTA_EXCEEDED
+        elif error.code() in TOO_LARGE and self._is_impossible(record):
+            self._errors += 1
+            self._note(error.str())
+            self._failed(1)
         else:
             self._errors += 1
             self._note(error.str())
@@ -170,12 +252,23 @@ class KafkaProducer:
         if self._left == 0 and self._empty is not None:
             self._empty.set()
 
+    def _is_impossible(self, record: Message) -> bool:
+        """Or was it only too large together with others of its batch?"""
+        limit = self.limits.get(record.topic() or "")
+        return limit is not None and len(record.value() or b"") > limit // 2
+
     def _complete(self, batch: _Batch) -> None:
         """All of the batch is safe, or known not to be."""
         if self._batch is batch:
             self._batch = None
         elif self._loose is batch:
             self._loose = None
+        if batch.rule is not None:
+            self.exports.settled(batch.rule, batch.size)
+            if self._exports.get(batch.rule) is batch:
+                del self._exports[batch.rule]
+            if batch.patience is not None:
+                batch.patience.cancel()
         self._held -= batch.size
         completion, batch.completion = batch.completion, None
         if completion is not None:
@@ -209,6 +302,7 @@ class KafkaProducer:
             "delivered": self._delivered,
             "failed": self._errors,
             "refused": self._refused,
+            "exports_failing": self.exports.failing,
             "last_error": self._last_error,
         }
 
@@ -224,3 +318,18 @@ class KafkaProducer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _size(key: bytes, value: bytes, headers: Headers) -> int:
+    size = OVERHEAD + len(key) + len(value)
+    for _, each in headers:
+        size += NAMES + len(each or b"")
+    return size
+
+
+def _too_large(topic: str, size: int, limit: int) -> str:
+    return f"a record of {size} bytes, {limit} allowed by max.message.bytes of {topic}"
+
+
+def _is_lasting(error: BufferError | KafkaException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() not in TOO_LARGE

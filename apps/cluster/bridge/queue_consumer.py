@@ -175,7 +175,9 @@ class QueueConsumer(threading.Thread):
         """
         sizes = self._sizes
         try:
-            message, node, named = envelope.message(record, sizes.packet, sizes.topic, sizes.levels)
+            message, node, named = envelope.message(
+                record, sizes.packet, sizes.topic, sizes.levels, sizes.proof
+            )
         except BadRecord:  # the node consumers make it a dead letter
             return None
         if not message.qos:

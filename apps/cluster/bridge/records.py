@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from apps.cluster.bridge.export_rules import Export
     from apps.gateway.broker.completion import Completion
 
 Headers: TypeAlias = "list[tuple[str, bytes | None]]"
@@ -31,6 +32,12 @@ class Producer(Protocol):
         self, topic: str, key: bytes, value: bytes, headers: Headers, completion: Completion | None
     ) -> bool:
         """Take a record; False: there is no room for it. Holds `completion` until the record is safe."""
+
+    def export(
+        self, rule: Export, key: bytes, value: bytes, headers: Headers, completion: Completion | None
+    ) -> bool:
+        """As `send`, for a side effect: what is wrong with the rule's topic alone is counted at the rule, and
+        is a success for `completion`. False where there is no room for anything."""
 
     def status(self) -> Mapping[str, object]:
         """`ok`, and figures for operators."""

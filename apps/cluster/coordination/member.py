@@ -30,6 +30,7 @@ from apps.cluster.coordination.routes import Routes
 from apps.cluster.coordination.store import RedisUnavailable, Store, pack, unpack
 from apps.cluster.coordination.subscription_sync import ROUTES, SESSIONS, SubscriptionSync
 from apps.cluster.coordination.sys_topics import ClusterSysTopics
+from apps.common.signed import Reader
 from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import reasons
 
@@ -90,6 +91,7 @@ class Member:
         self._view = view
         self._describe = describe
         self._fail = fail
+        self._signed = Reader(peer_messages.purpose(name))
         self.store = Store(url, prefix, max(heartbeat, 1.0))
         self.lease = Lease(name, fence, dead_after * LEASE, time.monotonic)
         self._peers = PeerMessages(name, self.store)
@@ -417,24 +419,33 @@ class Member:
     def _heard(self, news: list[Any]) -> None:
         self._heard_at = time.monotonic()
         kind, sender = news[0], news[1]
+        if kind == peer_messages.SIGNED:
+            opened = self._signed.open(news[2])
+            if opened is not None:
+                self._told(opened["message"])
+            return
         if kind == ROUTES:
             self.subscription_sync.heard(sender, *news[2:])
         elif kind == RETAINED:
             self.retained.heard(sender, *news[2:])
         elif kind == LEFT:
             self.subscription_sync.left(sender)
-        elif kind == peer_messages.EVICT:
-            self.ownership.asked(sender, news[2])
-        elif kind == peer_messages.GONE:
-            self.ownership.gone(news[2])
-        elif kind == peer_messages.APPLIED:
-            for node, version in news[2]:
-                self.subscription_sync.applied(node, version)
-        elif kind == peer_messages.FOLLOWED:
-            for node, version in news[2]:
-                self.subscription_sync.follows(node, version)
         elif self.sessions is not None:
             self.sessions.heard(kind, news[2:])
+
+    def _told(self, message: list[Any]) -> None:
+        """By another node, and by nobody else."""
+        kind, sender, items = message
+        if kind == peer_messages.EVICT:
+            self.ownership.asked(sender, items)
+        elif kind == peer_messages.GONE:
+            self.ownership.gone(items)
+        elif kind == peer_messages.APPLIED:
+            for node, version in items:
+                self.subscription_sync.applied(node, version)
+        elif kind == peer_messages.FOLLOWED:
+            for node, version in items:
+                self.subscription_sync.follows(node, version)
 
     # Seen from outside ----------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""What one node tells another, gathered for a turn of the loop."""
+"""What one node tells another, gathered for a turn of the loop.
+
+A message is [SIGNED, who tells, text], the text being [kind, who tells, items], signed for the node that is
+to hear it: by these clients are disconnected, which nobody else who writes to Redis is to tell a node.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import logging
 from typing import Any, Final
 
 from apps.cluster.coordination.store import RedisUnavailable, Store
+from apps.common.signed import sign
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +21,13 @@ FOLLOWED: Final = (
     "followed"  # [who answers, [[its name and incarnation, version of what the queues want], ...]]
 )
 APPLIED: Final = "applied"  # [who answers, [[its name and incarnation, version of the routes], ...]]
+SIGNED: Final = "signed"
 BATCH_SIZE: Final = 500  # items in one message
+
+
+def purpose(node: str) -> str:
+    """What messages to `node` are signed for."""
+    return f"node message {node}"
 
 
 class PeerMessages:
@@ -38,7 +49,7 @@ class PeerMessages:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
                 await self._store.tell(
-                    (f"to:{to}", [kind, self._name, items[start : start + BATCH_SIZE]])
+                    (f"to:{to}", self._signed(to, [kind, self._name, items[start : start + BATCH_SIZE]]))
                     for (to, kind), items in waiting.items()
                     for start in range(0, len(items), BATCH_SIZE)
                 )
@@ -46,6 +57,9 @@ class PeerMessages:
             logger.debug("not told: %s", error)
         finally:
             self._sender = None
+
+    def _signed(self, to: str, message: list[Any]) -> list[Any]:
+        return [SIGNED, self._name, sign(purpose(to), {"message": message})]
 
     async def stop(self) -> None:
         if self._sender is not None:

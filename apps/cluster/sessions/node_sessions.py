@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -143,16 +143,18 @@ class NodeSessions:
     def replayed(self, here: Handler, give: Handler) -> Handler:
         """As `here`, also where the queue is that of another node's client; then `give` has its messages."""
 
-        async def answer(client_id: str, to: str, limit: int = 1000) -> dict[str, Any]:
+        async def answer(
+            client_id: str, to: str, limit: int = 1000, within: Sequence[str] = ()
+        ) -> dict[str, Any]:
             if client_id in self._node.sessions or client_id == to:
-                return await here(client_id=client_id, to=to, limit=limit)
+                return await here(client_id=client_id, to=to, limit=limit, within=within)
             try:
                 waiting = await asyncio.to_thread(self._redis.first, client_id, limit)
             except RedisError as error:
                 raise CommandRefused("no_redis", f"The queue could not be read: {error}") from error
             if waiting is None:
                 raise CommandRefused("not_here", "The client has no session that the cluster keeps.")
-            return await give(client_id=to, waiting=waiting)
+            return await give(client_id=to, waiting=waiting, within=within)
 
         return answer
 

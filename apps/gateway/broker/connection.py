@@ -59,6 +59,7 @@ class Connection(Outbound):
         self.tokens = 0.0  # publishes the client may send at once, below its rate limit
         self.refilled = now
         self.throttled = False
+        self.work = 0  # nodes of the trie that its new topics took in this loop turn
         self.pressed = 0  # crowded sessions that it waits for (`pressure`)
         self._backed_up = False  # too many of them: we read no more
         self.watched: int = 0  # the second in which the timers look at it next
@@ -81,6 +82,7 @@ class Connection(Outbound):
         """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
         if self.state == CLOSED:
             return
+        self.work = 0
         self.node.now = now
         self.node.stats.bytes_in += len(data)
         if self._partial is not None or self.pending is not None:
@@ -98,6 +100,7 @@ class Connection(Outbound):
     def resume(self, now: float) -> None:
         """The pending decision is made: read on."""
         self.pending = None
+        self.work = 0
         if self._partial is not None and self.state != CLOSED:
             self._process(self._unstash(), now)
         self.read_on()
@@ -429,6 +432,11 @@ class Connection(Outbound):
             publish_grants = {}
             self._publish_grants = publish_grants
         publish_grants[raw] = publish_grant
+
+    def remember_denied(self, raw: bytes, publish_grant: PublishGrant) -> None:
+        """Keep it until another one is denied, or a topic too long to be cached comes."""
+        self._long_topic = raw
+        self._long_permit = publish_grant
 
     def known(self, raw: bytes) -> PublishGrant | None:
         """The grant remembered for a topic; its route may be out of date."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import ports, systopics
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
-from apps.gateway.broker.pending import PendingPublish
+from apps.gateway.broker.pending import PendingPublish, PendingTurn
 from apps.gateway.broker.routing import OVERFLOW, PublishGrant
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
@@ -23,14 +23,23 @@ if TYPE_CHECKING:
     from apps.gateway.broker.session import Session
 
 
+MAX_WORK: Final = 10_000  # nodes of the trie that one client's new topics may take in a loop turn: about 2 ms
+
+
 def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     """The current publish grant of a topic (`raw` with its two byte length).
 
     None: the ACL has to be asked, and the connection waits. Raises for a topic that is no topic.
     """
+    if connection.work > MAX_WORK:
+        connection.wait_for(PendingTurn())
+        return None
+    router = connection.node.router
+    before = router.visited
     known = connection.known(raw)
     if known is not None:
-        known.route = connection.node.router.route(known.route.topic)
+        known.route = router.route(known.route.topic) if known.grant else router.denied(known.route.topic)
+        connection.work += router.visited - before
         return known
     topic = wire.text(raw[2:])
     limits = connection.limits
@@ -45,13 +54,23 @@ def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     if grant == ports.UNKNOWN:
         connection.wait_for(PendingPublish(topic))
         return None
-    return allow(connection, raw, topic, grant)
+    made = allow(connection, raw, topic, grant)
+    connection.work += router.visited - before
+    return made
 
 
 def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> PublishGrant:
-    """Remember what the ACL said; an answer that is none (UNKNOWN, when it was asked) allows nothing."""
-    made = PublishGrant(max(grant, ports.NOTHING), connection.node.router.route(topic))
-    connection.remember(raw, made)
+    """Remember what the ACL said; an answer that is none (UNKNOWN, when it was asked) allows nothing.
+
+    Of topics that are denied only the last is remembered: who may not publish fills no cache.
+    """
+    router = connection.node.router
+    if grant <= ports.NOTHING:
+        made = PublishGrant(ports.NOTHING, router.denied(topic))
+        connection.remember_denied(raw, made)
+    else:
+        made = PublishGrant(grant, router.route(topic))
+        connection.remember(raw, made)
     return made
 
 

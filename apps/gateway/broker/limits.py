@@ -23,8 +23,10 @@ class Limits:
         self,
         max_packet_size: int = 16_777_216,
         max_topic_length: int = topics.MAX_LENGTH,
-        max_topic_levels: int = 200,
+        max_topic_levels: int = 32,
         max_subscriptions: int = 10_000,
+        max_wildcard_subscriptions: int = 1000,
+        max_subscribe_filters: int = 1000,
         receive_maximum: int = 1024,
         inflight_window: int = 1024,
         max_queued_messages: int = 100_000,
@@ -39,6 +41,8 @@ class Limits:
         max_keepalive: int = 65_535,
         session_expiry_max: int = 604_800,
         max_connections: int = 100_000,
+        max_http_connections: int = 1000,
+        max_http_connections_per_address: int = 200,
         max_sessions: int = 1_000_000,
         connect_rate: int = 10_000,
         publish_rate: int = 0,
@@ -48,6 +52,8 @@ class Limits:
         self.max_topic_length = max_topic_length
         self.max_topic_levels = max_topic_levels
         self.max_subscriptions = max_subscriptions
+        self.max_wildcard_subscriptions = max_wildcard_subscriptions
+        self.max_subscribe_filters = max_subscribe_filters
         self.receive_maximum = receive_maximum
         self.inflight_window = inflight_window
         self.max_queued_messages = max_queued_messages
@@ -62,6 +68,8 @@ class Limits:
         self.max_keepalive = max_keepalive
         self.session_expiry_max = session_expiry_max
         self.max_connections = max_connections
+        self.max_http_connections = max_http_connections
+        self.max_http_connections_per_address = max_http_connections_per_address
         self.max_sessions = max_sessions
         self.connect_rate = connect_rate
         self.publish_rate = publish_rate

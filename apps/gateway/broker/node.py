@@ -222,9 +222,7 @@ class Node:
     def end_session(self, session: Session, now: float) -> None:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
         self.sessions.pop(session.client_id, None)
-        for subscription in session.subscriptions.values():
-            self.unsubscribe(subscription)
-        session.subscriptions.clear()
+        self._unsubscribe_all(session)
         self.uncount_bytes(session.weight)
         for delivery in session.give_up_shared(True):
             if delivery.group is not None:
@@ -238,6 +236,14 @@ class Node:
             session.will = None
             self.publish_will(will, now, session.will_acl)
 
+    def _unsubscribe_all(self, session: Session) -> None:
+        subscriptions = list(session.subscriptions.values())
+        self.router.unsubscribe_all(subscriptions)
+        for subscription in subscriptions:
+            self.uncount_bytes(subscription.size)
+        session.subscriptions.clear()
+        session.wildcards = 0
+
     def park(self, session: Session, force: bool) -> None:
         """A cluster keeps the session of a client that is not here: it leaves the memory of this node.
 
@@ -249,9 +255,7 @@ class Node:
         if not force and session.will is not None:
             return
         del self.sessions[client_id]
-        for subscription in session.subscriptions.values():
-            self.unsubscribe(subscription)
-        session.subscriptions.clear()
+        self._unsubscribe_all(session)
         if session.will is not None:
             self.uncount_bytes(session.will.size)
             session.will = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from apps.gateway.broker.ports import ConnectRequest
     from apps.gateway.broker.session import Subscription
-    from apps.gateway.mqtt.packets import Filter, Subscribe
+    from apps.gateway.mqtt.packets import Filter, Subscribe, Unsubscribe
 
 
 class PendingConnect:
@@ -32,7 +32,7 @@ class PendingPublish:
 
 
 class PendingSubscribe:
-    """A SUBSCRIBE with a filter on which the ACL has to be asked: `control.subscribe_allowed`."""
+    """A SUBSCRIBE with a filter on which the ACL has to be asked, or with many: `subscribing.Subscribing`."""
 
     def __init__(self, packet: Subscribe) -> None:
         self.packet = packet
@@ -46,4 +46,19 @@ class PendingSuback:
         self.fresh = fresh  # each new subscription, as it was asked for, and whether it replaced one
 
 
-Pending: TypeAlias = "PendingConnect | PendingAuth | PendingPublish | PendingSubscribe | PendingSuback"
+class PendingUnsubscribe:
+    """An UNSUBSCRIBE of many filters, some of them in a loop turn: `subscribing.unsubscribe_some`."""
+
+    def __init__(self, packet: Unsubscribe) -> None:
+        self.packet = packet
+        self.answer: list[int] = []
+
+
+class PendingTurn:
+    """Nobody is asked: the client has had its share of this loop turn, and goes on in the next."""
+
+
+Pending: TypeAlias = (
+    "PendingConnect | PendingAuth | PendingPublish | PendingSubscribe | PendingSuback | PendingUnsubscribe"
+    " | PendingTurn"
+)

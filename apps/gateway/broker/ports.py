@@ -43,6 +43,10 @@ class Peer:
     tls_common_name: str = ""
 
 
+def _is_here() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class ConnectRequest:
     """What a client says of itself. `client_id` is never empty: an assigned one stands here already."""
@@ -57,6 +61,7 @@ class ConnectRequest:
     auth_method: str | None = None
     auth_data: bytes | None = field(default=None, repr=False)
     user_properties: tuple[tuple[str, str], ...] = ()
+    left: Callable[[], bool] = field(default=_is_here, repr=False, compare=False)  # is the client gone?
 
 
 def granted(message: Message, grant: int) -> bool:

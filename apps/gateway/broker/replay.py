@@ -65,7 +65,7 @@ class Replay(Waiter):
             self.scheduled = True
             self.session.node.replays.schedule(self)
 
-    def settled(self) -> None:
+    def completed(self) -> None:
         self._completion = None
         self.wake()
 

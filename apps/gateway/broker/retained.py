@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from apps.gateway.broker.messages import Message
-from apps.gateway.broker.topictree import TopicTree
+from apps.gateway.broker.topictree import TopicTree, levels_size
 
 SLACK: Final = 1024  # expiry dates more than twice the messages that are let lie
 FEW: Final = 1024  # messages of a filter that a cursor looks up at once
@@ -32,6 +32,11 @@ class Kept:
         self.generation = generation
         self.before = before
         self.after: Kept | None = None
+
+
+def kept_size(message: Message) -> int:
+    """Bytes that it costs to keep it, its place in the tree included."""
+    return message.size + levels_size(message.topic)
 
 
 class RetainedStore:
@@ -67,7 +72,7 @@ class RetainedStore:
             if old is not None:
                 self._drop(old)
             return True
-        grown = self.bytes + message.size - (old.message.size if old is not None else 0)
+        grown = self.bytes + kept_size(message) - (kept_size(old.message) if old is not None else 0)
         if grown > self._max_bytes or (old is None and len(self._tree) >= self._max_messages):
             return False
         self.bytes = grown
@@ -118,7 +123,7 @@ class RetainedStore:
     def _drop(self, kept: Kept) -> None:
         self._tree.pop(kept.message.topic)
         self._unlink(kept)
-        self.bytes -= kept.message.size
+        self.bytes -= kept_size(kept.message)
 
     def expire(self, now: float) -> None:
         """Throw away what has expired: it must not take the room of others until somebody asks for it."""

@@ -44,6 +44,9 @@ class Target:
 # 5.0 publisher hears 0x97; others get their acknowledgement, for they could only be disconnected.
 OVERFLOW: Final = 0x100 | reasons.QUOTA_EXCEEDED
 CACHED_LENGTH: Final = 512  # characters; routes of longer topics are made for each message
+LEVELS: Final = 4  # levels that a cached route has of its own on average, above which the cache is emptied
+MAX_OUTDATED: Final = 256  # cached routes that one subscription outdates one by one; else it outdates all
+MAX_VISITED: Final = 2048  # levels of the cached topics that it visits to find them
 
 
 class Route:
@@ -93,6 +96,7 @@ class Router:
         self._routes: TopicTree[Route] = TopicTree()
         self.trie = SubscriptionTrie()
         self.generation = 0
+        self.visited = 0  # nodes of the trie that all routes took so far: what resolving them costs
 
     # Subscriptions -------------------------------------------------------------------------------
 
@@ -119,6 +123,20 @@ class Router:
                 self.present(subscription, False)
             bus.unsubscribed(subscription.filter, subscription.share)
 
+    def unsubscribe_all(self, subscriptions: list[Subscription]) -> None:
+        """As `unsubscribe` of each; of many, all cached routes are outdated at once."""
+        if len(subscriptions) <= MAX_OUTDATED or self._node.bus is not None:
+            for subscription in subscriptions:
+                self.unsubscribe(subscription)
+            return
+        for subscription in subscriptions:
+            self.trie.remove(subscription)
+        self.generation += 1
+
+    def denied(self, topic: str) -> Route:
+        """In the place of a route, for a topic to which a client may not publish. Never cached."""
+        return Route(topic, self.generation)
+
     def present(self, subscription: Subscription, here: bool) -> None:
         """A member of a shared subscription is online now, or no longer is."""
         if here:
@@ -132,11 +150,17 @@ class Router:
         self._invalidate("#" if filter is None else filter)
 
     def _invalidate(self, filter: str) -> None:
-        """Outdate just the cached routes that `filter` matches; all of them where that is quicker."""
-        if filter.startswith(("+", "#")):
+        """Outdate just the cached routes that `filter` matches; all of them where that is quicker.
+
+        So a subscription costs the same however many topics are cached.
+        """
+        outdated = None
+        if not filter.startswith(("+", "#")):
+            outdated = self._routes.few(filter, MAX_OUTDATED, MAX_VISITED)
+        if outdated is None:
             self.generation += 1
             return
-        for route in self._routes.match(filter):
+        for route in outdated:
             route.generation = -1
 
     # Routes --------------------------------------------------------------------------------------
@@ -150,7 +174,9 @@ class Router:
         known = self._routes.get(topic)
         if known is not None and known.generation == self.generation:
             return known
-        if known is None and len(self._routes) >= self._capacity:
+        if known is None and (
+            len(self._routes) >= self._capacity or self._routes.levels >= LEVELS * self._capacity
+        ):
             for old in self._routes.values():
                 old.generation = -1
             self._routes.clear()
@@ -161,6 +187,7 @@ class Router:
     def _resolve(self, topic: str) -> Route:
         route = Route(topic, self.generation)
         matches = self.trie.match(topic)
+        self.visited += matches.visited
         by_session: dict[str, list[Subscription]] = {}
         for subscription in matches.subscriptions:
             same = by_session.get(subscription.client_id)

@@ -10,6 +10,7 @@ from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBREL
 from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
+from apps.gateway.broker.topictree import levels_size
 from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.errors import ProtocolError
 
@@ -71,7 +72,11 @@ class Subscription:
     @property
     def size(self) -> int:
         """Bytes to count against the node's budget."""
-        return len(self.filter) + len(self.share) + OVERHEAD
+        return len(self.filter) + len(self.share) + OVERHEAD + levels_size(self.filter)
+
+    @property
+    def is_wild(self) -> bool:
+        return "+" in self.filter or "#" in self.filter
 
 
 class Session:
@@ -104,6 +109,7 @@ class Session:
         "unacked",
         "username",
         "weight",
+        "wildcards",
         "will",
         "will_acl",
         "will_at",
@@ -119,6 +125,7 @@ class Session:
         self.crowd: Crowd | None = None  # it is online, and its queue more than half full
         self.durable: Durable | None = None  # a store keeps the session
         self.subscriptions: dict[str, Subscription] = {}  # by the filter as the client wrote it
+        self.wildcards = 0  # of them, those whose filter has one
         self.unacked: dict[int, Delivery] = {}  # sent, no PUBACK or PUBREC yet
         self.repeats: deque[int] | None = None  # of `unacked`, not yet sent again on this connection
         self.replay: Replay | None = None  # retained messages that it is still to get
@@ -136,6 +143,18 @@ class Session:
         self.will_acl: Acl | None = None  # of the connection that left it; None: not known
         # While what was queued before the client's rights changed is still there: topic -> may it have it?
         self.doubts: dict[str, bool] | None = None
+
+    def add(self, name: str, subscription: Subscription) -> None:
+        """`name`: the filter as the client wrote it. In the place of what it had under that."""
+        if name not in self.subscriptions:
+            self.wildcards += subscription.is_wild
+        self.subscriptions[name] = subscription
+
+    def take_out(self, name: str) -> Subscription | None:
+        subscription = self.subscriptions.pop(name, None)
+        if subscription is not None:
+            self.wildcards -= subscription.is_wild
+        return subscription
 
     # Delivery ------------------------------------------------------------------------------------
 

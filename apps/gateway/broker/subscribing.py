@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import ports
 from apps.gateway.broker.completion import Waiter
 from apps.gateway.broker.messages import Delivery, identifier_properties
-from apps.gateway.broker.pending import PendingSuback, PendingSubscribe
+from apps.gateway.broker.pending import PendingSuback, PendingSubscribe, PendingUnsubscribe
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED
 from apps.gateway.mqtt import codec, packets, reasons, topics
@@ -21,14 +21,22 @@ if TYPE_CHECKING:
     from apps.gateway.broker.ports import Acl
 
 
+FEW: Final = 64  # filters of one client that are handled in one loop turn
+REFUSED: Final = 0x80  # reason codes from here on; the one failure code of 3.1.1
+
+
 def on_subscribe(connection: Connection, packet: Packet, now: float) -> None:
-    """Subscribe at once where the ACL knows; else wait until it has been asked."""
+    """Subscribe at once where the ACL knows and the filters are few; else wait."""
     subscribe = cast(packets.Subscribe, packet)
-    decisions = [_decide(connection, each) for each in subscribe.filters]
-    if ports.UNKNOWN in decisions:
+    if len(subscribe.filters) > FEW:
         connection.wait_for(PendingSubscribe(subscribe))
         return
-    _subscribe(connection, subscribe, decisions, now)
+    work = Subscribing(connection, subscribe, None)
+    if ports.UNKNOWN in work.decisions:
+        connection.wait_for(PendingSubscribe(subscribe))
+        return
+    work.step(FEW)
+    work.finish(now)
 
 
 def _decide(connection: Connection, wanted: packets.Filter) -> int:
@@ -52,62 +60,97 @@ def code(answer: int, qos: int) -> int:
     return min(answer, qos) if answer >= 0 else reasons.NOT_AUTHORIZED
 
 
-def subscribe_allowed(
-    connection: Connection, subscribe: packets.Subscribe, asked: dict[str, int], now: float
-) -> None:
-    """The ACL has been asked: `asked` holds its answers by filter (without a share prefix)."""
-    if connection.state == CLOSED:
-        return
-    decisions: list[int] = []
-    for each in subscribe.filters:
-        decision = _decide(connection, each)
-        if decision == ports.UNKNOWN:
-            decision = code(asked.get(topics.split_share(each.filter)[1], ports.DENIED), each.qos)
-        decisions.append(decision)
-    if _subscribe(connection, subscribe, decisions, now):
-        connection.resume(now)
+class Subscribing:
+    """One SUBSCRIBE, some of its filters at a time: `step` until it is true, then `finish`.
 
+    Filters beyond `max_subscribe_filters` are refused with 0x97. Of a filter that the packet names more than
+    once the last counts.
+    """
 
-def _subscribe(
-    connection: Connection, subscribe: packets.Subscribe, decisions: list[int], now: float
-) -> bool:
-    """False: its SUBACK waits."""
-    session = connection.session
-    if session is None:
-        return True
-    refused = 0x80  # the one failure code of 3.1.1
-    identifiers = props.subscription_identifiers(subscribe.properties)
-    identifier = identifiers[0] if identifiers else 0
-    fresh: list[tuple[Subscription, packets.Filter, bool]] = []
-    if connection.bridge:
-        _as_bridge(subscribe.filters)
-    for index, wanted in enumerate(subscribe.filters):
-        decision = decisions[index]
-        if decision >= refused:
+    def __init__(
+        self, connection: Connection, subscribe: packets.Subscribe, asked: dict[str, int] | None
+    ) -> None:
+        """`asked`: the ACL's answers by filter (without a share prefix); None: those it has at once."""
+        self.decisions: list[int] = []
+        self._connection = connection
+        self._subscribe = subscribe
+        self._asked = asked
+        self._next = 0
+        self._last: dict[str, int] = {}
+        identifiers = props.subscription_identifiers(subscribe.properties)
+        self._identifier: int = identifiers[0] if identifiers else 0
+        self._fresh: list[tuple[Subscription, packets.Filter, bool]] = []
+        if connection.bridge:
+            _as_bridge(subscribe.filters)
+        if asked is None:
+            self._decide_some(FEW)
+
+    def _decide_some(self, most: int) -> None:
+        connection = self._connection
+        for each in self._subscribe.filters[len(self.decisions) : len(self.decisions) + most]:
+            if len(self.decisions) >= connection.limits.max_subscribe_filters:
+                self.decisions.append(reasons.QUOTA_EXCEEDED)
+                continue
+            decision = _decide(connection, each)
+            if decision == ports.UNKNOWN and self._asked is not None:
+                decision = code(self._asked.get(topics.split_share(each.filter)[1], ports.DENIED), each.qos)
+            if decision < REFUSED:
+                self._last[each.filter] = len(self.decisions)
+            self.decisions.append(decision)
+
+    def step(self, most: int) -> bool:
+        """Decide on `most` filters, or subscribe to as many. True: nothing is left but to `finish`."""
+        filters = self._subscribe.filters
+        if len(self.decisions) < len(filters):
+            self._decide_some(most)
+            return False
+        session = self._connection.session
+        end = min(self._next + most, len(filters))
+        for index in range(self._next, end):
+            if session is not None:
+                self._put(session, index, filters[index])
+        self._next = end
+        return end == len(filters)
+
+    def _put(self, session: Session, index: int, wanted: packets.Filter) -> None:
+        decision = self.decisions[index]
+        if decision >= REFUSED:
             if decision == reasons.NOT_AUTHORIZED:
-                connection.node.denied(connection, "subscribe", wanted.filter)
-            continue
+                self._connection.node.denied(self._connection, "subscribe", wanted.filter)
+            return
+        last = self._last.pop(wanted.filter, -1)
+        if last < 0:  # again in this packet
+            if wanted.filter not in session.subscriptions:
+                self.decisions[index] = reasons.QUOTA_EXCEEDED
+            return
+        wanted = self._subscribe.filters[last]
         existed = wanted.filter in session.subscriptions
-        subscription = put(session, wanted, decision, identifier)
+        subscription = put(session, wanted, min(self.decisions[last], wanted.qos), self._identifier)
         if subscription is None:
-            decisions[index] = reasons.QUOTA_EXCEEDED
-            continue
-        fresh.append((subscription, wanted, existed))
-    answer = decisions
-    if connection.level == pt.MQTT_3_1:  # no failure code; as mosquitto, the QoS asked for, and nothing comes
-        answer = [
-            each.qos if decision >= refused else decision
-            for each, decision in zip(subscribe.filters, decisions, strict=True)
-        ]
-    elif connection.level != pt.MQTT_5:
-        answer = [min(decision, refused) for decision in decisions]
-    suback = codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level)
-    bus = connection.node.bus
-    if fresh and bus is not None and bus.has_unapplied():
-        connection.wait_for(PendingSuback(suback, fresh))
-        return False
-    _answer(connection, suback, fresh, now)
-    return True
+            self.decisions[index] = reasons.QUOTA_EXCEEDED
+        else:
+            self._fresh.append((subscription, wanted, existed))
+
+    def finish(self, now: float) -> bool:
+        """Answer. False: the SUBACK waits."""
+        connection, subscribe, decisions = self._connection, self._subscribe, self.decisions
+        if connection.session is None:
+            return True
+        answer = decisions
+        if connection.level == pt.MQTT_3_1:  # no failure code: as mosquitto says, what was asked for
+            answer = [
+                each.qos if decision >= REFUSED else decision
+                for each, decision in zip(subscribe.filters, decisions, strict=True)
+            ]
+        elif connection.level != pt.MQTT_5:
+            answer = [min(decision, REFUSED) for decision in decisions]
+        suback = codec.encode(packets.Suback(subscribe.packet_id, answer), connection.level)
+        bus = connection.node.bus
+        if self._fresh and bus is not None and bus.has_unapplied():
+            connection.wait_for(PendingSuback(suback, self._fresh))
+            return False
+        _answer(connection, suback, self._fresh, now)
+        return True
 
 
 def _as_bridge(filters: list[packets.Filter]) -> None:
@@ -178,14 +221,17 @@ def put(session: Session, wanted: packets.Filter, qos: int, identifier: int) -> 
     node = session.node
     share, filter = topics.split_share(wanted.filter)
     existed = wanted.filter in session.subscriptions
+    wild = not existed and ("+" in filter or "#" in filter)
     if not existed and len(session.subscriptions) >= node.limits.max_subscriptions:
+        return None
+    if wild and session.wildcards >= node.limits.max_wildcard_subscriptions:
         return None
     subscription = Subscription(
         session, filter, share, qos, wanted.no_local, wanted.retain_as_published, identifier
     )
     if not existed and not node.count_bytes(subscription.size):
         return None
-    session.subscriptions[wanted.filter] = subscription
+    session.add(wanted.filter, subscription)
     if session.durable is not None:
         session.durable.store.subscribe(session.durable.key, subscription)
     node.router.subscribe(subscription)
@@ -195,7 +241,7 @@ def put(session: Session, wanted: packets.Filter, qos: int, identifier: int) -> 
 
 def remove(session: Session, filter: str) -> bool:
     """Unsubscribe a session from a filter as it was subscribed; False: it was not."""
-    subscription = session.subscriptions.pop(filter, None)
+    subscription = session.take_out(filter)
     if subscription is None:
         return False
     if session.replay is not None:
@@ -265,14 +311,21 @@ def undecided(session: Session, acl: Acl) -> dict[str, int]:
 
 
 def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
-    unsubscribe = cast(packets.Unsubscribe, packet)
+    pending = PendingUnsubscribe(cast(packets.Unsubscribe, packet))
+    if not unsubscribe_some(connection, pending, now):
+        connection.wait_for(pending)
+
+
+def unsubscribe_some(connection: Connection, pending: PendingUnsubscribe, now: float) -> bool:
+    """Unsubscribe from a few filters more. True: that was all, and it is answered."""
     session = connection.session
     if session is None:
-        return
-    answer = [
-        reasons.SUCCESS if remove(session, filter) else reasons.NO_SUBSCRIPTION_EXISTED
-        for filter in unsubscribe.filters
-    ]
-    _answer(
-        connection, codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level), [], now
-    )
+        return True
+    unsubscribe, answer = pending.packet, pending.answer
+    for filter in unsubscribe.filters[len(answer) : len(answer) + FEW]:
+        answer.append(reasons.SUCCESS if remove(session, filter) else reasons.NO_SUBSCRIPTION_EXISTED)
+    if len(answer) < len(unsubscribe.filters):
+        return False
+    unsuback = codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level)
+    _answer(connection, unsuback, [], now)
+    return True

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+LEVEL: Final = 256  # bytes that a level of a topic or filter costs in a tree
+
+
+def levels_size(topic: str) -> int:
+    """Bytes that a topic or filter costs in a tree, at most: some of its levels may be others', too."""
+    return LEVEL * (topic.count("/") + 1)
 
 
 class _Node(Generic[T]):
@@ -25,6 +32,7 @@ class TopicTree(Generic[T]):
     def __init__(self) -> None:
         self._values: dict[str, T] = {}
         self._root: _Node[T] = _Node()
+        self.levels = 0  # nodes below the root: what the tree costs in memory beside its values
 
     def __len__(self) -> int:
         return len(self._values)
@@ -45,6 +53,7 @@ class TopicTree(Generic[T]):
             if child is None:
                 child = _Node()
                 node.children[level] = child
+                self.levels += 1
             node = child
         node.value = value
 
@@ -64,11 +73,13 @@ class TopicTree(Generic[T]):
             node, level = path.pop()
             if node.children is not None:
                 del node.children[level]
+                self.levels -= 1
         return value
 
     def clear(self) -> None:
         self._values.clear()
         self._root = _Node()
+        self.levels = 0
 
     def match(self, filter: str) -> list[T]:
         """The values of all topics that `filter` matches, by the rules of section 4.7."""

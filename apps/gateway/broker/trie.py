@@ -37,11 +37,12 @@ class _Node:
 class Matches:
     """What `SubscriptionTrie.match` found."""
 
-    __slots__ = ("groups", "subscriptions")
+    __slots__ = ("groups", "subscriptions", "visited")
 
     def __init__(self) -> None:
         self.subscriptions: list[Subscription] = []
         self.groups: list[SharedGroup] = []
+        self.visited = 0  # nodes of the trie that it took
 
     def take(
         self, subscriptions: dict[str, Subscription] | None, groups: dict[str, SharedGroup] | None
@@ -168,6 +169,7 @@ class SubscriptionTrie:
                         after.append(child)
             if not after:
                 return found
+            found.visited += len(after)
             nodes = after
             dollar = False
         for node in nodes:

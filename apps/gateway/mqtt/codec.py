@@ -7,6 +7,7 @@ path reads and writes PUBLISH and its acknowledgements itself, in place, and com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from apps.gateway.mqtt import packets as p
@@ -15,6 +16,8 @@ from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons, wire
 from apps.gateway.mqtt.errors import LocalError, MalformedPacket, MqttError, ProtocolError
 from apps.gateway.mqtt.properties import Properties
+
+MAX_FILTERS: Final = 10_000  # in one SUBSCRIBE or UNSUBSCRIBE
 
 # The others' are 0 [MQTT-2.1.3-1]. MQTT 3.1 also knows DUP on these, 0x08, when they are repeated.
 _FLAGS = {pt.PUBREL: 2, pt.SUBSCRIBE: 2, pt.UNSUBSCRIBE: 2}
@@ -184,6 +187,12 @@ def _check_reason(kind: int, reason: int) -> None:
         raise ProtocolError(f"{pt.NAMES[kind]} with {reasons.name(reason)}")
 
 
+def _check_count(filters: Sequence[object]) -> None:
+    """To read more would hold everybody else up."""
+    if len(filters) > MAX_FILTERS:
+        raise MqttError(reasons.QUOTA_EXCEEDED, f"more than {MAX_FILTERS} filters in one packet")
+
+
 def _subscribe(data: bytes, pos: int, end: int, level: int) -> p.Subscribe:
     packet_id, pos = _packet_id(data, pos, end)
     properties: Properties = {}
@@ -196,6 +205,7 @@ def _subscribe(data: bytes, pos: int, end: int, level: int) -> p.Subscribe:
             raise MalformedPacket("topic filter without options")
         options, pos = data[pos], pos + 1
         filters.append(_filter(filter, options, level))
+        _check_count(filters)
     if not filters:  # [MQTT-3.8.3-2]
         raise ProtocolError("SUBSCRIBE without a topic filter")
     return p.Subscribe(packet_id, filters, properties)
@@ -227,6 +237,7 @@ def _unsubscribe(data: bytes, pos: int, end: int, level: int) -> p.Unsubscribe:
         if not filter:
             raise MalformedPacket("empty topic filter")
         filters.append(filter)
+        _check_count(filters)
     if not filters:  # [MQTT-3.10.3-2]
         raise ProtocolError("UNSUBSCRIBE without a topic filter")
     return p.Unsubscribe(packet_id, filters, properties)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.gateway.broker import connecting, ingress, ports, subscribing
@@ -13,9 +15,11 @@ from apps.gateway.broker.pending import (
     PendingPublish,
     PendingSuback,
     PendingSubscribe,
+    PendingTurn,
+    PendingUnsubscribe,
 )
 from apps.gateway.broker.ports import Challenge, ConnectRequest, Verdict
-from apps.gateway.broker.states import CONNECTING
+from apps.gateway.broker.states import CLOSED, CONNECTING
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons, topics, wire
 from apps.gateway.mqtt.errors import MqttError
@@ -46,6 +50,11 @@ async def decide(connection: Connection, authenticator: Authenticator, clock: Ca
             await _publish(connection, pending, clock)
         elif isinstance(pending, PendingSuback):
             await _suback(connection, pending, clock)
+        elif isinstance(pending, PendingUnsubscribe):
+            await _unsubscribe(connection, pending, clock)
+        elif isinstance(pending, PendingTurn):
+            await asyncio.sleep(0)
+            connection.resume(clock())
         else:
             await _subscribe(connection, pending, clock)
 
@@ -136,7 +145,7 @@ async def _ask(
     connection: Connection, authenticator: Authenticator, request: ConnectRequest, data: bytes | None
 ) -> Verdict | Challenge:
     if request.auth_method is None:
-        return await authenticator.connect(request)
+        return await authenticator.connect(replace(request, left=lambda: connection.state == CLOSED))
     if connection.exchange is None:
         connection.exchange = authenticator.exchange(request)
         if connection.exchange is None:  # [MQTT-4.12.0-1]
@@ -177,9 +186,13 @@ async def _suback(connection: Connection, pending: PendingSuback, clock: Callabl
 
 
 async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: Callable[[], float]) -> None:
+    """Ask the ACL where it does not know, then subscribe, a few filters in each loop turn."""
+    packet = pending.packet
     asked: dict[str, int] = {}
     acl = connection.acl
-    for wanted in pending.packet.filters:
+    for index, wanted in enumerate(packet.filters[: connection.limits.max_subscribe_filters]):
+        if index % subscribing.FEW == subscribing.FEW - 1:
+            await asyncio.sleep(0)
         try:
             _, filter = topics.split_share(wanted.filter)
             if acl is not None and acl.subscribe(filter, wanted.qos) == ports.UNKNOWN:
@@ -189,6 +202,24 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
         except Exception:
             logger.exception("subscribe authorization of client %r failed", connection.client_id)
     try:
-        subscribing.subscribe_allowed(connection, pending.packet, asked, clock())
+        work = subscribing.Subscribing(connection, packet, asked)
+        while connection.state != CLOSED and not work.step(subscribing.FEW):
+            if len(packet.filters) > subscribing.FEW:
+                await asyncio.sleep(0)
+        if connection.state != CLOSED and work.finish(clock()):
+            connection.resume(clock())
+    except MqttError as error:
+        connection.fail(error)
+
+
+async def _unsubscribe(
+    connection: Connection, pending: PendingUnsubscribe, clock: Callable[[], float]
+) -> None:
+    try:
+        while connection.state != CLOSED:
+            await asyncio.sleep(0)
+            if subscribing.unsubscribe_some(connection, pending, clock()):
+                connection.resume(clock())
+                return
     except MqttError as error:
         connection.fail(error)

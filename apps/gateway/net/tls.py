@@ -1,13 +1,19 @@
-"""TLS contexts of the MQTT listeners, and who a client certificate says its holder is."""
+"""TLS contexts of the MQTT listeners, their renewal, and who a client certificate says its holder is."""
 
 from __future__ import annotations
 
+import logging
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+logger = logging.getLogger(__name__)
 
 _VERIFY: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
@@ -24,6 +30,73 @@ def server_context(cert: Path, key: Path, client_ca: Path | None, client_auth: s
         context.load_verify_locations(client_ca)
     context.verify_mode = _VERIFY[client_auth]
     return context
+
+
+@dataclass
+class Certificates:
+    """The files of the listeners, read again when they change: new connections get what is in them then.
+
+    A file that cannot be used changes nothing: the listeners go on with what they had.
+    """
+
+    cert: Path
+    key: Path
+    client_ca: Path | None
+    client_auth: str
+    renew: list[Callable[[], None]] = field(default_factory=list)  # one for each kind of listener
+    error: str = ""  # why the files that are there now are not used
+    _seen: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        self._seen = self._marks()
+
+    def _marks(self) -> tuple[tuple[int, int], ...]:
+        """What changes with the files: time and size of each, (0, 0) where there is none."""
+        marks = []
+        for path in (self.cert, self.key, self.client_ca):
+            try:
+                found = path.stat() if path is not None else None
+            except OSError:
+                found = None
+            marks.append((found.st_mtime_ns, found.st_size) if found is not None else (0, 0))
+        return tuple(marks)
+
+    def look(self) -> bool | None:
+        """Read the files again if they have changed. None: they have not; False: they cannot be used."""
+        marks = self._marks()
+        if marks == self._seen:
+            return None
+        self._seen = marks
+        return self.reload()
+
+    def reload(self) -> bool:
+        """Read the files again."""
+        try:
+            server_context(self.cert, self.key, self.client_ca, self.client_auth)
+            for renew in self.renew:
+                renew()
+        except (OSError, ValueError, ssl.SSLError) as error:
+            self.error = str(error)
+            logger.error("the new certificate is not used, the old one stays: %s: %s", self.cert, error)
+            return False
+        self.error = ""
+        logger.info("certificate read again: %s", self.cert)
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """For health checks: are the files in use, and for how many days is the certificate valid?"""
+        try:
+            end = x509.load_pem_x509_certificate(self.cert.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError) as error:
+            return {"ok": False, "error": self.error or str(error)}
+        days = (end - datetime.now(UTC)).days
+        return {"ok": not self.error and days >= 0, "error": self.error, "days_left": days}
+
+    def renew_context(self, context: ssl.SSLContext) -> None:
+        """What a listener's context uses for its next connections."""
+        context.load_cert_chain(self.cert, self.key)
+        if self.client_ca is not None:
+            context.load_verify_locations(self.client_ca)
 
 
 def subject(ssl_object: Any) -> tuple[str, str]:

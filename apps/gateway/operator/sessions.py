@@ -10,7 +10,7 @@ import base64
 import heapq
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from apps.gateway.broker import ports, subscribing
@@ -18,6 +18,7 @@ from apps.gateway.broker.completion import Callback
 from apps.gateway.broker.connection import Connection
 from apps.gateway.broker.messages import Delivery, Message
 from apps.gateway.broker.node import Node
+from apps.gateway.broker.ports import Acl
 from apps.gateway.broker.session import Session
 from apps.gateway.mqtt import packets, reasons, topics
 from apps.gateway.mqtt import properties as props
@@ -47,6 +48,8 @@ class SessionHandlers:
         """`key` is how the directory writes client ids: long ones are shortened."""
         self._node = node
         self._operations = operations
+        # What a client that is not connected may do; None: it may no longer connect.
+        self.acl_of: Callable[[str], Awaitable[Acl | None]] | None = None
         self._key = key
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
@@ -151,8 +154,8 @@ class SessionHandlers:
         no_local: bool = False,
         retain_as_published: bool = False,
         retain_handling: int = 0,
-    ) -> dict[str, Any]:
-        """What the client's access rules do not grant, nobody subscribes it to."""
+    ) -> dict[str, Any] | Awaitable[dict[str, Any]]:
+        """What the client's access rules do not grant, nobody subscribes it to, connected or not."""
         session = self._session(client_id)
         wanted = packets.Filter(filter, qos, no_local, retain_as_published, retain_handling)
         try:
@@ -162,16 +165,41 @@ class SessionHandlers:
             raise CommandRefused("invalid_topic_filter", error.text) from None
         if share and no_local:  # [MQTT-3.8.3-4]
             raise CommandRefused("invalid_topic_filter", "no local is not for shared subscriptions")
-        granted = qos
         acl = session.connection.acl if session.connection is not None else None
-        if acl is not None:
-            granted = acl.subscribe(plain, qos)
-            if granted == ports.DENIED:
-                raise CommandRefused(
-                    "not_authorized", "The client's access rules do not allow this subscription."
-                )
+        if acl is None and self.acl_of is None:
+            return self._subscribe(session, wanted, qos)
+        granted = acl.subscribe(plain, qos) if acl is not None else ports.UNKNOWN
+        if granted == ports.UNKNOWN:
+            return self._ask(session.client_id, acl, wanted)
+        return self._subscribe(session, wanted, granted)
+
+    async def _ask(self, client_id: str, acl: Acl | None, wanted: packets.Filter) -> dict[str, Any]:
+        """Where that cannot be decided the answer is no."""
+        plain = topics.split_share(wanted.filter)[1]
+        try:
+            acl = acl or await self._acl_of(client_id)
+            granted = acl.subscribe(plain, wanted.qos)
             if granted == ports.UNKNOWN:
-                granted = qos
+                granted = await acl.ask_subscribe(plain, wanted.qos)
+        except CommandRefused:
+            raise
+        except Exception as error:
+            raise CommandRefused("undecided", "Nobody can say now what the client may do.") from error
+        return self._subscribe(self._session(client_id), wanted, granted)
+
+    async def _acl_of(self, client_id: str) -> Acl:
+        """Of a client that is not connected."""
+        acl = await self.acl_of(client_id) if self.acl_of is not None else None
+        if acl is None:
+            raise CommandRefused("not_authorized", "The client may no longer connect.")
+        return acl
+
+    def _subscribe(self, session: Session, wanted: packets.Filter, granted: int) -> dict[str, Any]:
+        if granted < 0:
+            raise CommandRefused(
+                "not_authorized", "The client's access rules do not allow this subscription."
+            )
+        filter, qos = wanted.filter, wanted.qos
         existed = filter in session.subscriptions
         subscription = subscribing.put(session, wanted, min(granted, qos), 0)
         if subscription is None:
@@ -281,19 +309,39 @@ class SessionHandlers:
     def purge(self, client_id: str) -> dict[str, Any]:
         return {"purged": self._session(client_id).purge()}
 
-    async def replay(self, client_id: str, to: str, limit: int = 1000) -> dict[str, Any]:
+    async def replay(
+        self, client_id: str, to: str, limit: int = 1000, within: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Give another session of this node copies of the first messages that wait."""
         source = self._session(client_id)
         if source is self._session(to):
             raise CommandRefused("same_client", "A queue is replayed to another client.")
-        return self.give(to, await _first(source, limit))
+        return await self.give(to, await _first(source, limit), within)
 
-    def give(self, client_id: str, waiting: list[Delivery]) -> dict[str, Any]:
-        """Copies of what waits for another client."""
+    async def give(
+        self, client_id: str, waiting: list[Delivery], within: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Copies of what waits for another client, of what this one may subscribe to.
+
+        `within`: topic prefixes below which the operator's right ends; none: no bounds. `denied`: left out.
+        """
         target = self._session(client_id)
-        for delivery in waiting:
+        acl = target.connection.acl if target.connection is not None else None
+        if acl is None and self.acl_of is not None:
+            acl = await self._acl_of(target.client_id)
+        allowed: dict[str, bool] = {}
+        for topic in {delivery.message.topic for delivery in waiting}:
+            granted = acl.subscribe(topic, 0) if acl is not None else 0
+            if granted == ports.UNKNOWN and acl is not None:
+                granted = await acl.ask_subscribe(topic, 0)
+            inside = not within or any(topic == each or topic.startswith(f"{each}/") for each in within)
+            allowed[topic] = granted >= 0 and inside
+        target = self._session(client_id)
+        given = [delivery for delivery in waiting if allowed[delivery.message.topic]]
+        for delivery in given:
             target.deliver(Delivery(delivery.message, delivery.qos, delivery.retain))
-        return {"replayed": len(waiting)}
+        denied = len(waiting) - len(given)
+        return {"replayed": len(given)} | ({"denied": denied} if denied else {})
 
 
 async def _first(session: Session, limit: int) -> list[Delivery]:

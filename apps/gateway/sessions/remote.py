@@ -88,7 +88,7 @@ class RemoteStore(BatchStore):
         for name, filter, share, qos, no_local, as_published, identifier in stored.subscriptions:
             subscription = Subscription(session, filter, share, qos, no_local, as_published, identifier)
             node.stats.held += subscription.size
-            session.subscriptions[name] = subscription
+            session.add(name, subscription)
             node.router.subscribe(subscription)
         if isinstance(remote, Remote):
             remote.exact.update(stored.incoming)

@@ -77,7 +77,7 @@ def _subscribe(
     options = (bool(no_local), bool(retain_as_published), identifier)
     subscription = Subscription(session, filter, share, qos, *options)
     node.stats.held += subscription.size
-    session.subscriptions[name] = subscription
+    session.add(name, subscription)
     node.router.subscribe(subscription)
 
 

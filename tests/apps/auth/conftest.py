@@ -19,6 +19,7 @@ from apps.auth import announce
 from apps.auth.models import ClientGroup
 from apps.common import actors
 from apps.common.actors import Actor
+from apps.common.signed import Reader
 from tests.apps.auth.factories import GroupFactory, UserFactory
 
 Announced = Callable[[], AbstractContextManager[list[dict[str, Any]]]]
@@ -28,11 +29,15 @@ Announced = Callable[[], AbstractContextManager[list[dict[str, Any]]]]
 def announced(django_capture_on_commit_callbacks: Any) -> Announced:
     """`with announced() as heard:` — afterwards `heard` has what a node was told when the block committed."""
     layer = get_channel_layer()
+    reader = Reader(announce.PURPOSE)
 
     async def hear(heard: list[dict[str, Any]]) -> None:
         waiting = layer.channels.get("test.auth")
         while waiting is not None and not waiting.empty():
-            heard.append(await layer.receive("test.auth"))
+            message = await layer.receive("test.auth")
+            opened = reader.open(message["body"])
+            assert opened is not None
+            heard.append({"type": message["type"], **opened})
 
     @contextmanager
     def listen() -> Iterator[list[dict[str, Any]]]:

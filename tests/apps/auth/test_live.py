@@ -329,3 +329,18 @@ async def test_a_gateway_that_asks_the_auth_service() -> None:
             await verb(clients.set_enabled, SYSTEM, [client], False)
             await within_a_second(lambda: stage.node.kicked == [("alice-1", reasons.NOT_AUTHORIZED)])
             assert not (await chain.connect(connect(password=secret))).accepted
+
+
+async def test_those_who_came_in_for_another(stage: Stage) -> None:
+    """A credential for many client ids: what is saved of its client reaches each of them."""
+    client, secret = await verb(register, "house", "house", client_ids="home-*")
+    for name in ("home-1", "home-2"):
+        await stage.node.enter(stage.chain, name, "house", secret)
+    assert not stage.may("home-1")
+    await verb(rules.create, SYSTEM, effect="allow", action="both", filter="a", client=client)
+    await within_a_second(lambda: stage.may("home-1") and stage.may("home-2"))
+    await verb(clients.kick, SYSTEM, [client])
+    await within_a_second(lambda: sorted(name for name, _ in stage.node.kicked) == ["home-1", "home-2"])
+    await stage.node.enter(stage.chain, "home-1", "house", secret)
+    await verb(clients.set_enabled, SYSTEM, [client], False)
+    await within_a_second(lambda: stage.node.kicked[-1][0] == "home-1" and len(stage.node.kicked) == 3)

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from apps.auth import passwords
-from apps.auth.passwords import Busy, Passwords
+from apps.auth.fair_queue import Busy
+from apps.auth.passwords import Passwords
 
 QUICK = "pbkdf2_sha256$1$salt$" + "XzVxH4bpDxRNvV0WBfVDKeQhEMZZoSBaGhVPEZbMHHQ="
 

@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from grpc import aio
 
 from apps.auth.discovery.base import DiscoveryUnavailable
-from apps.auth.passwords import Busy
+from apps.auth.fair_queue import Busy
 from apps.auth.providers.base import Unavailable
 from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc import auth_pb2_grpc

@@ -13,6 +13,7 @@ from channels_redis.core import RedisChannelLayer
 
 from apps.cluster import node_rpc as module
 from apps.cluster.node_rpc import Busy, CallRefused, NodeRpc, NodeRpcError, NodeUnavailable, group
+from apps.common import signed
 
 Serve = Callable[..., Awaitable[NodeRpc]]
 
@@ -162,7 +163,7 @@ async def test_a_forged_answer_is_not_believed(
     asking = asyncio.create_task(other.acall("n", "never", 0.5))
     async with asyncio.timeout(5):
         heard.append(await layer.receive(channel))
-    question = module._unsigned(heard[0], module._ASK)
+    question = signed.Reader(module._ASK).open(heard[0]["body"])
     assert question is not None
     for body in ("{}", heard[0]["body"], heard[0]["body"][::-1], None, 7):
         await layer.send(question["reply"], {"type": "fabric.answer", "body": body})

@@ -14,6 +14,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -120,6 +121,22 @@ def test_what_is_no_message_is_a_dead_letter_once(cluster: Cluster) -> None:
         consumer.close()
 
 
+def test_many_records_that_are_no_messages_hardly_delay_one_that_is(cluster: Cluster) -> None:
+    """Stored one by one they delayed it by 32 s."""
+    a, b = cluster.nodes
+    with subscriber(a, "attacked") as here, subscriber(b, "attacked") as there:
+        producer = Producer({"bootstrap.servers": cluster.servers})
+        for number in range(30_000):
+            producer.produce(prefix(cluster) + "default", b"%d" % number, b"attacked")
+        producer.produce(
+            prefix(cluster) + "default", b"good", b"attacked", headers=[("mqtt-topic", b"attacked")]
+        )
+        assert producer.flush(TIMEOUT) == 0
+        start = time.monotonic()
+        assert here.get(timeout=TIMEOUT).payload == there.get(timeout=TIMEOUT).payload == b"good"
+        assert time.monotonic() - start < 15
+
+
 def test_nobody_elsewhere_means_no_record(cluster: Cluster) -> None:
     a, _ = cluster.nodes
     topic = f"local-{secrets.token_hex(4)}"
@@ -140,36 +157,58 @@ def test_nobody_elsewhere_means_no_record(cluster: Cluster) -> None:
     assert topic.encode() not in keys
 
 
-def test_remote_control_of_the_bridge(cluster: Cluster) -> None:
-    def control(*words: str) -> dict[str, Any]:
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "gmqtt_platform",
-            "control",
-            "--json",
-            "bridge",
-            *words,
-        ]
+def test_unsigned_remote_control_is_refused(cluster: Cluster) -> None:
+    """Who writes to Redis, where Celery's messages go, neither steers the bridge nor stops its worker."""
+
+    def control(*words: str) -> list[dict[str, Any]]:
+        command = [sys.executable, "-m", "celery", "-A", "gmqtt_platform", "control", "--json", *words]
         done = subprocess.run(
             command, cwd=ROOT, env=cluster.environ(0), capture_output=True, text=True, timeout=60
         )
-        (found,) = json.loads(done.stdout)
-        (answer,) = found.values()
-        return dict(answer)
+        return [answer for found in json.loads(done.stdout or "[]") for answer in found.values()]
 
     b = cluster.nodes[1]
-    assert set(control("status")["ok"]) == {"node-a", "node-b", "@queues"}
     with subscriber(b, "telemetry/#") as messages, client(cluster.nodes[0]) as publisher:
-        assert control("pause", "node-b") == {"ok": "paused: node-b"}
+        assert "error" in control("bridge", "pause")[0]
+        control("shutdown")
         publisher.publish("telemetry/1", b"x", 1).wait_for_publish(TIMEOUT)
-        assert control("status")["ok"]["node-b"]["state"] == "paused"
-        assert messages.empty()
-        assert control("resume") == {"ok": "paused: none"}
         assert messages.get(timeout=TIMEOUT).payload == b"x"
-    assert "error" in control("sing")
+    assert not cluster.bridge.has_ended
+
+
+def test_a_bad_export_rule_fails_alone(cluster: Cluster) -> None:
+    """Its topic is too narrow: the publisher is neither refused nor disconnected, and nothing comes twice."""
+    a, b = cluster.nodes
+    topic, first = f"erp-{secrets.token_hex(4)}", secrets.token_hex(4)
+    admin = AdminClient({"bootstrap.servers": cluster.servers})
+    narrow = NewTopic(topic, 1, 1, config={"max.message.bytes": "2000"})
+    admin.create_topics([narrow])[topic].result(TIMEOUT)
+    manage = "from apps.cluster.bridge import export_sync\nfrom apps.cluster.models import ExportRule\n"
+
+    def shell(statement: str) -> str:
+        command = [sys.executable, "manage.py", "shell", "-c", manage + statement]
+        done = subprocess.run(
+            command, cwd=ROOT, env=cluster.environ(0), check=True, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout
+
+    shell(f"export_sync.save(ExportRule(filter='{first}/#', kafka_topic='{topic}'))")
+    time.sleep(1)
+    try:
+        with subscriber(b, f"{first}/#") as messages, client(a) as publisher:
+            sent = [b"%d" % n + bytes(n % 2 * 5000) for n in range(20)]
+            reasons: Queue[Any] = Queue()
+            publisher.on_publish = lambda *args: reasons.put(args[3])
+            for payload in sent:
+                publisher.publish(f"{first}/x", payload, 1)
+                assert not reasons.get(timeout=TIMEOUT).is_failure
+            assert publisher.is_connected()
+            assert [messages.get(timeout=TIMEOUT).payload for _ in sent] == sent
+            assert messages.empty()
+        row = f"print(ExportRule.objects.values_list('failed', 'last_error').get(kafka_topic='{topic}'))"
+        until(lambda: "(10, " in shell(row), "the failures are not shown at the rule")
+    finally:
+        shell(f"export_sync.remove(ExportRule.objects.filter(kafka_topic='{topic}'))")
 
 
 def test_a_bridge_that_is_killed_loses_and_repeats_nothing(cluster: Cluster) -> None:

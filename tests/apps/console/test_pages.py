@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.test import Client as Browser
 
@@ -104,15 +106,20 @@ class TestMetrics:
             sources, "stats", lambda: stats(**counted, drops={"expired": 3}, refused={"135": 2})
         )
 
-    def test_they_are_for_this_machine(self) -> None:
+    def test_they_are_for_who_can_read_the_nodes_files(self) -> None:
+        """Not for this machine: a plain proxy on it speaks for the world, and adds nothing that tells."""
         page = Browser()
-        text = page.get("/metrics").content.decode()
+        file = settings.GMQTT.node.data_dir / "metrics_token"
+        assert page.get("/metrics").status_code == 401
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        token = {"authorization": f"Bearer {file.read_text()}"}
+        text = page.get("/metrics", headers=token).content.decode()
         assert 'gmqtt_dropped_messages_total{reason="expired"} 3.0' in text
         assert (
             'gmqtt_refused_connects_total{reason_code="135"} 2.0' in text and "gmqtt_connections 1.0" in text
         )
         assert page.get("/metrics", REMOTE_ADDR="10.0.0.9").status_code == 401
-        assert page.get("/metrics", headers={"x-forwarded-for": "10.0.0.9"}).status_code == 401
+        assert page.get("/metrics", headers={"authorization": "Bearer "}).status_code == 401
 
     def test_with_a_token_for_who_has_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Conf:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.auth import passwords
 from apps.auth.facts import CredentialFacts
+from apps.auth.fair_queue import Asker
 from apps.auth.passwords import Passwords
 from apps.auth.providers import registry
 from apps.auth.providers.base import WRONG_SECRET, Identity, Layer, Outcome, Rejection, identity
@@ -41,7 +42,9 @@ class DjangoClients:
             if not any(each.kind == kind for each in candidates):
                 passwords.verify_generated(password, ())
         else:
-            matching = await self._by_password(password, [each for each in candidates if each.kind == kind])
+            matching = await self._by_password(
+                password, [each for each in candidates if each.kind == kind], request
+            )
         if matching is None:
             return WRONG_SECRET if candidates else None
         return registry.admit(facts, request) or identity(
@@ -49,19 +52,20 @@ class DjangoClients:
         )
 
     async def _by_password(
-        self, password: bytes, candidates: list[CredentialFacts]
+        self, password: bytes, candidates: list[CredentialFacts], request: ConnectRequest
     ) -> CredentialFacts | None:
         for each in candidates:
             if passwords.matches_keyed(password, each.verifier):
                 return each
+        asker = Asker(request.peer.address, request.username or request.client_id, request.left)
         matching = None
         for each in {each.secret: each for each in candidates}.values():
-            if await self._passwords.verify(password, (each.secret,)):
+            if await self._passwords.verify(password, (each.secret,), asker):
                 matching = each
                 if self._verifiers is not None:
                     self._verifiers.note(each.id, password)
         if not candidates:
-            await self._passwords.verify(password, ())
+            await self._passwords.verify(password, (), asker)
         return matching
 
     def exchange(self, request: ConnectRequest) -> None:

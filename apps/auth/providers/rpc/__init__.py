@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from apps.auth.acl import PASS, Rules
 from apps.auth.caches import Cache
-from apps.auth.passwords import Busy
+from apps.auth.fair_queue import Busy
 from apps.auth.providers.base import Identity, Layer, Outcome, Rejection, Unavailable
 from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc import convert

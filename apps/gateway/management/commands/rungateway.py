@@ -8,6 +8,7 @@ import gc
 import logging
 import resource
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from apps.gateway.net.server import Listener, MqttServer
 from gmqtt_platform import routing, wiring
 from gmqtt_platform.config.loader import Conf, ConfError
 from gmqtt_platform.config.values import Address
+from gmqtt_platform.reloading import Reloader
 
 logger = logging.getLogger(__name__)
+
+WATCH = 5.0  # seconds between looks at the files of the certificates
 
 
 class Command(BaseCommand):
@@ -38,13 +42,30 @@ class Command(BaseCommand):
         mqtt, http = _open(conf)
         parts = wiring.build(conf, loop)
         runtime = parts.runtime
-        application = routing.application(runtime, conf.listeners)
+        reloader = Reloader(conf, runtime.node.limits)
+        certificates = _certificates(conf, mqtt, http)
+        parts.report("configuration", reloader.status)
+        if certificates is not None:
+            parts.report("certificate", certificates.status)
+
+        def reload() -> None:
+            reloader.reload()
+            if certificates is not None:
+                certificates.reload()
+
+        def watch() -> None:
+            loop.call_later(WATCH, watch)
+            if certificates is not None:
+                certificates.look()
+
+        application = routing.application(runtime, conf.listeners, conf.http.trusted_proxies)
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
             await parts.start()  # in a cluster nobody is let in before this node has joined
             for listener in mqtt:
                 await server.listen(listener)
+            loop.call_later(WATCH, watch)
             _spare_the_collector()
             self._announce(conf, mqtt, http)
 
@@ -63,6 +84,8 @@ class Command(BaseCommand):
             stop,
             conf.limits.connect_timeout,
             conf.node.shutdown_timeout,
+            (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
+            reload,
         )
         gateway.run()
         if isinstance(gateway.failure, ConfError):
@@ -111,6 +134,23 @@ def _open(conf: Conf) -> tuple[list[Listener], list[HttpListener]]:
         client_ca = listeners.tls_client_ca if listeners.tls_client_auth != "none" else None
         http.append(HttpListener(bound, listeners.tls_cert, listeners.tls_key, client_ca))
     return mqtt, http
+
+
+def _certificates(conf: Conf, mqtt: list[Listener], http: list[HttpListener]) -> tls.Certificates | None:
+    """What reads the listeners' certificate again; None: nobody listens with TLS."""
+    listeners = conf.listeners
+    if not listeners.tls and listeners.https is None:
+        return None
+    found = tls.Certificates(
+        _given(listeners.tls_cert),
+        _given(listeners.tls_key),
+        listeners.tls_client_ca,
+        listeners.tls_client_auth,
+    )
+    contexts = {id(each.context): each.context for each in mqtt if each.context is not None}
+    found.renew += [partial(found.renew_context, context) for context in contexts.values()]
+    found.renew += [each.renew for each in http]
+    return found
 
 
 def _given(path: Path | None) -> Path:

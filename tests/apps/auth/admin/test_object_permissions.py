@@ -102,7 +102,8 @@ def test_rules_need_a_right_of_their_own(bob: User, mine: Client, theirs: Client
     form = {"display_name": "", "owner": "", "groups": [pumps.pk], "transports": ["tls"]} | inline(
         "credentials"
     )
-    form |= inline("rules", rule_row(client=mine.pk))
+    ClientGroup.objects.filter(pk=pumps.pk).update(namespace=["a", "x", "pumps"])
+    form |= inline("rules", rule_row(client=mine.pk, priority=-1))
     browser_of(bob).post(f"{ADMIN}client/{mine.pk}/change/", form)
     assert not mine.rules.exists()
     assign_perm("manage_rules", bob, pumps)

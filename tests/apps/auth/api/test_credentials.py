@@ -123,3 +123,17 @@ def test_removing_one(api: APIClient, announced: Announced) -> None:
         assert api.delete(f"{CREDENTIALS}{credential.pk}/").status_code == 204
     assert heard == [{"type": "auth.changed", "what": "credentials", "client_ids": ["a"]}]
     assert valid_secrets("a") == []
+
+
+def test_a_credential_for_many_client_ids(api: APIClient) -> None:
+    """`client_ids` by REST: with the client, and as a credential of its own."""
+    body = {"client_id": "house", "client_ids": "home-*"}
+    client = api.post("/api/v1/clients/", body, format="json").json()
+    (row,) = api.get("/api/v1/credentials/", {"client": client["id"]}).json()["results"]
+    assert (row["username"], row["client_ids"]) == ("house", "home-*")
+    more = {"client": client["id"], "username": "tools", "client_ids": "*"}
+    answer = api.post("/api/v1/credentials/", more, format="json")
+    assert (answer.status_code, answer.json()["client_ids"]) == (201, "*")
+    wrong = {"client": client["id"], "kind": "x509", "subject": "CN=x", "client_ids": "*"}
+    refused = api.post("/api/v1/credentials/", wrong, format="json")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "client_ids")

@@ -100,7 +100,8 @@ def test_he_moves_clients_between_his_groups_and_never_out_of_sight(
 
 
 def test_rules_are_a_right_of_their_own(bob: User, pumps: ClientGroup, world: dict[str, Any]) -> None:
-    rule = {"effect": "allow", "action": "both", "filter": "#"}
+    ClientGroup.objects.filter(pk=pumps.pk).update(namespace=["pumps"])
+    rule = {"effect": "allow", "action": "both", "filter": "pumps/#"}
     mine = {"client": world["mine"].pk}
     bobs = operator(bob)
     assert bobs.post(V1 + "acl/rules/", rule | mine, format="json").status_code == 403

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from apps.cluster.bridge.bridge import Bridge
 from apps.cluster.bridge.client import BridgeClient, Wanted
+from apps.cluster.bridge.dead_letters import DeadLetter
 from apps.cluster.bridge.memory import MemoryLog, MemoryReader
 from apps.cluster.bridge.node_consumer import Sizes
-from apps.cluster.bridge.records import Headers, Reader, Record
+from apps.cluster.bridge.proof import MessageProof
+from apps.cluster.bridge.records import Headers, Reader
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.gateway.broker.messages import Message
 
+PROOF = MessageProof([b"k" * 32])
 NAMES = TopicNames("gmqtt.", ("telemetry", "commands"))
 
 
@@ -24,9 +27,11 @@ class Letters:
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.puts = 0
 
-    def put(self, record: Record, reason: str, text: str, node: str) -> None:
-        self.reasons.append(reason)
+    def put(self, letters: list[DeadLetter], node: str) -> None:
+        self.puts += 1
+        self.reasons += [each.reason for each in letters]
 
 
 class Receiver:
@@ -67,7 +72,7 @@ class Host:
         self.receivers: list[Receiver] = []
 
     def _bridge(self) -> Bridge:
-        bridge = Bridge(self.path, NAMES, Sizes(100_000, 1000, 20), self._reader, self.letters)
+        bridge = Bridge(self.path, NAMES, Sizes(100_000, 1000, 20, PROOF), self._reader, self.letters)
         bridge.start()
         return bridge
 

@@ -12,7 +12,7 @@ import pytest
 
 from apps.cluster.bridge import protocol
 from apps.cluster.bridge.bridge import InUse
-from tests.apps.cluster.bridge.hosts import Host, Receiver, until
+from tests.apps.cluster.bridge.hosts import PROOF, Host, Receiver, until
 
 
 @pytest.fixture
@@ -44,9 +44,24 @@ async def test_a_qos_2_message_with_two_records_comes_once(host: Host, first: by
     node = await host.join("a", "telemetry/#")
     for again in (first, b"1" if first == b"0" else b"0"):
         named = (("qos", b"2"), ("node", b"b"), ("message-id", b"b-1"), ("again", again))
-        host.publish("telemetry/1", b"x", *named)
+        proved = PROOF.make([("mqtt-topic", b"telemetry/1"), *named], b"x")
+        host.publish("telemetry/1", b"x", *named, ("node-proof", proved))
     host.publish("telemetry/1", b"y")
     await came(node, b"x", b"y")
+
+
+@pytest.mark.parametrize("proof", [None, bytes(16), b"of another payload"])
+async def test_a_guessed_name_makes_no_message_disappear(host: Host, proof: bytes | None) -> None:
+    """A service writes a record under the name that a node is about to give to a client's message."""
+    node = await host.join("a", "telemetry/#")
+    named = [("qos", b"2"), ("node", b"b"), ("message-id", b"b-1"), ("again", b"0")]
+    whole = [("mqtt-topic", b"telemetry/1"), *named]
+    given = (
+        [] if proof is None else [("node-proof", PROOF.make(whole, b"good") if len(proof) > 16 else proof)]
+    )
+    host.publish("telemetry/1", b"forged", *named, *given)
+    host.publish("telemetry/1", b"good", *named, ("node-proof", PROOF.make(whole, b"good")))
+    await came(node, b"forged", b"good")
 
 
 async def test_a_node_that_wants_nothing_reads_nothing(host: Host) -> None:
@@ -249,3 +264,13 @@ async def test_strangers_are_shown_out(host: Host, data: bytes) -> None:
     node = await host.join("a", "telemetry/#")
     host.publish("telemetry/1", b"x")
     await came(node, b"x")
+
+
+async def test_foreign_records_delay_a_good_message_by_batches(host: Host) -> None:
+    node = await host.join("a", "#")
+    for _ in range(3000):
+        host.log.append("gmqtt.default", b"", b"", [])
+    host.publish("t", b"good", into="gmqtt.default")
+    await came(node, b"good")
+    await until(lambda: len(host.letters.reasons) == 3000)
+    assert host.letters.puts < 300

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from apps.cluster.bridge import envelope
 from apps.cluster.bridge.envelope import BadRecord
+from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.records import Headers, Record
 from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import wire
 
+PROOF = MessageProof([b"k" * 32])
+ROTATED = MessageProof([b"n" * 32, b"k" * 32])
 NOW = 1_700_000_000.0
 
 
@@ -24,7 +27,7 @@ def record(headers: Headers, value: bytes | None = b"x", timestamp: float = NOW)
 
 
 def read(headers: Headers, value: bytes | None = b"x", **more: Any) -> tuple[Message, str, list[str]]:
-    limits = {"max_size": 1000, "max_topic": 100, "max_levels": 5} | more
+    limits = {"max_size": 1000, "max_topic": 100, "max_levels": 5, "proof": PROOF} | more
     return envelope.message(record(headers, value), **limits)
 
 
@@ -63,10 +66,23 @@ def test_only_what_may_come_again_is_known_by_name(again: bool) -> None:
     assert (got.once, got.again) == ("", False)
     once.once, once.again = "n1-incarnation-2", again
     headers = envelope.headers(once, NOW, None, "n1", once.once)
-    got, _, _ = read(headers)
+    proved = [*headers, (envelope.PROOF, PROOF.make(headers, b"x"))]
+    got, _, _ = read(proved)
     assert (got.once, got.again) == ("n1-incarnation-2", again)
-    got, _, _ = read([each for each in headers if each[0] != "node"])  # a service's
-    assert (got.once, got.again) == ("", False)
+    assert envelope.message(record(proved), 1000, 100, 5, ROTATED)[0].once == once.once
+    others = MessageProof([b"o" * 32]).make(headers, b"x")
+    for forged in (  # a service's
+        headers,
+        [each for each in proved if each[0] != "node"],
+        [*headers, (envelope.PROOF, b"")],
+        [*headers, (envelope.PROOF, None)],
+        [*headers, (envelope.PROOF, others)],
+        [*proved, (envelope.SHARE, b"n2 g/a")],
+        [*headers, ("mqtt-expiry", b"1"), proved[-1]],
+    ):
+        got, _, _ = read(forged)
+        assert (got.once, got.again) == ("", False)
+    assert read(proved, b"y")[0].once == ""
 
 
 def test_topics_with_a_dollar_are_topics() -> None:

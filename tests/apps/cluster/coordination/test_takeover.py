@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from apps.cluster.coordination.peer_messages import EVICT, GONE, SIGNED, purpose
+from apps.cluster.coordination.store import pack
+from apps.common.signed import sign
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import reasons
 from tests.apps.cluster.coordination.conftest import Cluster
@@ -24,6 +27,24 @@ async def test_the_newer_wins_on_whatever_node(cluster: Cluster) -> None:
     assert third.closed and not fourth.closed
     assert (a.node.stats.connections, b.node.stats.connections) == (1, 0)
     assert a.member.ownership.epochs.keys() == {"client"} and b.member.ownership.epochs == {}
+
+
+async def test_what_is_not_signed_disconnects_nobody(cluster: Cluster) -> None:
+    """Who writes to Redis tells a node to let a client go, or repeats what another node was told."""
+    a, b = await cluster("a", "b")
+    client = await a.join("client")
+    name, store, reader = a.node.name, b.member.store, a.member._signed
+    evict = [EVICT, b.node.name, [["client", a.member.ownership.epochs["client"] + 1, False]]]
+    other = sign(purpose(b.node.name), {"message": evict})
+    for channel in ("news", f"to:{name}"):
+        for forged in (evict, [SIGNED, b.node.name, "guessed"], [SIGNED, b.node.name, other]):
+            await store._redis.publish(f"{store.prefix}:{channel}", pack(forged))
+    await until(lambda: reader.refused == 4)
+    assert not client.closed
+    again = sign(purpose(name), {"message": [GONE, b.node.name, []]})
+    for _ in range(2):
+        await store.tell([(f"to:{name}", [SIGNED, b.node.name, again])])
+    await until(lambda: reader.refused == 5)
 
 
 async def test_a_client_that_left_is_nobodys(cluster: Cluster) -> None:

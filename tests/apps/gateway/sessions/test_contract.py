@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.gateway.broker import limits
+from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -425,3 +426,19 @@ def test_a_full_disk_refuses_publishers_and_loses_nothing(stored: Stored) -> Non
     writer.publish("t/a", b"last", 1)
     assert writer.take_one(p.Ack).reason == 0
     assert len(join(world.crash()).take()) == acknowledged + 1
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_all_retained_messages_reach_a_session_through_small_limits(stored: Stored, qos: int) -> None:
+    """They come at the client's pace and not by way of its queue, which could not hold them."""
+    world = stored(max_queued_messages=300, inflight_window=20)
+    for number in range(1500):
+        world.node.keep(Message(f"t/{number}", b"%d" % number, number % 3, True))
+    world.turn()
+    reader = join(world)
+    reader.polite = True
+    reader.subscribe("t/#", qos=qos)
+    found = [each.payload for each in reader.take() if isinstance(each, p.Publish)]
+    assert sorted(found) == sorted(numbers(1500))
+    assert not any(world.node.stats.drops.values())
+    assert world.node.sessions["reader"].replay is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.gateway.broker.retained import kept_size
 from apps.gateway.broker.states import CONNECTED
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check(node: Node, clients: list[Client]) -> None:
     stats = node.stats
     counted = gauges(node, clients)
     assert {name: getattr(stats, name) for name in counted} == counted
-    assert node.retained.bytes == sum(message.size for message in node.retained.values())
+    assert node.retained.bytes == sum(map(kept_size, node.retained.values()))
     subscriptions = 0
     for client_id, session in node.sessions.items():
         assert session.client_id == client_id

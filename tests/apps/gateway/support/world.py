@@ -97,7 +97,8 @@ class World:
 
     def _step(self, link: FakeLink, task: Coroutine[Any, Any, None]) -> None:
         try:
-            task.send(None)
+            while task.send(None) is None:  # it leaves the loop turn to others: there are none
+                pass
         except StopIteration:
             self._waiting.pop(link, None)
         else:

@@ -1,4 +1,4 @@
-"""HTTP and WebSocket connections: daphne's, with bounds to what they buffer and an end that is seen.
+"""WebSockets: daphne's, with bounds to what they buffer, and no reference cycles.
 
 `server` imports this module once the reactor is there; nobody else needs it.
 """
@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any, Final
 
-from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet import tcp
 from twisted.internet.interfaces import IPushProducer
-from twisted.protocols.tls import BufferingTLSTransport
 from zope.interface import implementer
 
 from apps.gateway.broker.limits import NO_LIMIT
@@ -23,10 +19,6 @@ INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its co
 EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
 CLOSE_TIMEOUT: Final = 5  # seconds that a client has to take what was sent and to answer our close frame
 GOING_AWAY: Final = 1001  # WebSocket close code
-MAX_BODY: Final = 16_777_216  # bytes of an HTTP request
-TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-TCP_INFO: Final = getattr(socket, "TCP_INFO", 0)  # Linux
-TCP_CLOSE: Final = 7  # state: the connection is no more
 
 
 @implementer(IPushProducer)
@@ -63,6 +55,11 @@ class Flow:
 
     def stopProducing(self) -> None:
         self.resumeProducing()
+
+    @property
+    def is_blocked(self) -> bool:
+        """True while the client reads too slowly."""
+        return self._resumed is not None
 
     async def writable(self) -> None:
         while self._resumed is not None:
@@ -156,6 +153,11 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
                 setattr(self, name, None)
         self.application_deferred = self.handshake_deferred = self.is_closed = None
 
+    def onPing(self, payload: bytes) -> None:
+        """Answer, unless the client does not read what it was sent: then the next ping may ask again."""
+        if self.flow is None or not self.flow.is_blocked:
+            super().onPing(payload)
+
     def go_away(self) -> None:
         """The node stops; MQTT tells its clients itself."""
         if not self.streams:
@@ -165,78 +167,3 @@ class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
         """No WebSocket pings to MQTT clients: one that we do not read at the moment could not answer."""
         if not self.streams:
             super().check_timeouts()
-
-
-class Socket(tcp.Server):  # type: ignore[misc]
-    """An accepted socket that is read to its end.
-
-    After an error (the peer's reset) libuv polls a socket no more and uvloop lets it be read just once:
-    the end behind what is unread then would never be seen, and the descriptor never closed.
-    """
-
-    _reads = False
-
-    def startReading(self) -> None:
-        self._reads = True
-        super().startReading()
-
-    def stopReading(self) -> None:
-        self._reads = False
-        super().stopReading()
-
-    def doRead(self) -> Any:
-        end = super().doRead()
-        while end is None and self._reads and self._is_dead():
-            end = super().doRead()
-        return end
-
-    def _is_dead(self) -> bool:
-        if not TCP_INFO:
-            return False
-        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
-
-
-class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
-    """Twisted's, but that the error which ended it has no traceback: its frames refer to the transport."""
-
-    def _tlsShutdownFinished(self, reason: Any) -> None:
-        if reason is not None:
-            reason.value.__traceback__ = reason.tb = None
-        super()._tlsShutdownFinished(reason)
-
-    def connectionLost(self, reason: Any) -> None:
-        super().connectionLost(reason)
-        self._reason = self._producer = None
-
-
-class Request(WebRequest):  # type: ignore[misc]
-    """An HTTP request with an end: daphne writes the whole body to the disk before anybody sees it."""
-
-    _size = 0
-
-    def process(self) -> Any:
-        done = super().process()
-        if self.transport is None and self.channel is not None:  # a WebSocket now: this request is over
-            self.channel.requests.clear()
-            self.channel = None
-        return done
-
-    def handleContentChunk(self, data: bytes) -> None:
-        allowed = self._size <= MAX_BODY
-        self._size += len(data)
-        if self._size <= MAX_BODY:
-            super().handleContentChunk(data)
-        elif allowed:
-            self.channel.transport.write(TOO_LARGE)
-            self.channel.loseConnection()
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._size <= MAX_BODY:
-            super().requestReceived(command, path, version)
-
-
-class Factory(HTTPFactory):  # type: ignore[misc]
-    def buildProtocol(self, addr: Any) -> Any:
-        protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
-        return protocol

@@ -1,0 +1,222 @@
+"""HTTP connections with bounds: their number, the time in which a request must come, the bytes of bodies.
+
+A stranger can open connections and drip bytes; MQTT clients must not want for descriptors, memory or disk
+because of it. WebSockets are counted until they are open: then MQTT's own limits hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import Counter
+from typing import Any, Final
+
+from daphne.http_protocol import HTTPFactory, WebRequest
+from twisted.internet import reactor, tcp
+from twisted.protocols.tls import BufferingTLSTransport
+from twisted.web.http import HTTPChannel
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY: Final = 16_777_216  # bytes of an HTTP request
+MAX_BODIES: Final = 67_108_864  # of all that are under way; they stand in temporary files
+BODY_TIMEOUT: Final = 60.0  # seconds that a body has to come
+TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+UNAVAILABLE: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+)
+TCP_INFO: Final = getattr(socket, "TCP_INFO", 0)  # Linux
+TCP_CLOSE: Final = 7  # state: the connection is no more
+
+
+class Gate:
+    """A listener's factory that takes no more connections than it may, in all and from one address."""
+
+    noisy = False
+
+    def __init__(self, factory: Any, most: int, most_of_one: int) -> None:
+        self._factory = factory
+        self._most = most
+        self._most_of_one = most_of_one
+        self._open: Counter[str] = Counter()  # by address
+        self.refused = 0
+
+    @property
+    def count(self) -> int:
+        return self._open.total()
+
+    def buildProtocol(self, address: Any) -> Any:
+        """None: Twisted closes the connection."""
+        host = getattr(address, "host", "")
+        if self.count >= self._most or self._open[host] >= self._most_of_one:
+            self.refused += 1
+            return None
+        self._open[host] += 1
+        return self._factory.buildProtocol(address)
+
+    def left(self, host: str) -> None:
+        """A connection has ended, or become a WebSocket."""
+        self._open[host] -= 1
+        if self._open[host] <= 0:
+            del self._open[host]
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+
+class Socket(tcp.Server):  # type: ignore[misc]
+    """An accepted socket that is read to its end.
+
+    After an error (the peer's reset) libuv polls a socket no more and uvloop lets it be read just once:
+    the end behind what is unread then would never be seen, and the descriptor never closed.
+    """
+
+    _reads = False
+    _counted = True  # by the gate of its listener
+
+    def leave(self) -> None:
+        """It counts as an HTTP connection no longer."""
+        if self._counted:
+            self._counted = False
+            gate = getattr(self.server, "factory", None)
+            if isinstance(gate, Gate):
+                gate.left(self.client[0])
+
+    def connectionLost(self, reason: Any) -> None:
+        self.leave()
+        super().connectionLost(reason)
+
+    def startReading(self) -> None:
+        self._reads = True
+        super().startReading()
+
+    def stopReading(self) -> None:
+        self._reads = False
+        super().stopReading()
+
+    def doRead(self) -> Any:
+        end = super().doRead()
+        while end is None and self._reads and self._is_dead():
+            end = super().doRead()
+        return end
+
+    def _is_dead(self) -> bool:
+        if not TCP_INFO:
+            return False
+        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
+
+
+class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
+    """Twisted's, but that the error which ended it has no traceback: its frames refer to the transport."""
+
+    def _tlsShutdownFinished(self, reason: Any) -> None:
+        if reason is not None:
+            reason.value.__traceback__ = reason.tb = None
+        super()._tlsShutdownFinished(reason)
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self._reason = self._producer = None
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection. Its next request has `timeOut` seconds for the headers, then BODY_TIMEOUT."""
+
+    _deadline: Any = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._expect(self.timeOut)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deadline is None and not self.requests:
+            self._expect(self.timeOut)
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        self._expect(BODY_TIMEOUT)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        self._expect(None)
+        super().allContentReceived()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._expect(None)
+        super().connectionLost(reason)
+
+    def _expect(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds:
+            self._deadline = reactor.callLater(seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        logger.info("HTTP connection closed: its request did not come in time")
+        self.transport.abortConnection()
+
+
+class Request(WebRequest):  # type: ignore[misc]
+    """An HTTP request with an end: daphne writes the whole body to the disk before anybody sees it."""
+
+    _size = 0
+    _refused = False
+
+    def process(self) -> Any:
+        transport = self.transport
+        done = super().process()
+        if self.transport is None and self.channel is not None:  # a WebSocket now: this request is over
+            self.channel.requests.clear()
+            self.channel = None
+            getattr(transport, "transport", transport).leave()
+        return done
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._refused:
+            return
+        factory = self.channel.factory
+        if self._size + len(data) > MAX_BODY:
+            self._refuse(TOO_LARGE)
+        elif factory.bodies + len(data) > MAX_BODIES:
+            self._refuse(UNAVAILABLE)
+        else:
+            self._size += len(data)
+            factory.bodies += len(data)
+            super().handleContentChunk(data)
+
+    def _refuse(self, answer: bytes) -> None:
+        self._refused = True
+        self.channel.transport.write(answer)
+        self.channel.loseConnection()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._refused:
+            super().requestReceived(command, path, version)
+
+    def finish(self) -> None:
+        self._forget_body()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._forget_body()
+        super().connectionLost(reason)
+
+    def _forget_body(self) -> None:
+        if self._size and self.channel is not None:
+            self.channel.factory.bodies -= self._size
+        self._size = 0
+
+
+class Factory(HTTPFactory):  # type: ignore[misc]
+    protocol = Channel
+    bodies = 0  # bytes of the bodies of requests that are under way
+
+    def buildProtocol(self, addr: Any) -> Any:
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = Request
+        return protocol

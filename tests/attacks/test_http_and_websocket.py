@@ -1,0 +1,126 @@
+"""Strangers who only have an address: WebSocket pings without end, dripping HTTP, large bodies."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.support import StopWatch
+from tests.wire import nodes
+from tests.wire.nodes import Node
+from tests.wire.raw import PING, V5, Closed, Raw, RawWebSocket, connect, frame
+
+MEGABYTE = 1_048_576
+PATIENCE = 0.5  # seconds that an echo may take
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    directory = tmp_path_factory.mktemp("http")
+    nodes.migrate(directory / "template")
+    settings = {
+        "LIMITS__CONNECT_TIMEOUT": "2",
+        "LIMITS__MAX_HTTP_CONNECTIONS": "60",
+        "LIMITS__MAX_HTTP_CONNECTIONS_PER_ADDRESS": "50",
+    }
+    with Node(directory / "node", directory / "template", **settings) as started:
+        yield started
+
+
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_pings_whose_pongs_are_not_read(node: Node, logged_in: bool) -> None:
+    client = RawWebSocket(node.ws, receive_buffer=4096, timeout=2)
+    if logged_in:
+        client.send(connect(V5, "pinger"))
+    pings = frame(b"x" * 125, PING) * 8000
+    before = node.rss()
+    with StopWatch(node) as watch, contextlib.suppress(OSError):
+        for _ in range(60):  # 60 MB of pings
+            client.sock.sendall(pings)
+    grown = node.rss() - before
+    client.close()
+    assert grown < 30 * MEGABYTE, grown
+    assert watch.worst < PATIENCE, watch.worst
+
+
+def drip(client: socket.socket, seconds: float) -> bool:
+    """Send a byte of a header now and then. Is the connection alive in the end?"""
+    end = time.monotonic() + seconds
+    with contextlib.suppress(OSError):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        while time.monotonic() < end:
+            client.sendall(b"x")
+            time.sleep(0.2)
+        client.settimeout(0.2)
+        try:
+            return client.recv(1) != b""
+        except TimeoutError:
+            return True
+    return False
+
+
+def test_a_request_that_drips_ends(node: Node) -> None:
+    with socket.create_connection(("127.0.0.1", node.ws)) as client:
+        assert not drip(client, 4.0)
+
+
+def test_http_connections_have_a_limit(node: Node) -> None:
+    """MQTT is let in all the same, and so is HTTP, when they have gone."""
+    some = [socket.create_connection(("127.0.0.1", node.ws)) for _ in range(80)]
+    try:
+        refused = 0
+        for client in some:
+            client.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                refused += closed(client)
+            if refused >= 30:
+                break
+        assert refused >= 30
+        with Raw(node.tcp) as mqtt:
+            mqtt.connect(V5, "device")
+    finally:
+        for client in some:
+            client.close()
+    nodes.until(lambda: answers(node), what="HTTP is not served again")
+
+
+def closed(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def answers(node: Node) -> bool:
+    with contextlib.suppress(Closed, OSError), Raw(node.ws) as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return client.read().startswith(b"HTTP/1.1 200")
+    return False
+
+
+def test_websockets_that_are_open_do_not_count(node: Node) -> None:
+    some = [RawWebSocket(node.ws) for _ in range(70)]
+    for client in some:
+        client.close()
+
+
+def test_bodies_of_many_requests_are_bounded(node: Node) -> None:
+    """Together, too: what is beyond is answered with 503, and nothing is written to the disk for it."""
+    head = b"POST /api/v1/clients/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000000\r\n\r\n"
+    clients = [socket.create_connection(("127.0.0.1", node.ws)) for _ in range(8)]
+    answered = 0
+    for client in clients:
+        client.settimeout(3)
+        with contextlib.suppress(OSError):
+            client.sendall(head + b"x" * 14_000_000)
+    for client in clients:
+        client.settimeout(0.5)
+        with contextlib.suppress(OSError):
+            answered += b"503" in client.recv(100)
+        client.close()
+    assert answered >= 3
+    nodes.until(lambda: answers(node), what="HTTP is not served again")

@@ -1,0 +1,96 @@
+// MQTT.js; the last argument is the version: 3, 4 or 5. See ../programs.py.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline/promises";
+import mqtt from "mqtt";
+
+const [tcp, tls, , ca, username, password, tag, more] = process.argv.slice(2);
+const version = Number(more);
+const at = (name) => `${tag}/${name}`;
+const said = (step) => console.log(`${step} ok`);
+
+async function connect(name, { keep = false, secret = password, secure = false, will } = {}) {
+  const client = mqtt.connect(secure ? `mqtts://localhost:${tls}` : `mqtt://localhost:${tcp}`, {
+    clientId: `${tag}-${name}`,
+    protocolVersion: version,
+    protocolId: version === 3 ? "MQIsdp" : "MQTT",
+    clean: !keep,
+    properties: version === 5 ? { sessionExpiryInterval: keep ? 3600 : 0 } : undefined,
+    username,
+    password: secret,
+    ca: secure ? readFileSync(ca) : undefined,
+    will: will ? { topic: will, payload: Buffer.from("gone"), qos: 1, retain: false } : undefined,
+    reconnectPeriod: 0,
+    connectTimeout: 10_000,
+  });
+  const messages = [];
+  let wake = () => {};
+  client.on("message", (topic, payload, packet) => {
+    messages.push({ topic, payload, retain: packet.retain, qos: packet.qos });
+    wake();
+  });
+  client.expect = async (topic, payload) => {
+    const late = setTimeout(() => assert.fail(`nothing on ${topic}`), 15_000);
+    while (!messages.length) await new Promise((resolve) => (wake = resolve));
+    clearTimeout(late);
+    const message = messages.shift();
+    assert.equal(message.topic, topic);
+    assert.ok(message.payload.equals(Buffer.from(payload)), `another payload on ${topic}`);
+    return message;
+  };
+  await new Promise((resolve, reject) => {
+    client.once("connect", resolve);
+    client.once("error", reject);
+  });
+  client.on("error", () => {});
+  return client;
+}
+
+await (await connect("first")).endAsync();
+said("login");
+await assert.rejects(connect("refused", { secret: "wrong horse" }));
+said("refused");
+await (await connect("tls", { secure: true })).endAsync();
+said("tls");
+
+const reader = await connect("reader");
+const writer = await connect("writer");
+await reader.subscribeAsync(at("qos/#"), { qos: 2 });
+for (const qos of [0, 1, 2]) {
+  await writer.publishAsync(at(`qos/${qos}`), "x", { qos });
+  assert.equal((await reader.expect(at(`qos/${qos}`), "x")).qos, qos);
+}
+said("qos");
+await writer.publishAsync(at("kept"), "on", { qos: 1, retain: true });
+await reader.subscribeAsync(at("kept"), { qos: 1 });
+assert.ok((await reader.expect(at("kept"), "on")).retain);
+said("retained");
+await reader.subscribeAsync(at("gone"), { qos: 1 });
+await connect("mortal", { will: at("gone") });
+const successor = await connect("mortal");
+await reader.expect(at("gone"), "gone");
+await successor.endAsync();
+said("will");
+
+const lasting = await connect("lasting", { keep: true });
+await lasting.subscribeAsync(at("later"), { qos: 1 });
+await lasting.endAsync();
+await writer.publishAsync(at("later"), "waited", { qos: 1 });
+const back = await connect("lasting", { keep: true });
+await back.expect(at("later"), "waited");
+said("session");
+
+const large = "x".repeat(1_000_000);
+await reader.subscribeAsync(at("large"), { qos: 1 });
+await writer.publishAsync(at("large"), large, { qos: 1 });
+await reader.expect(at("large"), large);
+said("large");
+for (const each of [reader, writer, back]) await each.endAsync();
+
+console.log("restart");
+await createInterface({ input: process.stdin }).question("");
+const again = await connect("lasting", { keep: true });
+await (await connect("writer")).publishAsync(at("later"), "after", { qos: 1 });
+await again.expect(at("later"), "after");
+said("restart");
+process.exit(0);
