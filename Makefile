@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
+.PHONY: help run cluster dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -30,6 +30,12 @@ help:
 	@echo "make lock     pin every package with the hashes of its files, after a change in requirements*.txt"
 	@echo "make audit    ask the advisory databases about what is pinned (needs the network)"
 	@echo "make sbom     what is installed, as CycloneDX, into build/"
+	@echo "make dist     wheel (with the compiled core) and sdist into dist/"
+	@echo "make dist-test  install both into empty environments and start a node"
+	@echo "make image    the container image (BASE=an image of Debian 12)"
+	@echo "make image-test  build the image and run it (needs root, buildah and debootstrap)"
+	@echo "make chart-test  check the Helm chart (builds helm with Go if need be)"
+	@echo "make release  changelog, tag, artifacts, checksums, SBOM (VERSION=1.2.3)"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
 run: $(VENV)/.run build webclient
@@ -116,9 +122,31 @@ sbom: build/supply/bin/python
 	@mkdir -p build
 	build/supply/bin/python -m cyclonedx_py requirements --output-reproducible -o build/sbom-python.json requirements.lock
 	cd webclient && npm sbom --package-lock-only --sbom-format cyclonedx > ../build/sbom-webclient.json
+dist: $(VENV)/.dev build webclient
+	@mkdir -p dist && rm -f dist/*.whl dist/*.tar.gz
+	@$(PY) -c 'from setuptools.build_meta import build_sdist; build_sdist("dist")' >/dev/null
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check . --no-deps --no-build-isolation --wheel-dir dist
+	@ls -l dist
+
+dist-test: dist
+	$(PY) -m tools.trydist
+	$(PY) -m tools.trydist --pure
+
+image: webclient
+	$(or $(shell command -v docker),$(shell command -v podman),buildah) build $(if $(BASE),--build-arg BASE=$(BASE)) -t gmqtt .
+
+image-test: $(VENV)/.dev webclient
+	$(PY) -m tools.tryimage
+
+chart-test: $(VENV)/.dev
+	@command -v helm $(HOME)/go/bin/helm >/dev/null || go install helm.sh/helm/v3/cmd/helm@v3.16.4
+	HELM_IS_NEEDED=1 $(PY) -m pytest -q tests/packaging/test_chart.py
+
+release: $(VENV)/.dev
+	@$(PY) -m tools.release "$(VERSION)"
 
 clean:
-	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find apps gmqtt_platform tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The virtual environment. Each stamp is as new as the requirements that it installed, so that pip runs

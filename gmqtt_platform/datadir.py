@@ -6,18 +6,29 @@ import os
 from pathlib import Path
 
 from apps.common.secretfile import secret_file
+from gmqtt_platform.config import loader
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
 
+SECRET_KEY = "GMQTT_SECRET_KEY"  # an environment variable; with _FILE appended: the path of a file
+MIN_KEY = 32  # characters
+
 
 def prepare(conf: Conf) -> str:
-    """Make the data directory if need be; answer the secret key, generated at the first start."""
+    """Make the data directory if need be; answer the secret key.
+
+    It is GMQTT_SECRET_KEY, or the contents of the file that GMQTT_SECRET_KEY_FILE names, or else the file
+    secret_key of the data directory, generated at the first start.
+    """
+    given = loader.secret(os.environ, SECRET_KEY)
+    if given is not None and len(given) < MIN_KEY:
+        raise loader.ConfError(SECRET_KEY, "", f"{len(given)} characters", f"at least {MIN_KEY} characters")
     directory = conf.node.data_dir
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not conf.database.url:  # SQLite would create it readable for everyone
             os.close(os.open(database_file(conf), os.O_CREAT | os.O_RDWR, 0o600))
-        return secret_file(directory / "secret_key")
+        return given if given is not None else secret_file(directory / "secret_key")
     except OSError as error:
         found = f"{shown(str(directory))} ({error.strerror})"
         raise conf.error("node.data_dir", found, "a directory this user can create and write to") from None

@@ -6,7 +6,6 @@ import getpass
 import ssl
 from dataclasses import dataclass
 
-from apps.auth import proofs
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import Address
 
@@ -42,6 +41,8 @@ def _reachable(conf: Conf, address: Address, key: str) -> str:
 
 def token() -> str:
     """For one command."""
+    from apps.auth import proofs  # here, because the address alone needs no Django
+
     try:
         person = getpass.getuser()
     except (KeyError, OSError):

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gmqtt_platform import __version__, database, datadir, log
 from gmqtt_platform.config import loader
-from gmqtt_platform.config.values import host_of
+from gmqtt_platform.config.values import BUNDLE, CHECKOUT, host_of
 
 GMQTT = loader.load()
 BASE_DIR = loader.ROOT
@@ -108,7 +108,8 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "/static/"
-_WEB_CLIENT = BASE_DIR / "build" / "webclient"  # by `make webclient`, where there is Node.js
+# By `make webclient`, where there is Node.js; in a wheel it is always there.
+_WEB_CLIENT = (BASE_DIR / "build" if CHECKOUT else BUNDLE) / "webclient"
 STATICFILES_DIRS = [("webclient", _WEB_CLIENT)] if (_WEB_CLIENT / "app.js").exists() else []
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False

@@ -1,8 +1,8 @@
 """Where the compiled core is found, and whether this process runs on it.
 
-`build_core.py` compiles the packages in PACKAGES into build/core. Each of them asks `path` where to
-look for its modules: there first, unless GMQTT_PURE_PYTHON=1 is set or the sources have changed
-since, because a stale core would silently be another program than the one you read.
+`build_core.py` compiles the packages in PACKAGES into build/core; setup.py puts that into a wheel. Each of
+them asks `path` where to look for its modules: there first, unless GMQTT_PURE_PYTHON=1 is set or the sources
+have changed since, because a stale core would silently be another program than the one you read.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-BUILD: Final = ROOT / "build" / "core"
+_BUNDLED: Final = ROOT / "gmqtt_platform" / "bundle" / "core"  # of an installed wheel
+BUILD: Final = _BUNDLED if _BUNDLED.exists() else ROOT / "build" / "core"
 STAMP: Final = BUILD / "sources.sha256"
 PACKAGES: Final = ("apps/gateway/mqtt", "apps/gateway/broker", "apps/gateway/sessions")
 
@@ -26,8 +28,8 @@ def sources() -> list[Path]:
 
 
 def fingerprint() -> str:
-    """A digest of the sources and of the interpreter that they were compiled for."""
-    digest = hashlib.sha256(sys.version.encode())
+    """A digest of the sources and of the interpreter's binary interface (cpython-311-x86_64-linux-gnu)."""
+    digest = hashlib.sha256(str(sysconfig.get_config_var("EXT_SUFFIX")).encode())
     for path in sources():
         digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

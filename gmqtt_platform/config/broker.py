@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gmqtt_platform.config.values import (
-    ROOT,
+    HOME,
     Address,
     bare_address,
     choice,
@@ -44,7 +44,7 @@ def _server(raw: str) -> Address:
 
 
 def _socket(raw: str) -> Path:
-    path = ROOT / raw
+    path = HOME / raw
     if not raw or len(str(path).encode()) > LONGEST_PATH:
         raise ValueError
     return path

@@ -1,7 +1,8 @@
 """The configuration of a process: conf/conf.toml, overridden by the environment, as frozen dataclasses.
 
 `load()` reads the file that GMQTT_CONF names (default: conf/conf.toml of the project), then every
-GMQTT_<TABLE>__<KEY>. Whatever is wrong with either is a ConfError; manage.py prints it and exits with 2.
+GMQTT_<TABLE>__<KEY>, or the file that GMQTT_<TABLE>__<KEY>_FILE names. Whatever is wrong with either is a
+ConfError; manage.py prints it and exits with 2.
 This module knows no Django, so the broker and the tools can use it alone.
 """
 
@@ -25,6 +26,9 @@ from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
 from gmqtt_platform.config.values import (
+    BUNDLE,
+    CHECKOUT,
+    HOME,
     ROOT,
     Address,
     BadValue,
@@ -81,11 +85,11 @@ def _node_name(raw: str) -> str:
 def _directory(raw: str) -> Path:
     if not raw:
         raise ValueError
-    return ROOT / raw
+    return HOME / raw
 
 
 def _file(raw: str) -> Path | None:
-    return ROOT / raw if raw else None
+    return HOME / raw if raw else None
 
 
 def _token(raw: str) -> str:
@@ -278,10 +282,36 @@ class Conf:
         return ConfError(where, key, found, allowed, hint)
 
 
+def default_file() -> Path:
+    """conf/conf.toml of a checkout; in an installation ./gmqtt.toml or, without it, the defaults."""
+    if CHECKOUT:
+        return ROOT / "conf" / "conf.toml"
+    own = HOME / "gmqtt.toml"
+    return own if own.exists() else BUNDLE / "conf" / "conf.toml"
+
+
+def secret(environ: Mapping[str, str], name: str) -> str | None:
+    """Environment variable `name`, or the contents of the file that `name`_FILE names, without line ends.
+
+    None when neither is set. ConfError when both are, or the file cannot be read.
+    """
+    file = environ.get(name + "_FILE")
+    if file is None:
+        return environ.get(name)
+    where = f"environment variable {name}_FILE"
+    if name in environ:
+        raise ConfError(where, "", f"{name} as well", "one of the two")
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        found = f"{shown(file)} ({getattr(error, 'strerror', None) or 'not UTF-8'})"
+        raise ConfError(where, "", found, "the path of a readable file") from None
+
+
 def load(environ: Mapping[str, str] | None = None) -> Conf:
     """Read file and environment (default: the process's own); ConfError when something is wrong with them."""
     environ = os.environ if environ is None else environ
-    file = environ.get(PREFIX + "CONF") or str(ROOT / "conf" / "conf.toml")
+    file = environ.get(PREFIX + "CONF") or str(default_file())
     values = _from_file(file)
     variables = _from_environment(environ, values)
     tables = {table: kind(**values[table]) for table, kind in TABLES.items()}
@@ -343,10 +373,14 @@ def _from_environment(environ: Mapping[str, str], values: dict[str, dict[str, ob
     names = {
         f"{PREFIX}{t.replace('.', '__')}__{k}".upper(): (t, k) for t, rules in RULES.items() for k in rules
     }
-    for name in sorted(environ):
-        if not name.startswith(PREFIX) or "__" not in name:
+    for set_by in sorted(environ):
+        if not set_by.startswith(PREFIX) or "__" not in set_by:
             continue
-        where = f"environment variable {name}"
+        where = f"environment variable {set_by}"
+        name, value = set_by, environ[set_by]
+        if name not in names and name.removesuffix("_FILE") in names:
+            name = name.removesuffix("_FILE")
+            value = secret(environ, name) or ""
         if name not in names:
             table = name[: name.index("__") + 2]
             start = table if any(known.startswith(table) for known in names) else PREFIX
@@ -358,12 +392,10 @@ def _from_environment(environ: Mapping[str, str], values: dict[str, dict[str, ob
         table, key = names[name]
         rule = RULES[table][key]
         try:
-            values[table][key] = rule.read_text(environ[name])
+            values[table][key] = rule.read_text(value)
         except ValueError as refusal:
-            raise ConfError(
-                where, f"{table}.{key}", _found(rule, environ[name], refusal), rule.allowed
-            ) from None
-        variables[f"{table}.{key}"] = name
+            raise ConfError(where, f"{table}.{key}", _found(rule, value, refusal), rule.allowed) from None
+        variables[f"{table}.{key}"] = set_by
     return variables
 
 

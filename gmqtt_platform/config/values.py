@@ -20,7 +20,10 @@ from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent  # of the project, or site-packages
+CHECKOUT = (ROOT / "manage.py").exists()
+BUNDLE = ROOT / "gmqtt_platform" / "bundle"  # what setup.py puts into a wheel: conf/, core/, webclient/
+HOME = ROOT if CHECKOUT else Path.cwd()  # relative paths of the configuration start here
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -136,7 +139,7 @@ def opaque(default: str) -> str:
 
 def file(what: str) -> Path | None:
     """The path of a file, relative to the project's root; "" = None, the default."""
-    return text("", lambda raw: ROOT / raw if raw else None, f'"" or the path of {what}')
+    return text("", lambda raw: HOME / raw if raw else None, f'"" or the path of {what}')
 
 
 def options() -> Mapping[str, str]:

@@ -81,3 +81,41 @@ def test_a_password_is_not_shown() -> None:
     with pytest.raises(ConfError) as caught:
         load({"GMQTT_REDIS__URL": "http://:s3cret@cache/0"})
     assert caught.value.found == '"http://***@cache/0"'
+
+
+def test_a_value_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://:s3cret@cache/0\n")
+    conf = load({"GMQTT_REDIS__URL_FILE": str(file)})
+    assert conf.redis.url == "redis://:s3cret@cache/0"
+    assert conf.variables["redis.url"] == "GMQTT_REDIS__URL_FILE"
+
+
+def test_a_key_that_ends_with_file_is_not_a_secret_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    conf = load({"GMQTT_AUTH__JWT__JWKS_FILE": str(tmp_path / "keys.json")})
+    assert conf.auth.jwt.jwks_file == tmp_path / "keys.json"
+
+
+@pytest.mark.parametrize("name", ["GMQTT_REDIS__URL", "GMQTT_DATABASE__URL", "GMQTT_CONSOLE__METRICS_TOKEN"])
+def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfError) as caught:
+        load({f"{name}_FILE": str(tmp_path / "missing")})
+    assert caught.value.where == f"environment variable {name}_FILE"
+    assert "No such file" in caught.value.found
+
+
+def test_what_a_file_says_is_checked_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("http://:s3cret@cache/0")
+    with pytest.raises(ConfError) as caught:
+        load({"GMQTT_REDIS__URL_FILE": str(file)})
+    assert caught.value.where == "environment variable GMQTT_REDIS__URL_FILE"
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_value_and_its_file_together(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.touch()
+    with pytest.raises(ConfError, match="one of the two"):
+        load({"GMQTT_REDIS__URL": "redis://a/0", "GMQTT_REDIS__URL_FILE": str(file)})

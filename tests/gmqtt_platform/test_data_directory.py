@@ -3,7 +3,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gmqtt_platform.config.loader import load
+import pytest
+
+from gmqtt_platform.config.loader import ConfError, load
 from gmqtt_platform.database import database
 from gmqtt_platform.datadir import prepare
 
@@ -31,3 +33,28 @@ def test_postgresql_leaves_no_sqlite_file(tmp_path: Path) -> None:
     assert (settings["USER"], settings["PASSWORD"], settings["NAME"]) == ("ada", "p@ss", "gmqtt")
     assert (settings["HOST"], settings["PORT"]) == ("db.example.com", "5433")
     assert settings["OPTIONS"] == {"sslmode": "require"}
+
+
+def test_the_secret_key_from_the_environment_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GMQTT_SECRET_KEY", "k" * 40)
+    assert prepare(load({"GMQTT_NODE__DATA_DIR": str(tmp_path)})) == "k" * 40
+    assert not (tmp_path / "secret_key").exists()
+
+
+def test_the_secret_key_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mounted"
+    file.write_text("m" * 40 + "\n")
+    monkeypatch.setenv("GMQTT_SECRET_KEY_FILE", str(file))
+    assert prepare(load({"GMQTT_NODE__DATA_DIR": str(tmp_path / "data")})) == "m" * 40
+
+
+@pytest.mark.parametrize("key", ["", "short"])
+def test_a_short_secret_key_is_refused_and_not_shown(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GMQTT_SECRET_KEY", key)
+    with pytest.raises(ConfError, match="at least 32 characters") as caught:
+        prepare(load({"GMQTT_NODE__DATA_DIR": str(tmp_path)}))
+    assert "short" not in str(caught.value)

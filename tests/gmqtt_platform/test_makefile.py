@@ -35,7 +35,7 @@ def executable(path: Path, body: str) -> Path:
 
 def test_make_alone_lists_the_tasks(checkout: Path) -> None:
     listed = make(checkout).stdout
-    for task in ("run", "test", "lint", "format", "types", "bench", "build", "clean"):
+    for task in ("run", "test", "lint", "format", "types", "bench", "build", "dist", "release", "clean"):
         assert f"make {task} " in listed
 
 
