@@ -33,13 +33,19 @@ def changes(old: Any, new: Any, table: str = "") -> list[str]:
     return found
 
 
+def _is_live(key: str) -> bool:
+    table, _, name = key.partition(".")
+    return key == "log.level" or (table == "limits" and name not in _TAKEN)
+
+
 class Reloader:
     """Knows the configuration in force."""
 
     def __init__(self, conf: Conf, limits: Limits) -> None:
         self.conf = conf
+        self._started = conf  # what needs a restart is as it stands here
         self._limits = limits
-        self._pending: set[str] = set()  # keys that need a restart
+        self._pending: list[str] = []  # keys that need a restart
         self.error = ""
 
     def reload(self) -> None:
@@ -53,26 +59,26 @@ class Reloader:
         self.error = ""
         changed = changes(self.conf, new)
         live = [key for key in changed if self._apply(key, new)]
-        waiting = [key for key in changed if key not in live]
+        waiting = [key for key in changes(self._started, new) if not _is_live(key)]
         if live:
             logger.info("configuration in force: %s", ", ".join(live))
         if waiting:
             logger.warning("configuration that needs a restart: %s", ", ".join(waiting))
         if not changed:
             logger.info("configuration read again: nothing has changed")
-        self._pending = (self._pending | set(waiting)) - set(live)
+        self._pending = waiting
         self.conf = new
 
     def _apply(self, key: str, new: Conf) -> bool:
-        table, _, name = key.partition(".")
-        if table == "limits" and name not in _TAKEN:
-            setattr(self._limits, name, getattr(new.limits, name))
-            return True
+        if not _is_live(key):
+            return False
         if key == "log.level":
             logging.getLogger().setLevel(new.log.level.upper())
-            return True
-        return False
+        else:
+            name = key.partition(".")[2]
+            setattr(self._limits, name, getattr(new.limits, name))
+        return True
 
     def status(self) -> dict[str, Any]:
         """For /healthz."""
-        return {"ok": not self.error, "error": self.error, "needs_restart": sorted(self._pending)}
+        return {"ok": not self.error, "error": self.error, "needs_restart": self._pending}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -16,10 +15,10 @@ from django.urls import re_path
 from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
 from apps.gateway.http.origins import OriginCheck
-from apps.gateway.http.peer import BehindProxies, Network
+from apps.gateway.http.peer import BehindProxies
 from apps.gateway.runtime import Runtime
 from gmqtt_platform.asgi import application as http
-from gmqtt_platform.config.loader import ListenersConf
+from gmqtt_platform.config.loader import HttpConf, ListenersConf
 
 
 def _console(consumer: Any) -> Any:
@@ -27,7 +26,7 @@ def _console(consumer: Any) -> Any:
     return AllowedHostsOriginValidator(AuthMiddlewareStack(consumer))
 
 
-def application(runtime: Runtime, listeners: ListenersConf, proxies: Sequence[Network] = ()) -> Any:
+def application(runtime: Runtime, listeners: ListenersConf, proxies: HttpConf | None = None) -> Any:
     """The ASGI application of a node: HTTP, MQTT over WebSocket, MQTT. `proxies` may forward HTTP."""
     path = rf"^{re.escape(listeners.websocket_path.lstrip('/'))}/?$"
     required = listeners.tls_client_auth == "required"
@@ -48,4 +47,5 @@ def application(runtime: Runtime, listeners: ListenersConf, proxies: Sequence[Ne
             "mqtt": MqttConsumer.as_asgi(runtime=runtime),
         }
     )
-    return BehindProxies(router, proxies)
+    proxies = proxies or HttpConf()
+    return BehindProxies(router, proxies.trusted_proxies, proxies.proxy_header == "forwarded")

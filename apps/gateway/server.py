@@ -45,10 +45,9 @@ class HttpListener:
     client_ca: Path | None = None  # clients are asked for a certificate of this CA's; they need not have one
     options: RenewableOptions | None = None  # where it listens with TLS
 
-    def renew(self) -> None:
-        """Read the certificate again, for new connections."""
-        if self.options is not None:
-            self.options.renew()
+    def prepare(self) -> Callable[[], None]:
+        """Read the certificate again; what is answered puts it to use for new connections."""
+        return self.options.prepare() if self.options is not None else lambda: None
 
 
 class RenewableOptions:
@@ -61,8 +60,14 @@ class RenewableOptions:
     def getContext(self) -> Any:
         return self._options.getContext()
 
-    def renew(self) -> None:
-        self._options = self._make()
+    def prepare(self) -> Callable[[], None]:
+        made = self._make()
+        made.getContext()  # raises for a key that is another certificate's
+
+        def put_to_use() -> None:
+            self._options = made
+
+        return put_to_use
 
 
 class _Reply:

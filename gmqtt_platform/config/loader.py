@@ -161,6 +161,7 @@ class HttpConf:
     trusted_proxies: tuple[Network, ...] = items(
         [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
     )
+    proxy_header: str = choice("x-forwarded", ("x-forwarded", "forwarded"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tests.wire import certs
 from tests.wire.certs import Certificates
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, until
-from tests.wire.raw import V5, Raw, RawWebSocket
+from tests.wire.raw import V5, Closed, Raw, RawWebSocket
 
 
 @pytest.fixture
@@ -72,6 +72,39 @@ def test_a_renewed_certificate(
     client.close()
     with RawWebSocket(node.wss, renewed.context()) as late:
         late.connect(V5, "late")
+
+
+def test_a_client_ca_that_was_replaced_is_not_trusted(
+    start: Start, files: Path, tmp_path: Path, certificates: Certificates
+) -> None:
+    shutil.copy(certificates.ca, files / "ca.pem")
+    node = start(
+        LISTENERS__TLS="mqtts://127.0.0.1:0",
+        LISTENERS__TLS_CERT=str(files / "cert.pem"),
+        LISTENERS__TLS_KEY=str(files / "key.pem"),
+        LISTENERS__TLS_CLIENT_CA=str(files / "ca.pem"),
+        LISTENERS__TLS_CLIENT_AUTH="required",
+    )
+    node.quiet = False
+
+    def comes_in(shown: Certificates) -> bool:
+        context = ssl.create_default_context(cafile=str(certificates.ca))
+        context.load_cert_chain(shown.client, shown.client_key)
+        try:
+            with Raw(node.tls, context) as client:
+                client.connect(V5, "device-7")
+        except (Closed, OSError):
+            return False
+        return True
+
+    assert comes_in(certificates)
+    others = certs.make(tmp_path)
+    assert not comes_in(others)
+    shutil.copy(others.ca, files / "ca.pem")
+    node.signal(signal.SIGHUP)
+    until(lambda: "certificate read again" in node.log())
+    assert comes_in(others)
+    assert not comes_in(certificates)
 
 
 def test_a_broken_certificate_is_not_used(start: Start, files: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Application = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
@@ -26,15 +26,21 @@ VIA_PROXY: Final = "gmqtt.via_proxy"  # in the scope: did the peer say that it s
 _SECURE: Final = {"http": "https", "ws": "wss"}
 _PLAIN: Final = {"https": "http", "wss": "ws"}
 _PAIR: Final = re.compile(r"""\s*([A-Za-z]+)=(?:"([^"]*)"|([^\s;,"]*))\s*""")
+_ELEMENT: Final = re.compile(r"""(?:[^,"]|"[^"]*"?)+""")
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-:\[\]]{1,255}")
 
 
 class BehindProxies:
-    """An ASGI application that sees clients as they are, also through the proxies in `trusted`."""
+    """An ASGI application that sees clients as they are, also through the proxies in `trusted`.
 
-    def __init__(self, application: Application, trusted: Sequence[Network]) -> None:
+    `standard`: the proxies write `Forwarded`; else X-Forwarded-*. Only the one that they write is believed,
+    for they hand on the other as a client wrote it.
+    """
+
+    def __init__(self, application: Application, trusted: Sequence[Network], standard: bool = False) -> None:
         self._application = application
         self._trusted = tuple(trusted)
+        self._standard = standard
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
@@ -53,8 +59,8 @@ class BehindProxies:
         seen = {**scope, "headers": headers, VIA_PROXY: bool(given)}
         if not given or not peer or not self._is_trusted(peer[0]):
             return seen
-        hops, scheme, host = _forwarded(given)
-        address, port = self._client(hops)
+        hops = _standard(given) if self._standard else _customary(given)
+        address, port, scheme, host = self._client(hops)
         if address:
             seen["client"] = [address, port]
         if scheme in ("http", "https"):
@@ -74,29 +80,38 @@ class BehindProxies:
         mapped = getattr(found, "ipv4_mapped", None)
         return any((mapped or found) in network for network in self._trusted)
 
-    def _client(self, hops: list[str]) -> tuple[str, int]:
-        """The last hop that is no trusted proxy, or the first of all; "" where that is no address."""
+    def _client(self, hops: list[Hop]) -> tuple[str, int, str, str]:
+        """(address, port, scheme, host) by the last hop that is no trusted proxy, else by the first."""
         for index, hop in enumerate(reversed(hops)):
-            address, port = _address(hop)
+            address, port = _address(hop.client)
             if not address or not self._is_trusted(address) or index == len(hops) - 1:
-                return address, port
-        return "", 0
+                return address, port, hop.scheme, hop.host
+        return "", 0, "", ""
 
 
-def _forwarded(given: dict[bytes, list[str]]) -> tuple[list[str], str, str]:
-    """(hops, the client's first, scheme, host) by `Forwarded`, where it is there, else by the others."""
-    if b"forwarded" in given:
-        hops: list[str] = []
-        scheme = host = ""
-        for element in ",".join(given[b"forwarded"]).split(","):
-            pairs = {name.lower(): quoted or plain for name, quoted, plain in _PAIR.findall(element)}
-            hops.append(pairs.get("for", ""))
-            scheme = pairs.get("proto", scheme).lower()
-            host = pairs.get("host", host)
-        return hops, scheme, host
+class Hop(NamedTuple):
+    """What one proxy wrote."""
+
+    client: str  # who connected to it
+    scheme: str = ""
+    host: str = ""
+
+
+def _standard(given: dict[bytes, list[str]]) -> list[Hop]:
+    """`Forwarded` (RFC 7239), each element with what stands in it alone."""
+    hops = []
+    for element in _ELEMENT.findall(",".join(given.get(b"forwarded", []))):
+        pairs = {name.lower(): quoted or plain for name, quoted, plain in _PAIR.findall(element)}
+        hops.append(Hop(pairs.get("for", ""), pairs.get("proto", "").lower(), pairs.get("host", "")))
+    return hops
+
+
+def _customary(given: dict[bytes, list[str]]) -> list[Hop]:
+    """X-Forwarded-For; scheme and host as the nearest proxy wrote them."""
     hops = [each.strip() for each in ",".join(given.get(b"x-forwarded-for", [])).split(",") if each.strip()]
     scheme = _last(given.get(b"x-forwarded-proto")).lower()
-    return hops, scheme, _last(given.get(b"x-forwarded-host"))
+    host = _last(given.get(b"x-forwarded-host"))
+    return [Hop(hop, scheme, host) for hop in hops] or [Hop("", scheme, host)]
 
 
 def _last(values: list[str] | None) -> str:

@@ -43,9 +43,11 @@ class Certificates:
     key: Path
     client_ca: Path | None
     client_auth: str
-    renew: list[Callable[[], None]] = field(default_factory=list)  # one for each kind of listener
+    # One for each kind of listener: reads the files, and answers what puts them to use.
+    prepare: list[Callable[[], Callable[[], None]]] = field(default_factory=list)
     error: str = ""  # why the files that are there now are not used
     _seen: tuple[tuple[int, int], ...] = ()
+    _current: ssl.SSLContext | None = None  # None: as the listeners began
 
     def __post_init__(self) -> None:
         self._seen = self._marks()
@@ -72,13 +74,15 @@ class Certificates:
     def reload(self) -> bool:
         """Read the files again."""
         try:
-            server_context(self.cert, self.key, self.client_ca, self.client_auth)
-            for renew in self.renew:
-                renew()
+            current = server_context(self.cert, self.key, self.client_ca, self.client_auth)
+            prepared = [prepare() for prepare in self.prepare]
         except (OSError, ValueError, ssl.SSLError) as error:
             self.error = str(error)
             logger.error("the new certificate is not used, the old one stays: %s: %s", self.cert, error)
             return False
+        self._current = current
+        for put_to_use in prepared:
+            put_to_use()
         self.error = ""
         logger.info("certificate read again: %s", self.cert)
         return True
@@ -92,11 +96,16 @@ class Certificates:
         days = (end - datetime.now(UTC)).days
         return {"ok": not self.error and days >= 0, "error": self.error, "days_left": days}
 
-    def renew_context(self, context: ssl.SSLContext) -> None:
-        """What a listener's context uses for its next connections."""
-        context.load_cert_chain(self.cert, self.key)
-        if self.client_ca is not None:
-            context.load_verify_locations(self.client_ca)
+    def serve(self, context: ssl.SSLContext) -> None:
+        """Let a listener's context hand new connections to the context of the files as last read.
+
+        That has the certificate, and nothing but the client CAs that stand in the file now.
+        """
+        context.sni_callback = self._choose  # called for every ClientHello, with a server name or without
+
+    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:
+        if self._current is not None:
+            connection.context = self._current
 
 
 def subject(ssl_object: Any) -> tuple[str, str]:

@@ -8,7 +8,6 @@ import gc
 import logging
 import resource
 import socket
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ class Command(BaseCommand):
             if certificates is not None:
                 certificates.look()
 
-        application = routing.application(runtime, conf.listeners, conf.http.trusted_proxies)
+        application = routing.application(runtime, conf.listeners, conf.http)
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
@@ -147,9 +146,9 @@ def _certificates(conf: Conf, mqtt: list[Listener], http: list[HttpListener]) ->
         listeners.tls_client_ca,
         listeners.tls_client_auth,
     )
-    contexts = {id(each.context): each.context for each in mqtt if each.context is not None}
-    found.renew += [partial(found.renew_context, context) for context in contexts.values()]
-    found.renew += [each.renew for each in http]
+    for context in {each.context for each in mqtt if each.context is not None}:
+        found.serve(context)
+    found.prepare += [each.prepare for each in http]
     return found
 
 

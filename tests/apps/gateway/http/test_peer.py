@@ -14,7 +14,9 @@ TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")]
 PROXY = "10.0.0.1"
 
 
-def seen(peer: str, headers: dict[str, str], scheme: str = "http", kind: str = "http") -> dict[str, Any]:
+def seen(
+    peer: str, headers: dict[str, str], scheme: str = "http", kind: str = "http", standard: bool = False
+) -> dict[str, Any]:
     """The scope as the application gets it."""
     found: list[dict[str, Any]] = []
 
@@ -23,7 +25,7 @@ def seen(peer: str, headers: dict[str, str], scheme: str = "http", kind: str = "
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "scheme": scheme, "client": [peer, 4711], "headers": raw}
-    asyncio.run(BehindProxies(application, TRUSTED)(scope, None, None))
+    asyncio.run(BehindProxies(application, TRUSTED, standard)(scope, None, None))
     return found[0]
 
 
@@ -31,7 +33,7 @@ def header(scope: dict[str, Any], name: bytes) -> list[bytes]:
     return [value for each, value in scope["headers"] if each == name]
 
 
-CLIENTS = [
+CUSTOMARY = [
     ({"X-Forwarded-For": "203.0.113.7"}, "203.0.113.7"),
     ({"X-Forwarded-For": "203.0.113.7:4712"}, "203.0.113.7"),
     ({"X-Forwarded-For": "6.6.6.6, 203.0.113.7"}, "203.0.113.7"),  # what came first was the client's own word
@@ -39,21 +41,40 @@ CLIENTS = [
     ({"X-Forwarded-For": "10.9.9.9, 10.1.2.3"}, "10.9.9.9"),  # from inside
     ({"X-Forwarded-For": "[2001:db8::7]:99"}, "2001:db8::7"),
     ({"X-Forwarded-For": "2001:db8::7"}, "2001:db8::7"),
+    ({"X-Forwarded-For": "not an address"}, PROXY),
+    ({"X-Forwarded-For": "6.6.6.6, unknown"}, PROXY),  # not what stands behind it
+    ({"X-Forwarded-For": ""}, PROXY),
+    ({}, PROXY),
+    ({"X-Forwarded-For": "203.0.113.7", "Forwarded": "for=127.0.0.1"}, "203.0.113.7"),  # a client's own
+]
+STANDARD = [
     ({"Forwarded": "for=203.0.113.7"}, "203.0.113.7"),
     ({"Forwarded": 'For="[2001:db8::7]:4711";proto=https'}, "2001:db8::7"),
     ({"Forwarded": "for=6.6.6.6, for=203.0.113.7;by=10.0.0.1"}, "203.0.113.7"),
-    ({"Forwarded": "for=203.0.113.7", "X-Forwarded-For": "6.6.6.6"}, "203.0.113.7"),
-    ({"X-Forwarded-For": "not an address"}, PROXY),
-    ({"X-Forwarded-For": "6.6.6.6, unknown"}, PROXY),  # not what stands behind it
     ({"Forwarded": "for=_hidden"}, PROXY),
-    ({"X-Forwarded-For": ""}, PROXY),
-    ({}, PROXY),
+    ({"Forwarded": "for=203.0.113.7", "X-Forwarded-For": "127.0.0.1"}, "203.0.113.7"),
+    ({"Forwarded": 'for="6.6.6.6, for=127.0.0.1"'}, PROXY),  # one element, and no address
+    ({"Forwarded": 'for=203.0.113.7;ext="a,for=127.0.0.1"'}, "203.0.113.7"),
 ]
 
 
-@pytest.mark.parametrize(("headers", "address"), CLIENTS)
+@pytest.mark.parametrize(("headers", "address"), CUSTOMARY)
 def test_the_client_behind_a_trusted_proxy(headers: dict[str, str], address: str) -> None:
     assert seen(PROXY, headers)["client"][0] == address
+
+
+@pytest.mark.parametrize(("headers", "address"), STANDARD)
+def test_the_client_behind_a_proxy_that_writes_forwarded(headers: dict[str, str], address: str) -> None:
+    assert seen(PROXY, headers, standard=True)["client"][0] == address
+
+
+def test_each_element_speaks_for_itself() -> None:
+    said = "for=6.6.6.6;proto=https;host=localhost, for=203.0.113.7"
+    scope = seen(PROXY, {"Host": "inner", "Forwarded": said}, standard=True)
+    assert (scope["client"][0], scope["scheme"]) == ("203.0.113.7", "http")
+    assert header(scope, b"host") == [b"inner"]
+    own = seen(PROXY, {"Forwarded": "for=203.0.113.7;proto=https;host=a.example"}, standard=True)
+    assert own["scheme"] == "https" and header(own, b"host") == [b"a.example"]
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "2001:db8::9", "", "no address"])
