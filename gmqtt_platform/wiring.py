@@ -24,7 +24,7 @@ from apps.auth.records import Records
 from apps.auth.wills import WillRights
 from apps.cluster.bridge import operators
 from apps.cluster.directory.names import client_key
-from apps.cluster.directory.recorder import BY_CLUSTER, IN_MEMORY, Recorder
+from apps.cluster.directory.recorder import BY_CLUSTER, BY_NODE, IN_MEMORY, Recorder
 from apps.cluster.node_rpc import rpc
 from apps.console import health, sampler, sources
 from apps.console import selectors as console
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Where sessions outlive their connections, by sessions.provider.
+KEPT_BY = {"sqlite": BY_NODE, "redis": BY_CLUSTER}
 # What operators do with one session, whether its client is here or away.
 OF_SESSIONS = ("session", "kick", "end_session", "subscribe", "unsubscribe", "queue", "purge", "replay")
 
@@ -171,7 +173,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     def describe_shortly() -> dict[str, Any]:
         return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
 
-    kept = BY_CLUSTER if conf.sessions.provider == "redis" else IN_MEMORY
+    kept = KEPT_BY.get(conf.sessions.provider, IN_MEMORY)
     recorder = Recorder(conf.node.name, operations, runner.now, describe, kept)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer

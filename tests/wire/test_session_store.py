@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gmqtt_platform.config.loader import ROOT
+from tests.wire import raw
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, until
 
@@ -170,3 +171,24 @@ def test_a_full_disk(start: Start) -> None:
         reader.stop()
     finally:
         again.stop()
+
+
+def directory_of(node: Node) -> list[tuple[str, int]]:
+    """(client id, online) of the sessions that the console shows."""
+    database = sqlite3.connect(node.data_dir / "db.sqlite3")
+    try:
+        return database.execute("SELECT client_id, online FROM cluster_sessioninfo").fetchall()
+    finally:
+        database.close()
+
+
+def test_the_directory_keeps_what_the_store_keeps(start: Start) -> None:
+    """A node that stops leaves persistent sessions in the console, and only those."""
+    node = start(NODE__NAME="n")
+    for name, properties in (("kept", b"\x11\0\0\x0e\x10"), ("clean", b"")):
+        with raw.Raw(node.tcp) as client:
+            client.connect(raw.V5, name, properties=properties)
+            until(lambda name=name: (name, 1) in directory_of(node))
+    until(lambda: ("kept", 0) in directory_of(node))
+    assert node.stop() == 0
+    assert directory_of(node) == [("kept", 0)]
