@@ -52,7 +52,7 @@ class NodeControl(Protocol):
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         """User name and peer of one; None: not here."""
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         """The client's filters that `acl` has to be asked about, and the QoS to ask for."""
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
@@ -77,7 +77,7 @@ class Nobody:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return None
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         return {}
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None: ...
@@ -352,7 +352,7 @@ class Live:
             with contextlib.suppress(Unavailable, Busy):
                 asked[filter] = await acl.ask_subscribe(filter, qos)
 
-        undecided = list(self._node.undecided(client_id, acl).items())
+        undecided = list((await self._node.undecided(client_id, acl)).items())
         for start in range(0, len(undecided), JUDGED_BATCH_SIZE):
             await asyncio.gather(*(ask(*each) for each in undecided[start : start + JUDGED_BATCH_SIZE]))
         return asked

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from apps.gateway.broker import subscribing
+from apps.gateway.broker.chores import FEW
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Acl, Peer
 from apps.gateway.mqtt import reasons
@@ -116,12 +118,18 @@ class NodeOperations:
             for each in session.subscriptions.values()
         ]
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         """Filters of a connected client that `acl` cannot answer itself, and the QoS to ask it for."""
         session = self._node.sessions.get(client_id)
         if session is None or session.connection is None:
             return {}
-        return subscribing.undecided(session, acl)
+        names = list(session.subscriptions)
+        found: dict[str, int] = {}
+        for start in range(0, len(names), FEW):
+            if start:
+                await asyncio.sleep(0)
+            found |= subscribing.undecided(session, acl, names[start : start + FEW])
+        return found
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
         """Decide by `acl` from now on; subscriptions that it does not allow end.

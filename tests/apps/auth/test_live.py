@@ -45,7 +45,7 @@ class Node:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return self.here.get(client_id)
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         return self.open.get(client_id, {})
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:

@@ -81,9 +81,8 @@ class Command(BaseCommand):
             http,
             start,
             stop,
-            conf.limits.connect_timeout,
+            runtime.node.limits,
             conf.node.shutdown_timeout,
-            (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
             reload,
         )
         gateway.run()

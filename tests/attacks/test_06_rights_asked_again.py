@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.gateway.broker import ports
+from apps.gateway.broker import ports, subscribing
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.ports import Acl
 from apps.gateway.mqtt import packets as p
@@ -140,7 +140,8 @@ def test_rights_change_on_the_connection(world: World, narrow: type[Listed]) -> 
     (first,) = client.take_publishes()
     acl = narrow()
     operations = NodeOperations(world.node, world.clock)
-    asked = dict.fromkeys(operations.undecided("reader", acl), ports.DENIED)
+    session = world.node.sessions["reader"]
+    asked = dict.fromkeys(subscribing.undecided(session, acl, list(session.subscriptions)), ports.DENIED)
     assert set(asked) == ({"secret/#"} if narrow is rpc else set())
     operations.set_acl("reader", acl, asked)
     client.polite = True
