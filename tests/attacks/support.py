@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from tests.wire.nodes import Node
@@ -12,13 +13,16 @@ from tests.wire.raw import V5, Raw, subscribe
 
 PAUSE = 0.005  # seconds between two pings
 P99 = 0.1  # seconds in which 99 of 100 echoes are back, whatever anybody else does
-WORST = 0.5  # seconds in which all are: a machine that runs tests is busy with other things, too
-TRIES = 3  # for that reason; the node itself has no such excuse three times
+WORST = 0.5  # seconds in which all are
+TRIES = 3  # a machine that runs tests is busy with other things, too, but not three times just then
 MEGABYTE = 1_048_576
 
 
 class StopWatch:
-    """A client that pings the node all the while, and how long the node made it wait."""
+    """A client that pings the node all the while, and how long the node made it wait.
+
+    Not counted: time in which the node's loop, or the client, could have run, and the machine ran others.
+    """
 
     def __init__(self, node: Node, connect: bytes = b"") -> None:
         """`connect`: its CONNECT, for a node that does not let everybody in."""
@@ -32,13 +36,19 @@ class StopWatch:
             self._client.connect(V5, "stop-watch")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
+        self._schedules = [Path(f"/proc/{node.process.pid}/schedstat"), Path("/proc/thread-self/schedstat")]
 
     def _run(self) -> None:
         while not self._over.is_set():
-            start = time.perf_counter()
+            start, off_cpu = time.perf_counter(), self._off_cpu()
             self._client.ping()
-            self.waits.append(time.perf_counter() - start)
+            elapsed = time.perf_counter() - start
+            self.waits.append(max(elapsed - (self._off_cpu() - off_cpu), 0.0))
             time.sleep(PAUSE)
+
+    def _off_cpu(self) -> float:
+        """Seconds for which both waited until now for a processor."""
+        return sum(int(each.read_text().split()[1]) for each in self._schedules) / 1e9
 
     def __enter__(self) -> StopWatch:
         self._thread.start()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.attacks.support import MEGABYTE, Scale, attacker, codes, through, undisturbed
-from tests.wire import nodes
 from tests.wire.nodes import Node, until
 from tests.wire.raw import V5, publish, subscribe
 
@@ -22,12 +22,11 @@ TOKEN = "m" * 16
 
 
 @pytest.fixture
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One for each: what memory one attack leaves in the allocator would hide what the next takes."""
     directory = tmp_path_factory.mktemp("levels")
-    nodes.migrate(directory / "template")
     settings = {"CONSOLE__METRICS_TOKEN": TOKEN, "LIMITS__MAX_RETAINED_BYTES": str(100 * MEGABYTE)}
-    with Node(directory / "node", directory / "template", **settings) as started:
+    with Node(directory / "node", template, **settings) as started:
         yield started
 
 
@@ -54,16 +53,18 @@ def test_deeper_than_allowed(node: Node) -> None:
 
 def test_topics_are_charged_to_their_publisher(node: Node) -> None:
     """Of one client only `route_cache_per_client` are cached, their bytes are held, and go with it."""
-    before = metric(node, "gmqtt_held_bytes")
+    before = metric(node, "gmqtt_held")
 
     def attack() -> None:
         with attacker(node, "deep") as client:
             for start in range(0, 40_000, 1000):
-                client.send(b"".join(publish(V5, deep(number), b"x") for number in range(start, start + 1000)))
+                client.send(
+                    b"".join(publish(V5, deep(number), b"x") for number in range(start, start + 1000))
+                )
                 client.ping()
-            held = metric(node, "gmqtt_held_bytes") - before
+            held = metric(node, "gmqtt_held") - before
             assert 10_000 * DEEP * 100 < held < 10_000 * DEEP * 500, held
-        until(lambda: metric(node, "gmqtt_held_bytes") - before < 10_000, 10)
+        until(lambda: metric(node, "gmqtt_held") - before < 10_000, 10)
 
     with Scale(node) as scale:
         undisturbed(node, attack)
@@ -84,7 +85,7 @@ def test_retained_messages_cost_what_they_say(node: Node) -> None:
 
 
 def test_subscriptions_cost_what_they_say(node: Node) -> None:
-    before = metric(node, "gmqtt_held_bytes")
+    before = metric(node, "gmqtt_held")
     with Scale(node) as scale, attacker(node, "deep") as client:
 
         def attack() -> None:
@@ -93,16 +94,15 @@ def test_subscriptions_cost_what_they_say(node: Node) -> None:
                 assert codes(client) == b"\0" * 500
 
         undisturbed(node, attack)
-        held = metric(node, "gmqtt_held_bytes") - before
+        held = metric(node, "gmqtt_held") - before
     assert scale.most < 2 * held, (scale.most, held)
-    until(lambda: metric(node, "gmqtt_held_bytes") - before < 10_000, 10)
+    until(lambda: metric(node, "gmqtt_held") - before < 10_000, 10)
 
 
-def test_denied_topics_leave_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_denied_topics_leave_nothing(template: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("denied")
-    nodes.migrate(directory / "template")
-    settings = {"AUTH__ACL": "django", "AUTH__DEFAULT_ACL": "deny"}
-    with Node(directory / "node", directory / "template", **settings) as started:
+    settings = {"AUTH__ACL": "django", "AUTH__ACL_DEFAULT": "deny"}
+    with Node(directory / "node", template, **settings) as started:
 
         def attack() -> None:
             with attacker(started, "denied") as client:

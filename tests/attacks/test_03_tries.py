@@ -1,23 +1,22 @@
-"""Point 3: filters that branch at each level. Before, one read slice of such topics blocked everybody for 1.8 s."""
+"""Point 3: filters that branch at each level. Before, one slice of such topics held all up for 1.8 s."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from tests.attacks.support import attacker, codes, through, undisturbed
-from tests.wire import nodes
 from tests.wire.nodes import Node
 from tests.wire.raw import V5, publish, subscribe
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     directory = tmp_path_factory.mktemp("branching")
-    nodes.migrate(directory / "template")
-    with Node(directory / "node", directory / "template") as started:
+    with Node(directory / "node", template) as started:
         yield started
 
 

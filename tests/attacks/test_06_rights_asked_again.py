@@ -79,8 +79,8 @@ def test_a_session_that_goes_on(world: World, level: int, narrow: type[Listed]) 
     assert client.connack is not None and client.connack.session_present
     assert list(world.node.sessions["reader"].subscriptions) == ["open/#"]
     assert client.payloads() == [b"open/1"]
-    assert world.node.stats.drops["denied"] == 4
-    assert world.events.drops.count(("reader", "denied", "secret/1", 1)) == 4
+    assert world.node.stats.drops["revoked"] == 4 and not world.node.stats.drops["denied"]
+    assert world.events.drops.count(("reader", "revoked", "secret/1", 1)) == 4
     assert ("reader", "subscribe", "secret/#") in world.events.denials
     world.door.acl = Listed()
     world.join("writer").publish("secret/1", b"later", 0)
@@ -95,7 +95,7 @@ def test_nobody_can_tell(world: World) -> None:
     client = come_back(world)
     assert client.connack == p.Connack(reasons.SERVER_UNAVAILABLE, False, {})
     assert len(world.node.sessions["reader"].subscriptions) == 2
-    assert world.node.stats.drops["denied"] == 0
+    assert world.node.stats.drops["revoked"] == 0
 
 
 def test_what_is_allowed_still_arrives(world: World) -> None:
@@ -147,7 +147,7 @@ def test_rights_change_on_the_connection(world: World, narrow: type[Listed]) -> 
     client.polite = True
     client._acknowledge([first])
     assert client.payloads() == [b"open/1"]
-    assert world.events.drops == [("reader", "denied", "secret/1", 1)]
+    assert world.events.drops == [("reader", "revoked", "secret/1", 1)]
 
 
 # ---------------------------------------------------------------- wills

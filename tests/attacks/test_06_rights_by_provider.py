@@ -227,7 +227,7 @@ async def test_resume(provider: Provider) -> None:
         assert await stage.join() == 0
         assert not stage.subscribed
         assert stage.publish("s/3") == []
-        assert stage.node.stats.drops["denied"] == 2
+        assert stage.node.stats.drops["revoked"] == 2
         (puback,) = await stage.send(p.Publish("s/1", b"x", 1, False, False, 7, {}))
         assert isinstance(puback, p.Ack) and puback.reason == 0x87
 

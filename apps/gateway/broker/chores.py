@@ -1,4 +1,4 @@
-"""Work for one client that takes longer than a loop turn has: a part of it in each, so that nobody else waits.
+"""Work for one client that takes longer than a loop turn has: a part of it in each, so that nobody waits.
 
 Costs are counted in units of about 0.2 us (`Router.work`), as time is not the broker's to read.
 """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
 PROGRESS: Final = 512  # bytes of a packet that count as a sign of life: its client cannot ping meanwhile
-MAX_WORK: Final = 20_000  # units of `Router.work` that a client gets of one loop turn: about 4 ms
+MAX_WORK: Final = 10_000  # units of `Router.work` that a client gets of one loop turn: about 2 ms
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
 
@@ -268,10 +268,7 @@ class Connection(Outbound):
                         publish_grant = (
                             self._publish_grants.get(raw) if self._publish_grants is not None else None
                         )
-                        if (
-                            publish_grant is None
-                            or publish_grant.route.generation != router.generation
-                        ):
+                        if publish_grant is None or publish_grant.route.generation != router.generation:
                             publish_grant = ingress.publish_grant(self, raw)
                             if publish_grant is None:
                                 break

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ACL: Final = 25  # to ask it about a topic
 DECODED: Final = 25  # a PUBLISH that is not in its plainest form
 USER_PROPERTY: Final = 10
-RETAINED: Final = 50
+RETAINED: Final = 100
 
 
 def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Verdict,
     )
 
+DENIED: Final = 250  # what it costs to record a denial, in units of `Router.work`
 NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
 
 
@@ -469,6 +470,7 @@ class Node:
         self.observer.dropped(client_id, reason, topic, count)
 
     def denied(self, connection: Connection, action: str, topic: str) -> None:
+        self.router.work += DENIED
         self.observer.denied(connection.client_id, connection.username, connection.peer, action, topic)
 
     def refused(self, request: ConnectRequest, verdict: Verdict) -> None:

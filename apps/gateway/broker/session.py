@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from apps.gateway.broker.pressure import Crowd
     from apps.gateway.broker.remote import Remote
     from apps.gateway.broker.replay import Replay
-    from apps.gateway.broker.subscribing import AclReview
     from apps.gateway.broker.shared import SharedGroup
+    from apps.gateway.broker.subscribing import AclReview
 
 
 MAX_DOUBTS: Final = 4096  # topics whose answer is remembered while a queue is looked through
@@ -341,7 +341,7 @@ class Session:
                     durable.forget(seq)
                 continue
             if self.doubts is not None and not self._may_have(delivery):
-                self._forget(delivery, st.DROP_DENIED)
+                self._forget(delivery, st.DROP_REVOKED)
                 if durable is not None:
                     durable.forget(seq)
                 continue
@@ -371,7 +371,7 @@ class Session:
             delivery = self.unacked[packet_id]
             if not self._may_have(delivery):
                 self.acknowledge(packet_id, 0)
-                self.node.dropped(self.client_id, st.DROP_DENIED, delivery.message.topic, 1)
+                self.node.dropped(self.client_id, st.DROP_REVOKED, delivery.message.topic, 1)
 
     def _looked_through(self) -> None:
         if self.doubts is not None and (self.durable is None or not self.durable.cold):

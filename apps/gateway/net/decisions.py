@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.gateway.broker import connecting, ingress, ports, subscribing
+from apps.gateway.broker.chores import FEW
 from apps.gateway.broker.pending import (
     PendingAuth,
     PendingConnect,
@@ -127,7 +128,7 @@ async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
 
 
 async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
-    """What the ACL says of the subscriptions that the client goes on with, by filter; those that it denies end.
+    """What the ACL had to be asked about the subscriptions that go on, by filter. Those that it denies end.
 
     A few in each loop turn, before the client is let in. Raises what the ACL raises: a client whose rights
     nobody can tell is not let in for now.
@@ -141,7 +142,7 @@ async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
     answers: dict[str, int] = {}
     denied: list[str] = []
     for count, (name, subscription) in enumerate(list(session.subscriptions.items()), 1):
-        if count % subscribing.FEW == 0:
+        if count % FEW == 0:
             await asyncio.sleep(0)
         granted = acl.subscribe(subscription.filter, subscription.qos)
         if granted == ports.UNKNOWN:
@@ -149,9 +150,9 @@ async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
             answers[subscription.filter] = granted
         if granted == ports.DENIED:
             denied.append(name)
-    if len(denied) > subscribing.FEW:  # few wait until the client is let in
+    if len(denied) > FEW:  # few wait until the client is let in
         for count, name in enumerate(denied, 1):
-            if count % subscribing.FEW == 0:
+            if count % FEW == 0:
                 await asyncio.sleep(0)
             subscribing.apply(connection, session, name, ports.DENIED)
     return answers
@@ -207,7 +208,7 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
     asked: dict[str, int] = {}
     acl = connection.acl
     for index, wanted in enumerate(packet.filters[: connection.limits.max_subscribe_filters]):
-        if index % subscribing.FEW == subscribing.FEW - 1:
+        if index % FEW == FEW - 1:
             await asyncio.sleep(0)
         try:
             _, filter = topics.split_share(wanted.filter)
@@ -219,8 +220,8 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
             logger.exception("subscribe authorization of client %r failed", connection.client_id)
     try:
         work = subscribing.Subscribing(connection, packet, asked)
-        while connection.state != CLOSED and not work.step(subscribing.FEW):
-            if len(packet.filters) > subscribing.FEW:
+        while connection.state != CLOSED and not work.step(FEW):
+            if len(packet.filters) > FEW:
                 await asyncio.sleep(0)
         if connection.state != CLOSED and work.finish():
             connection.resume(clock())
