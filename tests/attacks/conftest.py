@@ -1,15 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
+from tests.wire.conftest import shared, template
 
-import pytest
-
-from tests.wire import nodes
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated data directory."""
-    directory = tmp_path_factory.mktemp("template") / "data"
-    nodes.migrate(directory)
-    return directory
+__all__ = ["shared", "template"]
