@@ -45,6 +45,11 @@ class Node:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return self.here.get(client_id)
 
+    def absent(self, client_ids: Iterable[str] | None) -> list[str]:
+        return []
+
+    async def review_absent(self, client_id: str, acl: Acl) -> None: ...
+
     async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         return self.open.get(client_id, {})
 
