@@ -87,6 +87,7 @@ class DjangoAcl:
     name = "django"
     open = False
     needs_database = True
+    asks = False
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

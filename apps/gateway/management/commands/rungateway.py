@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # First: daphne's reactor has to be installed, on uvloop, before anything else imports Twisted.
-from apps.gateway.server import GatewayServer, HttpListener, reactor  # isort: skip
+from apps.gateway.server import GatewayServer, HttpListener, reactor  # type: ignore[attr-defined]  # isort: skip
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -37,7 +37,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         conf: Conf = settings.GMQTT
         _raise_descriptor_limit()
-        loop = reactor._asyncioEventloop
+        loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
         mqtt, http = _open(conf)
         gateway_node = wiring.build(conf, loop)
         runtime, services = gateway_node.runtime, gateway_node.services
