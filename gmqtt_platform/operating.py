@@ -1,0 +1,159 @@
+"""Commands that work on what the configuration names, with or without a node: backup, restore, plan, apply, import.
+
+Exit codes: 0, 1 where it was refused (a target that is not empty, rows that cannot be), 2 where a file or an option is
+wrong, 3 where a store or node does not answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from apps.cluster.commandline.output import Output
+
+REFUSED: Final = 1
+BAD: Final = 2
+AWAY: Final = 3
+
+Operate = Callable[[Output, argparse.Namespace], int]
+
+
+def _command(nouns: Any, name: str, help: str, operate: Operate) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = nouns.add_parser(name, help=help, description=help)
+    parser.set_defaults(operate=operate)
+    return parser
+
+
+def backup(nouns: Any) -> None:
+    parser = _command(nouns, "backup", "write everything that has to outlive this platform into a file", do_backup)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--only", choices=("config",), help="neither sessions nor retained messages")
+    _passphrase(parser)
+
+
+def restore(nouns: Any) -> None:
+    parser = _command(nouns, "restore", "fill an empty platform, whose nodes are stopped, from a backup", do_restore)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--check", action="store_true", help="read the whole file and write nothing")
+    parser.add_argument(
+        "--new-secret-key",
+        action="store_true",
+        help="restore what another secret key protects, too: it has to be set anew",
+    )
+    _passphrase(parser)
+
+
+def _passphrase(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--passphrase-file", type=Path, help="its first line encrypts the backup (AES-256-GCM, scrypt)"
+    )
+
+
+COMMANDS: Final = (backup, restore)
+
+
+def actor() -> Any:
+    """Whoever runs the command, in the audit trail: one who can read SECRET_KEY may do anything."""
+    from dataclasses import replace
+
+    from apps.common.actors import SYSTEM
+
+    try:
+        person = getpass.getuser()
+    except (KeyError, OSError):
+        person = "somebody"
+    return replace(SYSTEM, name=f"command of {person}")
+
+
+def do_backup(out: Output, given: argparse.Namespace) -> int:
+    from django.conf import settings
+
+    from gmqtt_platform.backup import making
+
+    def work() -> int:
+        if given.file.exists():
+            return _failed(BAD, f"{given.file} exists already: name another file")
+        made = making.make(
+            actor(), settings.GMQTT, given.file, _read_passphrase(given), given.only == "config"
+        )
+        found = {"file": str(given.file), "records": dict(made.counts), "seconds": round(made.seconds, 1)}
+        if not made.keeps and given.only is None:
+            found["warning"] = "sessions.provider keeps neither sessions nor retained messages: none is in it"
+        out.item(found)
+        return 0
+
+    return _guarded(work)
+
+
+def do_restore(out: Output, given: argparse.Namespace) -> int:
+    from django.conf import settings
+
+    from gmqtt_platform.backup import restoring
+
+    def work() -> int:
+        passphrase = _read_passphrase(given)
+        if given.check:
+            found = restoring.check(given.file, passphrase)
+        else:
+            found = restoring.restore(actor(), settings.GMQTT, given.file, passphrase, given.new_secret_key)
+        shown = asdict(found)
+        manifest = shown.pop("manifest")
+        shown = {"made": manifest["made"], "version": manifest["version"], "records": dict(found.counts)} | {
+            name: value for name, value in shown.items() if value and name != "counts"
+        }
+        out.item(shown)
+        return 0
+
+    return _guarded(work)
+
+
+class _Option(Exception):
+    """An option is wrong."""
+
+
+def _read_passphrase(given: argparse.Namespace) -> bytes:
+    if given.passphrase_file is None:
+        return b""
+    try:
+        lines = given.passphrase_file.read_bytes().splitlines()
+    except OSError as error:
+        raise _Option(f"--passphrase-file {given.passphrase_file}: {error.strerror}") from None
+    if not lines or not lines[0]:
+        raise _Option(f"--passphrase-file {given.passphrase_file}: its first line is empty")
+    return bytes(lines[0])
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    from django.db import DatabaseError
+    from redis.exceptions import RedisError
+
+    from apps.gateway.sessions.database import StoreError
+    from gmqtt_platform.backup.container import BadFile
+    from gmqtt_platform.backup.restoring import Refused
+
+    try:
+        return work()
+    except _Option as error:
+        return _failed(BAD, str(error))
+    except BadFile as error:
+        return _failed(BAD, f"the backup is refused: {error}")
+    except Refused as error:
+        return _failed(REFUSED, str(error))
+    except StoreError as error:
+        return _failed(REFUSED, f"the session store: {error}")
+    except RedisError as error:
+        return _failed(AWAY, f"Redis does not answer: {error}")
+    except DatabaseError as error:
+        return _failed(AWAY, f"the database: {error}")
+    except OSError as error:
+        return _failed(BAD, f"{error.filename}: {error.strerror}")
+
+
+def _failed(code: int, text: str) -> int:
+    from django.core.management.base import CommandError
+
+    raise CommandError(text, returncode=code)
