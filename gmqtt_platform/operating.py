@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from apps.cluster.commandline.output import Output
+from apps.cluster.commandline.output import Output, visible
 
 REFUSED: Final = 1
 BAD: Final = 2
@@ -47,13 +47,32 @@ def restore(nouns: Any) -> None:
     _passphrase(parser)
 
 
+def plan(nouns: Any) -> None:
+    parser = _command(nouns, "plan", "show what `apply` would change, by a YAML file", do_plan)
+    _desired(parser)
+    parser.add_argument(
+        "--detailed-exitcode", action="store_true", help="0: no change, 1: an error, 2: there are changes"
+    )
+
+
+def apply(nouns: Any) -> None:
+    _desired(_command(nouns, "apply", "make clients, groups, rules, bans and export rules as a YAML file says", do_apply))
+
+
+def _desired(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path)
+    parser.add_argument(
+        "--prune", action="store_true", help="remove what the file's sections do not have, too"
+    )
+
+
 def _passphrase(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file", type=Path, help="its first line encrypts the backup (AES-256-GCM, scrypt)"
     )
 
 
-COMMANDS: Final = (backup, restore)
+COMMANDS: Final = (backup, restore, plan, apply)
 
 
 def actor() -> Any:
@@ -109,6 +128,71 @@ def do_restore(out: Output, given: argparse.Namespace) -> int:
         return 0
 
     return _guarded(work)
+
+
+def do_plan(out: Output, given: argparse.Namespace) -> int:
+    error = REFUSED if given.detailed_exitcode else BAD
+
+    def work() -> int:
+        found = _changes(given)
+        _show(out, found)
+        return BAD if found and given.detailed_exitcode else 0
+
+    return _coded(work, error)
+
+
+def do_apply(out: Output, given: argparse.Namespace) -> int:
+    from gmqtt_platform.code import changes
+
+    secrets: list[dict[str, str]] = []
+
+    def shown(client_id: str, username: str, secret: str) -> None:
+        secrets.append({"client_id": client_id, "username": username, "secret": secret})
+
+    def work() -> int:
+        found = _changes(given)
+        try:
+            changes.apply(actor(), found, shown)
+        except changes.CannotApply as error:
+            _show(out, [], secrets)
+            return _failed(REFUSED, str(error))
+        _show(out, found, secrets)
+        return 0
+
+    return _coded(work, BAD)
+
+
+def _changes(given: argparse.Namespace) -> Any:
+    from gmqtt_platform.code import changes, desired, document
+
+    return changes.plan(desired.read(document.load(given.file)), given.prune)
+
+
+def _show(out: Output, found: Any, secrets: Any = ()) -> None:
+    if out.as_json:
+        out.item({"changes": [change.shown() for change in found], "secrets": list(secrets)})
+        return
+    signs = {"add": "+", "change": "~", "remove": "-"}
+    for change in found:
+        out.line(visible(f"{signs[change.do]} {change.what} {change.name}"))
+        for name, (before, after) in change.details.items():
+            out.line(visible(f"    {name}: {before} -> {after}"))
+    count = {do: sum(change.do == do for change in found) for do in signs}
+    out.line(f"{count['add']} to add, {count['change']} to change, {count['remove']} to remove.")
+    for each in secrets:  # not through `visible`: made by us
+        out.line(f"secret of {visible(each['username'])} (shown only this once): {each['secret']}")
+
+
+def _coded(work: Callable[[], int], error: int) -> int:
+    from gmqtt_platform.code.document import BadDocument
+
+    def checked() -> int:
+        try:
+            return work()
+        except BadDocument as bad:
+            return _failed(error, str(bad))
+
+    return _guarded(checked)
 
 
 class _Option(Exception):
