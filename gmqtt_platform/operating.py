@@ -29,14 +29,18 @@ def _command(nouns: Any, name: str, help: str, operate: Operate) -> argparse.Arg
 
 
 def backup(nouns: Any) -> None:
-    parser = _command(nouns, "backup", "write everything that has to outlive this platform into a file", do_backup)
+    parser = _command(
+        nouns, "backup", "write everything that has to outlive this platform into a file", do_backup
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--only", choices=("config",), help="neither sessions nor retained messages")
     _passphrase(parser)
 
 
 def restore(nouns: Any) -> None:
-    parser = _command(nouns, "restore", "fill an empty platform, whose nodes are stopped, from a backup", do_restore)
+    parser = _command(
+        nouns, "restore", "fill an empty platform, whose nodes are stopped, from a backup", do_restore
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--check", action="store_true", help="read the whole file and write nothing")
     parser.add_argument(
@@ -56,7 +60,37 @@ def plan(nouns: Any) -> None:
 
 
 def apply(nouns: Any) -> None:
-    _desired(_command(nouns, "apply", "make clients, groups, rules, bans and export rules as a YAML file says", do_apply))
+    _desired(
+        _command(
+            nouns, "apply", "make clients, groups, rules, bans and export rules as a YAML file says", do_apply
+        )
+    )
+
+
+def import_(nouns: Any) -> None:
+    verbs = nouns.add_parser("import", help="take over clients, rules and messages of another broker")
+    brokers = verbs.add_subparsers(dest="verb", required=True, metavar="BROKER")
+    mosquitto = _command(brokers, "mosquitto", "take over from mosquitto", do_import)
+    mosquitto.add_argument("--password-file", type=Path)
+    mosquitto.add_argument("--acl-file", type=Path, help="without it everyone who logs in may do everything")
+    mosquitto.add_argument("--dynamic-security", type=Path, metavar="JSON", help="instead of these two")
+    mosquitto.add_argument("--retained", type=Path, metavar="mosquitto.db", help="its persistence file")
+    emqx = _command(brokers, "emqx", "take over from EMQX", do_import)
+    emqx.add_argument("file", type=Path, help="what `emqx ctl data export` wrote: JSON (4.x) or tar.gz (5.x)")
+    emqx.add_argument(
+        "--password-hash",
+        default="sha256",
+        help="where the file does not say it: plain, md5, sha, sha256, sha512 or bcrypt (default: sha256)",
+    )
+    emqx.add_argument("--salt-position", choices=("prefix", "suffix", "disable"), default="prefix")
+    emqx.add_argument(
+        "--allow-unmatched", action="store_true", help="what no rule matches is allowed, as by EMQX' default"
+    )
+    for parser in (mosquitto, emqx):
+        parser.add_argument("--group", default=parser.prog.split()[-1], help="the group of all who come")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only tell what would be made and what not"
+        )
 
 
 def _desired(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +106,7 @@ def _passphrase(parser: argparse.ArgumentParser) -> None:
     )
 
 
-COMMANDS: Final = (backup, restore, plan, apply)
+COMMANDS: Final = (backup, restore, plan, apply, import_)
 
 
 def actor() -> Any:
@@ -160,6 +194,73 @@ def do_apply(out: Output, given: argparse.Namespace) -> int:
         return 0
 
     return _coded(work, BAD)
+
+
+def do_import(out: Output, given: argparse.Namespace) -> int:
+    from django.conf import settings
+
+    from apps.cluster.commandline.client import Api, NoNode
+    from gmqtt_platform import local
+    from gmqtt_platform.importing import making
+    from gmqtt_platform.importing.found import BadSource, Found
+
+    def work() -> int:
+        found = Found(given.group)
+        try:
+            (_mosquitto if given.verb == "mosquitto" else _emqx)(found, given)
+        except BadSource as error:
+            return _failed(BAD, str(error))
+        api = None
+        if found.retained and not given.dry_run:
+            node = None if given.url else local.node(settings.GMQTT)
+            api = Api(node.url if node else given.url, local.token, node.context if node else None)
+            try:
+                api.get("cluster/status/")  # before anything is made
+            except NoNode as error:
+                return _failed(AWAY, f"{error}. A node has to run, for the retained messages")
+        made = making.make(actor(), found, api, given.dry_run)
+        _report(out, found, made, given.dry_run)
+        return 0
+
+    return _coded(work, BAD)
+
+
+def _mosquitto(found: Any, given: argparse.Namespace) -> None:
+    from gmqtt_platform.importing import dynsec, mosquitto, mosquitto_db
+
+    if bool(given.dynamic_security) == bool(given.password_file):
+        raise _Option("one of --password-file and --dynamic-security is wanted")
+    if given.dynamic_security:
+        dynsec.read(found, given.dynamic_security)
+    else:
+        mosquitto.passwords(found, given.password_file)
+    if given.acl_file:
+        mosquitto.acl(found, given.acl_file)
+    elif given.password_file:
+        mosquitto.without_acl(found)
+    if given.retained:
+        mosquitto_db.read(found, given.retained)
+
+
+def _emqx(found: Any, given: argparse.Namespace) -> None:
+    from gmqtt_platform.importing import emqx
+
+    emqx.read(found, given.file, {"name": given.password_hash, "salt_position": given.salt_position})
+    if given.allow_unmatched:
+        emqx.allow_unmatched(found)
+
+
+def _report(out: Output, found: Any, made: Any, dry_run: bool) -> None:
+    if out.as_json:
+        out.item({"made": dict(made), "without_counterpart": found.without, "dry_run": dry_run})
+        return
+    out.line("Would be made:" if dry_run else "Made:")
+    for name, count in sorted(made.items()):
+        out.line(f"  {count} {name}")
+    if found.without:
+        out.line("Without a counterpart here:")
+    for text in found.without:
+        out.line(visible(f"  {text}"))
 
 
 def _changes(given: argparse.Namespace) -> Any:

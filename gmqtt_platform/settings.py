@@ -16,6 +16,16 @@ from gmqtt_platform.config.values import BUNDLE, CHECKOUT, host_of
 GMQTT = loader.load()
 BASE_DIR = loader.ROOT
 
+# Django's own first: what is hashed here is hashed by its first. The rest are checked alone.
+PASSWORD_HASHERS = (
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.BCryptPasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    *(f"apps.auth.hashers.{name}" for name in ("MosquittoSha512", "MosquittoPbkdf2", "EmqxDigest", "EmqxPbkdf2")),
+)
 SECRET_KEY = datadir.prepare(GMQTT)
 SECRET_KEY_FALLBACKS = datadir.old_secret_keys(GMQTT)
 DEBUG = False

@@ -208,9 +208,7 @@ class _Decrypting(io.RawIOBase):
     def _open(self) -> None:
         piece, self._next = self._next, self._file.read(PIECE + TAG)
         try:
-            clear = self._cipher.decrypt(
-                _nonce(self._prefix, self._count, not self._next), piece, self._head
-            )
+            clear = self._cipher.decrypt(_nonce(self._prefix, self._count, not self._next), piece, self._head)
         except (InvalidTag, ValueError):
             if self._count == 0 and len(piece) == PIECE + TAG:
                 raise BadFile("the passphrase is another one, or the file is damaged") from None

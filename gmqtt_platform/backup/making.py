@@ -72,7 +72,9 @@ def manifest(conf: Conf, keeps: bool) -> dict[str, Any]:
         "version": __version__,
         "made": timezone.now().isoformat(),
         "node": conf.node.name,
-        "migrations": {app: max((name for label, name in applied if label == app), default="") for app in rows.APPS},
+        "migrations": {
+            app: max((name for label, name in applied if label == app), default="") for app in rows.APPS
+        },
         "secret_key": fingerprints()[0],
         "sessions": keeps,
     }

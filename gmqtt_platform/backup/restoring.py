@@ -92,7 +92,9 @@ def restore(
         target = _target(conf) if any(found.counts[kind] for kind in stores.KINDS) else None
         if target is None and found.manifest["sessions"]:
             if any(found.counts[kind] for kind in stores.KINDS):
-                found.warnings.append("sessions and retained messages were left out: sessions.provider keeps none")
+                found.warnings.append(
+                    "sessions and retained messages were left out: sessions.provider keeps none"
+                )
         elif target is not None:
             undo.callback(target.undo)
         with transaction.atomic():
@@ -176,5 +178,8 @@ def _for_this_key(key: str, kind: str, values: dict[str, Any]) -> dict[str, Any]
     if key != "same" and kind == Credential._meta.label:
         return {**values, "verifier": ""}  # made again at the next login
     if key == "old" and kind == ServiceAccount._meta.label:
-        return {**values, "signing_key": sealing.seal(SIGNING, sealing.unseal(SIGNING, values["signing_key"]))}
+        return {
+            **values,
+            "signing_key": sealing.seal(SIGNING, sealing.unseal(SIGNING, values["signing_key"])),
+        }
     return values

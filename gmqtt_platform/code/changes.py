@@ -108,7 +108,13 @@ def _groups(wanted: list[Row], desired: Desired, prune: bool, errors: list[str])
             continue
         found = known.get(name)
         if found is None:
-            yield Change(ADD, "group", name, lambda actor, _, row=row: _nothing(groups.create(actor, **row.values)), row=row)
+            yield Change(
+                ADD,
+                "group",
+                name,
+                lambda actor, _, row=row: _nothing(groups.create(actor, **row.values)),
+                row=row,
+            )
         elif details := _differences(row, found, names):
             after = {name: values[1] for name, values in details.items()}
             yield Change(
@@ -133,7 +139,9 @@ def _clients(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
     known = _known_clients(row.key[0] for row in wanted)
     for row in wanted:
         (client_id,) = row.key
-        model = Client(client_id=client_id, **{name: row.values[name] for name in PLAIN[:3] if name in row.values})
+        model = Client(
+            client_id=client_id, **{name: row.values[name] for name in PLAIN[:3] if name in row.values}
+        )
         if not _check(row, model, ("client_id", *PLAIN[:3]), errors):
             continue
         missing = [name for name in row.values.get("groups", ()) if name not in there]
@@ -144,7 +152,13 @@ def _clients(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
             continue
         found = known.get(client_id)
         if found is None:
-            yield Change(ADD, "client", client_id, lambda actor, shown, row=row: credentials.register(actor, row, shown), row=row)
+            yield Change(
+                ADD,
+                "client",
+                client_id,
+                lambda actor, shown, row=row: credentials.register(actor, row, shown),
+                row=row,
+            )
             continue
         details = _differences(row, found, PLAIN)
         before = sorted(group.name for group in found.groups.all())
@@ -196,11 +210,15 @@ def _rules(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]) 
     members = {row.key[0] for row in desired.clients or ()}
     names = [row.key[0] for row in wanted if row.key[0]]
     members |= set(_known_clients(names)) if names else set()
-    there = set(ClientGroup.objects.values_list("name", flat=True)) | {row.key[0] for row in desired.groups or ()}
+    there = set(ClientGroup.objects.values_list("name", flat=True)) | {
+        row.key[0] for row in desired.groups or ()
+    }
     fields = ("priority", "max_qos", "retain", "note")
     for row in wanted:
         client_id, group, *_ = row.key
-        name = f"{row.key[2]} {row.key[3]} {row.key[4]}" + (f" for {client_id or 'group ' + group}" if client_id or group else "")
+        name = f"{row.key[2]} {row.key[3]} {row.key[4]}" + (
+            f" for {client_id or 'group ' + group}" if client_id or group else ""
+        )
         model = AclRule(**{key: value for key, value in row.values.items() if key not in ("client", "group")})
         if client_id and client_id not in members:
             errors.append(str(row.at("client").bad(f"there is no client {client_id!r}")))
@@ -230,7 +248,9 @@ def _rules(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]) 
 def _add_rule(actor: Actor, row: Row) -> None:
     values = {"priority": 0, **row.values}
     if "client" in values:
-        values["client"] = Client.objects.get(client_id=values["client"])
+        values["client"] = Client.objects.filter(client_id=values["client"]).first()
+        if values["client"] is None:
+            raise Gone("Its client is not there.")
     if "group" in values:
         values["group"] = ClientGroup.objects.get(name=values["group"])
     rules.create(actor, **values)
@@ -254,7 +274,9 @@ def _bans(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]) -
         except ValidationError as error:
             errors.append(str(row.at("value").bad("; ".join(error.messages))))
             continue
-        model = Ban(kind=kind, value=value, until=row.values.get("until"), reason=row.values.get("reason", ""))
+        model = Ban(
+            kind=kind, value=value, until=row.values.get("until"), reason=row.values.get("reason", "")
+        )
         if not _check(row, model, row.values, errors):
             continue
         if not model.is_active:
@@ -281,7 +303,10 @@ def _bans(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]) -
     for key, found in known.items() if prune else ():
         if key not in listed and not found.automatic:  # those that the node set end by themselves
             yield Change(
-                REMOVE, "ban", " ".join(key), lambda actor, _, found=found: _nothing(bans.lift(actor, [found]))
+                REMOVE,
+                "ban",
+                " ".join(key),
+                lambda actor, _, found=found: _nothing(bans.lift(actor, [found])),
             )
 
 
@@ -303,16 +328,26 @@ def _exports(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
             errors.append(str(row.place.bad("; ".join(error.messages))))
             continue
         if found is None:
-            yield Change(ADD, "export rule", name, lambda actor, _, model=model: _save_export(actor, model), row=row)
+            yield Change(
+                ADD, "export rule", name, lambda actor, _, model=model: _save_export(actor, model), row=row
+            )
         elif details := _differences(row, found, fields):
             for key, values in details.items():
                 setattr(found, key, values[1])
             yield Change(
-                CHANGE, "export rule", name, lambda actor, _, found=found: _save_export(actor, found), details, row
+                CHANGE,
+                "export rule",
+                name,
+                lambda actor, _, found=found: _save_export(actor, found),
+                details,
+                row,
             )
     for key, found in known.items() if prune else ():
         yield Change(
-            REMOVE, "export rule", " -> ".join(key), lambda actor, _, found=found: _remove_export(actor, found)
+            REMOVE,
+            "export rule",
+            " -> ".join(key),
+            lambda actor, _, found=found: _remove_export(actor, found),
         )
 
 

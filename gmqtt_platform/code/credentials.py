@@ -27,7 +27,7 @@ def check(row: Row, errors: list[str]) -> bool:
     """Note what is wrong with a credential of the file."""
     hashed = row.values.get("password_hash", "")
     try:
-        if hashed:
+        if hashed and not hashed.startswith("keyed$"):
             identify_hasher(hashed)
         password = row.values["password"]
         if password:
@@ -83,7 +83,11 @@ def differences(row: Row, client: Client, prune: bool) -> Iterator[tuple[str, st
             yield "change", name, lambda actor, _, found=found, wanted=wanted: _extend(actor, found, wanted)
         elif each.values["password"] and not _fits(each.values["password"], found):
             password = each.values["password"]
-            yield "change", name, lambda actor, _, found=found, password=password: _rotate(actor, found, password)
+            yield (
+                "change",
+                name,
+                lambda actor, _, found=found, password=password: _rotate(actor, found, password),
+            )
     for key, found in known.items() if prune else ():
         name = f"{client.client_id} {'='.join(part for part in key[1:] if part)}"
         yield "remove", name, lambda actor, _, found=found: credentials.remove(actor, found)
@@ -105,7 +109,10 @@ def _fits(password: str, credential: Credential) -> bool:
 
 
 def _add(actor: Actor, client: Client, row: Row, shown: Callable[[str, str, str], None]) -> None:
-    values = _columns(row) | {"password": row.values["password"], "hashed": row.values.get("password_hash", "")}
+    values = _columns(row) | {
+        "password": row.values["password"],
+        "hashed": row.values.get("password_hash", ""),
+    }
     credential, secret = credentials.add(actor, client, credentials.NewCredential(**values))
     if secret:
         shown(client.client_id, credential.username, secret)

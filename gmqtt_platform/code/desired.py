@@ -54,7 +54,11 @@ def flag(value: Value) -> bool:
 
 def number(low: int, high: int) -> Check:
     def check(value: Value) -> int:
-        if isinstance(value.plain, bool) or not isinstance(value.plain, int) or not low <= value.plain <= high:
+        if (
+            isinstance(value.plain, bool)
+            or not isinstance(value.plain, int)
+            or not low <= value.plain <= high
+        ):
             raise value.place.bad(f"{_shown(value)}; a number from {low} to {high} is wanted")
         return value.plain
 
@@ -265,7 +269,9 @@ def _twins(credentials: Any) -> None:
 def _unknown(name: str, known: Any) -> str:
     near: Iterator[str] = iter(get_close_matches(name, list(known), 1))
     guess = next(near, "")
-    return "an unknown key; " + (f"did you mean {guess}?" if guess else f"one of {', '.join(known)} is wanted")
+    return "an unknown key; " + (
+        f"did you mean {guess}?" if guess else f"one of {', '.join(known)} is wanted"
+    )
 
 
 def _shown(value: Value) -> str:

@@ -23,7 +23,9 @@ class Place:
     key: str  # such as clients[3].groups
 
     def bad(self, text: str) -> BadDocument:
-        return BadDocument(f"{self.file}:{self.line}: {self.key}: {text}" if self.key else f"{self.file}:{self.line}: {text}")
+        return BadDocument(
+            f"{self.file}:{self.line}: {self.key}: {text}" if self.key else f"{self.file}:{self.line}: {text}"
+        )
 
 
 @dataclass

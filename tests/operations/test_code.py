@@ -95,7 +95,9 @@ def test_changes_are_shown_with_before_and_after(write: Any) -> None:
     apply(write(WHOLE))
     text = WHOLE.replace("meters of the plant", "all meters").replace("priority: 5", "priority: 7")
     text = text.replace("groups: [plant]\n", "enabled: false\n").replace("noise", "more noise")
-    text = text.replace('"m-*"', '"n-*"').replace("kafka_topic: export", "kafka_topic: export, enabled: false")
+    text = text.replace('"m-*"', '"n-*"').replace(
+        "kafka_topic: export", "kafka_topic: export, enabled: false"
+    )
     Path(write(text).parent / "meter-1.password").write_text("another pass phrase")
     found = plan(write(text))
     assert {(each.what, str(each.details)) for each in found if each.details} == {
@@ -145,13 +147,28 @@ def test_a_hash_of_another_broker_is_taken_as_it_is(write: Any) -> None:
         ("groups:\n  - name: a/b\n", "2: groups[0].name: A group's name has none of"),
         ("groups:\n  - name: a\n    name: b\n", "3: groups[0].name: twice; first in line 2"),
         ("rules:\n  - {effect: allow, action: both, filter: a#}\n", "2: rules[0].filter: Not a topic filter"),
-        ("rules:\n  - {effect: allow, action: both, filter: a, group: nobody}\n", "there is no group 'nobody'"),
+        (
+            "rules:\n  - {effect: allow, action: both, filter: a, group: nobody}\n",
+            "there is no group 'nobody'",
+        ),
         ("rules:\n  - {effect: deny, action: both, filter: a, max_qos: 1}\n", "only allow rules have limits"),
-        ("rules:\n  - {effect: allow, action: both, filter: a, client: b, group: c}\n", "for a client, or a group"),
+        (
+            "rules:\n  - {effect: allow, action: both, filter: a, client: b, group: c}\n",
+            "for a client, or a group",
+        ),
         ("bans:\n  - {kind: address, value: nowhere}\n", "2: bans[0].value: Not an IP address or network"),
-        ("bans:\n  - {kind: username, value: a, until: 2001-01-01}\n", "2: bans[0].until: this is in the past"),
-        ("clients:\n  - client_id: a\n    credentials:\n      - password_file: none\n", "4: clients[0].credentials[0].password_file"),
-        ("clients:\n  - client_id: a\n    credentials:\n      - password_env: NO_SUCH\n", "no variable NO_SUCH"),
+        (
+            "bans:\n  - {kind: username, value: a, until: 2001-01-01}\n",
+            "2: bans[0].until: this is in the past",
+        ),
+        (
+            "clients:\n  - client_id: a\n    credentials:\n      - password_file: none\n",
+            "4: clients[0].credentials[0].password_file",
+        ),
+        (
+            "clients:\n  - client_id: a\n    credentials:\n      - password_env: NO_SUCH\n",
+            "no variable NO_SUCH",
+        ),
         ("clients:\n  - client_id: a\n    credentials:\n      - username: b\n", "one of password_file"),
         ("clients:\n  - client_id: a\n    credentials:\n      - password_hash: what\n", "not a hash"),
         ("clients: [\n", "2: "),

@@ -12,7 +12,10 @@ import pytest
 from gmqtt_platform.backup import container
 from gmqtt_platform.backup.container import BadFile, Writer, encoded, read
 
-RECORDS: list[tuple[str, dict[str, Any]]] = [("manifest", {"a": 1}), *(("row", {"n": n, "x": "y" * 50}) for n in range(2500))]
+RECORDS: list[tuple[str, dict[str, Any]]] = [
+    ("manifest", {"a": 1}),
+    *(("row", {"n": n, "x": "y" * 50}) for n in range(2500)),
+]
 PASSPHRASE = b"pass phrase"
 
 

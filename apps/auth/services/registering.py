@@ -125,6 +125,8 @@ class _Row:
         self.credential = Credential(
             kind=kind, username=username, client_ids=new.client_ids, secret=new.hashed
         )
+        if new.hashed.startswith("keyed$"):
+            self.credential.verifier = new.hashed
         self.credential.clean_fields(exclude=["client"])
         if new.password:
             check_password(new.password, self.client)

@@ -383,9 +383,7 @@ def _runs(rows: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _row(
-    key: int, seq: int, delivery: Delivery, packet_id: int, state: int, number: int
-) -> tuple[Any, ...]:
+def _row(key: int, seq: int, delivery: Delivery, packet_id: int, state: int, number: int) -> tuple[Any, ...]:
     message = delivery.message
     flags = delivery.qos | delivery.retain << 2 | message.qos << 3 | message.retain << 5
     identifiers = delivery.identifiers or None

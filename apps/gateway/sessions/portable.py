@@ -91,7 +91,9 @@ class SqliteContents:
         self._now = now
         self._key = 0
         try:
-            self._db = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
+            self._db = sqlite3.connect(
+                f"{path.as_uri()}?mode=rw", uri=True, timeout=5.0, isolation_level=None
+            )
             self._db.execute("PRAGMA query_only = 1")
             self._db.execute("BEGIN")
             if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
@@ -126,9 +128,7 @@ class SqliteContents:
         return [(row[0], row[1], bool(row[2]), bool(row[3]), row[4]) for row in rows]
 
     def _incoming(self, key: int) -> list[tuple[int, bool]]:
-        rows = self._db.execute(
-            "SELECT packet_id FROM incoming WHERE session = ? ORDER BY packet_id", (key,)
-        )
+        rows = self._db.execute("SELECT packet_id FROM incoming WHERE session = ? ORDER BY packet_id", (key,))
         return [(row[0], True) for row in rows]
 
     def queue(self, client_id: str) -> Iterator[SavedMessage]:
