@@ -27,12 +27,11 @@ def decode(data: bytes) -> Any:
     """BadTerm."""
     if data[:1] != b"\x83":
         raise BadTerm("not an Erlang term")
-    if data[1:2] == b"P":
-        unpacker = zlib.decompressobj()
-        data = b"\x83" + unpacker.decompress(data[6:], LARGEST)
     try:
+        if data[1:2] == b"P":
+            data = b"\x83" + zlib.decompressobj().decompress(data[6:], LARGEST)
         return _Terms(data).term(1, 0)[0]
-    except (IndexError, struct.error, UnicodeDecodeError, TypeError) as error:
+    except (IndexError, struct.error, UnicodeDecodeError, TypeError, zlib.error) as error:
         raise BadTerm(f"an Erlang term that cannot be read: {error}") from None
 
 
@@ -137,3 +136,5 @@ def backup_rows(data: bytes, table: str) -> Iterator[tuple[Any, ...]]:
         for row in found if isinstance(found, list) else [found]:
             if isinstance(row, tuple) and row and row[0] == table:
                 yield row
+    if at < len(data):
+        raise BadTerm(f"{table} is truncated")

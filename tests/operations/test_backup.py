@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -99,13 +102,16 @@ def fill(node: Node) -> None:
     leave(here)
 
 
-@pytest.fixture
-def made(start: Start, tmp_path: Path) -> tuple[Node, Path]:
-    node = start()
-    fill(node)
-    path = tmp_path / "first.backup"
-    ok(node.data_dir, "backup", path)
-    return node, path
+@pytest.fixture(scope="module")
+def made(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Path]]:
+    """A running node, and a backup of it."""
+    folder = tmp_path_factory.mktemp("made")
+    with Node(folder / "data", template) as node:
+        fill(node)
+        path = folder / "first.backup"
+        ok(node.data_dir, "backup", path)
+        yield node, path
+        assert not node.trouble(), node.trouble()
 
 
 def fresh(tmp_path: Path, node: Node, name: str = "restored") -> Path:
@@ -133,7 +139,6 @@ def test_restored_platform_is_equal_and_goes_on(
     ok(data, "backup", tmp_path / "second.backup")
     assert contents(tmp_path / "second.backup") == contents(path)
 
-    node.stop()
     with Node(data) as restored:
         away = client(restored, "away-1")
         until(lambda: len(away.user_data_get()) == 30, 20)
@@ -268,8 +273,6 @@ def test_consistent_while_clients_publish(start: Start, tmp_path: Path) -> None:
             published(publisher, "load", str(number).encode())
             number += 1
 
-    import threading
-
     thread = threading.Thread(target=more)
     thread.start()
     try:
@@ -280,8 +283,6 @@ def test_consistent_while_clients_publish(start: Start, tmp_path: Path) -> None:
     leave(publisher)
     found = [record for record in contents(tmp_path / "busy.backup") if record[0] == "queued"]
     assert len(found) >= 500
-    import base64
-
     assert [int(base64.b64decode(values["payload"])) for _, values in found] == list(range(len(found)))
 
 

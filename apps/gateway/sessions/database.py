@@ -358,7 +358,7 @@ class Database:
         return found
 
 
-def _lock(path: Path) -> int:
+def lock(path: Path) -> int:
     """The open lock file beside the store: whoever has it locked uses the store, until it is closed."""
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
