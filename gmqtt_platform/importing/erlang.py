@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 LOG: Final = b"\x01\x02\x03\x04"
-MARK: Final = bytes((12, 33, 44, 55))
+MARK: Final = b"bWLA"
+LARGE: Final = 65_528  # bytes: from there on the MD5 of its size (16 bytes) stands between mark and term
 DEEPEST: Final = 100
 LARGEST: Final = 1 << 28  # bytes of a term that was compressed
 
@@ -126,10 +127,11 @@ def backup_rows(data: bytes, table: str) -> Iterator[tuple[Any, ...]]:
     at, is_first = 8, True
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] != MARK or at + 8 + size > len(data):
+        start = at + 8 + (16 if size >= LARGE else 0)
+        if data[at + 4 : at + 8] != MARK or start + size > len(data):
             raise BadTerm(f"{table} is truncated or damaged")
-        found = decode(data[at + 8 : at + 8 + size])
-        at += 8 + size
+        found = decode(data[start : start + size])
+        at = start + size
         if is_first:
             is_first = False  # the header
             continue

@@ -78,7 +78,7 @@ TABLES = """
 Make = fun(Table, Record, Rows) ->
     {atomic, ok} = mnesia:create_table(Table, [{record_name, Record}, {attributes, lists:nth(1, Rows)}]),
     [ok = mnesia:dirty_write(Table, Row) || Row <- lists:nthtail(1, Rows)],
-    {ok, Name, _} = mnesia:activate_checkpoint([{name, Table}, {min, [Table]}]),
+    {ok, Name, _} = mnesia:activate_checkpoint([{name, Table}, {min, [Table]}, {ram_overrides_dump, true}]),
     ok = mnesia:backup_checkpoint(Name, filename:join(Folder, atom_to_list(Table)))
 end,
 Salt = <<"0123abcd">>,
@@ -96,6 +96,8 @@ Make(emqx_banned, banned, [[who, by, reason, at, until],
 Make(emqx_retainer_message, retained_message, [[topic, msg, expiry_time],
     {retained_message, [<<"kept">>, <<"1">>], {message, <<1:128>>, 1, <<"c">>, #{retain => true}, #{properties => #{}},
         <<"kept/1">>, <<0, 255, "x">>, 1728915852861, []}, 0},
+    {retained_message, [<<"large">>], {message, <<3:128>>, 1, <<"c">>, #{retain => true}, #{},
+        <<"large">>, binary:copy(<<"l">>, 100000), 1728915852861, []}, 0},
     {retained_message, [<<"gone">>], {message, <<2:128>>, 1, <<"c">>, #{retain => true}, #{}, <<"gone">>, <<"x">>, 1, []}, 5}]),
 halt(0).
 """
@@ -127,7 +129,7 @@ def test_version_5(start: Start, tmp_path: Path) -> None:
     node = start(AUTH__CLIENT="django", AUTH__ACL="django")
     url = f"http://127.0.0.1:{node.ws}"
     told = json.loads(ok(node.data_dir, "--json", "--url", url, "import", "emqx", path, "--allow-unmatched"))
-    assert told["made"] == {"group": 1, "client": 2, "rule": 6, "ban": 2, "retained": 1}
+    assert told["made"] == {"group": 1, "client": 2, "rule": 6, "ban": 2, "retained": 2}
     assert connects(node.tcp, "any", "alice", "first")
     assert not connects(node.tcp, "any", "alice", "second")
     asked = Asked(node.tcp, "alice", "first")
