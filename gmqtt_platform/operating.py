@@ -1,7 +1,8 @@
-"""Commands that work on what the configuration names, with or without a node: backup, restore, plan, apply, import.
+"""Commands that work on what the configuration names, with or without a node: backup, restore, plan, apply,
+import.
 
-Exit codes: 0, 1 where it was refused (a target that is not empty, rows that cannot be), 2 where a file or an option is
-wrong, 3 where a store or node does not answer.
+Exit codes: 0, 1 where it was refused (a target that is not empty, rows that cannot be), 2 where a file or
+an option is wrong, 3 where a store or node does not answer.
 """
 
 from __future__ import annotations

@@ -24,7 +24,10 @@ PASSWORD_HASHERS = (
     "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
     "django.contrib.auth.hashers.BCryptPasswordHasher",
     "django.contrib.auth.hashers.ScryptPasswordHasher",
-    *(f"apps.auth.hashers.{name}" for name in ("MosquittoSha512", "MosquittoPbkdf2", "EmqxDigest", "EmqxPbkdf2")),
+    "apps.auth.hashers.MosquittoSha512",
+    "apps.auth.hashers.MosquittoPbkdf2",
+    "apps.auth.hashers.EmqxDigest",
+    "apps.auth.hashers.EmqxPbkdf2",
 )
 SECRET_KEY = datadir.prepare(GMQTT)
 SECRET_KEY_FALLBACKS = datadir.old_secret_keys(GMQTT)

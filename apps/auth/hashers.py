@@ -1,8 +1,8 @@
-"""Password hashes of other brokers, checked as they are (`settings.PASSWORD_HASHERS`); none is ever made here.
+"""Password hashes of other brokers, checked as they are (`settings.PASSWORD_HASHERS`), and never made.
 
     mosquitto_sha512$<salt>$<digest>                       mosquitto 1.6 ($6$), base64
-    mosquitto_pbkdf2$<iterations>$<salt>$<digest>          mosquitto 2 ($7$, dynamic security), PBKDF2-HMAC-SHA-512, base64
-    emqx_digest$<name>$<prefix|suffix|disable>$<salt>$<digest>        EMQX: md5, sha, sha256, sha512; salt and digest in hex
+    mosquitto_pbkdf2$<iterations>$<salt>$<digest>          mosquitto 2 ($7$), PBKDF2-HMAC-SHA-512
+    emqx_digest$<name>$<prefix|suffix|disable>$<salt>$<digest>    EMQX: md5, sha, sha256 ...; in hex
     emqx_pbkdf2$<name>$<iterations>$<salt>$<digest>        EMQX
     bcrypt$$2b$...                                         Django's own form, of EMQX' bcrypt
 

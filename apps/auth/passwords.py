@@ -177,7 +177,8 @@ def _check(password: bytes, encoded: list[str]) -> bool:
     if text.isprintable() or text.isascii():
         found = [check_password(text, each) for each in encoded or [_nobody()]]
         if encoded and not any(found) and any(map(is_foreign, encoded)):
-            check_password(text, _nobody())  # other brokers' hashes are quick: the time would tell that one is here
+            # Other brokers' hashes are quick: the time would tell that there is one.
+            check_password(text, _nobody())
         return bool(encoded) and any(found)
     return False
 

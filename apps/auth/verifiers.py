@@ -63,7 +63,7 @@ class Verifiers:
 
 
 def _encoded(password: bytes) -> tuple[str, str] | None:
-    """Its slow hash, and what SCRAM needs; None: it looks like a secret of ours, and keeps the hash that it has."""
+    """Its slow hash, and what SCRAM needs; None: it looks like a secret of ours, and keeps its hash."""
     text = password.decode(errors="surrogateescape")
     if passwords.looks_generated(password) or not (text.isprintable() or text.isascii()):
         return None

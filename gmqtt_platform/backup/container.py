@@ -4,10 +4,11 @@
     if it is encrypted: log2 of scrypt's N, r, p (a byte each), salt (16 bytes), nonce prefix (7 bytes)
     body
 
-The body is gzip: a JSON array [kind, values] a line. The first is the manifest; the last is ["end", {"records": ...,
-"sha256": ...}], the digest of all lines before it. An encrypted body is the STREAM construction of Hoang, Reyhanitabar,
-Rogaway and Vizar over AES-256-GCM: pieces of 64 KiB, their nonce the prefix, a count (4 bytes) and 1 for the last, else
-0; the header is authenticated with each. So pieces can neither be left out, swapped nor cut off at the end.
+The body is gzip: a JSON array [kind, values] a line. The first is the manifest; the last is ["end",
+{"records": ..., "sha256": ...}], the digest of all lines before it. An encrypted body is the STREAM
+construction of Hoang, Reyhanitabar, Rogaway and Vizar over AES-256-GCM: pieces of 64 KiB, their nonce the
+prefix, a count (4 bytes) and 1 for the last, else 0; the header is authenticated with each. So pieces can
+neither be left out, swapped nor cut off at the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a file into an empty platform. The whole file is read and checked first; then all of it is written, or nothing."""
+"""From a file into an empty platform. It is read and checked first; then all of it is written, or nothing."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def restore(
     if (found.passwords or found.accounts) and not new_secret_key:
         raise Refused(
             f"the backup was made with another secret key, by which {len(found.passwords)} passwords and "
-            f"{len(found.accounts)} service accounts are kept. Bring its secret key here (the file secret_key of "
-            "the data directory, or GMQTT_SECRET_KEY), or give these new ones afterwards: --new-secret-key"
+            f"{len(found.accounts)} service accounts are kept. Bring that key here (the file secret_key "
+            "of the data directory, or GMQTT_SECRET_KEY), or give these new ones afterwards: --new-secret-key"
         )
     call_command("migrate", verbosity=0)
     if occupied := rows.occupied():

@@ -1,4 +1,4 @@
-"""What of the database is in a backup: rows with their keys, so that addresses of the REST API stay what they are.
+"""What of the database is in a backup: rows with their keys, so that addresses of the REST API stay valid.
 
 Content types and permissions go by their names: their keys differ from one database to the next.
 """
@@ -131,7 +131,7 @@ def clear() -> None:
 
 
 class Rows:
-    """Puts rows into the database, many at once, as they are: without signals, and times stay what they were."""
+    """Puts rows into the database, many at once, as they are: without signals, with their times."""
 
     def __init__(self) -> None:
         self._names = Names()

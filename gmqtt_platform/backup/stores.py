@@ -1,4 +1,4 @@
-"""Sessions, queues and retained messages as records, from where this configuration keeps them and to there."""
+"""Sessions, queues and retained messages as records, from and to where this configuration keeps them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Shared:
 
 
 class Decoder:
-    """Records as what they stand for. `BadFile` where one cannot be: so a file is checked before it is used."""
+    """Records as what they stand for. `BadFile` where one cannot be: so a file is checked beforehand."""
 
     def __init__(self) -> None:
         self._shared = Shared()

@@ -1,8 +1,10 @@
-"""The difference between what a file says and the database, and how to make it, through the services of the apps.
+"""The difference between what a file says and the database, and how to make it, through the services of the
+apps.
 
-What a row of the file does not say stays as it is, or becomes the default where the row is new. Rows that the file does
-not have go by `prune` only, and only in sections that the file has. Each change is a transaction of its own, with its
-audit entry; where one cannot be made those before it stay, and the next `apply` goes on.
+What a row of the file does not say stays as it is, or becomes the default where the row is new. Rows that
+the file does not have go by `prune` only, and only in sections that the file has. Each change is a
+transaction of its own, with its audit entry; where one cannot be made those before it stay, and the next
+`apply` goes on.
 """
 
 from __future__ import annotations
@@ -118,9 +120,13 @@ def _groups(wanted: list[Row], desired: Desired, prune: bool, errors: list[str])
         elif details := _differences(row, found, names):
             after = {name: values[1] for name, values in details.items()}
             yield Change(
-                CHANGE, "group", name,
-                lambda actor, _, found=found, after=after: _nothing(groups.update(actor, found, **after)), details, row,
-            )  # fmt: skip
+                CHANGE,
+                "group",
+                name,
+                lambda actor, _, found=found, after=after: _nothing(groups.update(actor, found, **after)),
+                details,
+                row,
+            )
     listed = {row.key[0] for row in wanted}
     for name, found in known.items() if prune else ():
         if name not in listed:
@@ -148,7 +154,10 @@ def _clients(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
         if missing:
             errors.append(str(row.at("groups").bad(f"there is no group {missing[0]!r}")))
             continue
-        if not all([credentials.check(each, errors) for each in row.values.get("credentials", ())]):
+        mistakes = len(errors)
+        for each in row.values.get("credentials", ()):
+            credentials.check(each, errors)
+        if len(errors) > mistakes:
             continue
         found = known.get(client_id)
         if found is None:
@@ -166,9 +175,13 @@ def _clients(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
             details["groups"] = [before, sorted(set(row.values["groups"]))]
         if details:
             yield Change(
-                CHANGE, "client", client_id,
-                lambda actor, _, found=found, details=details: _update(actor, found, details), details, row,
-            )  # fmt: skip
+                CHANGE,
+                "client",
+                client_id,
+                lambda actor, _, found=found, details=details: _update(actor, found, details),
+                details,
+                row,
+            )
         for do, name, make in credentials.differences(row, found, prune):
             yield Change(do, "credential", name, make, row=row)
     if prune:
@@ -176,9 +189,11 @@ def _clients(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
         for found in Client.objects.order_by("id").iterator(AT_ONCE):
             if found.client_id not in listed:
                 yield Change(
-                    REMOVE, "client", found.client_id,
+                    REMOVE,
+                    "client",
+                    found.client_id,
                     lambda actor, _, found=found: _nothing(clients.unregister(actor, [found])),
-                )  # fmt: skip
+                )
 
 
 def _known_clients(client_ids: Iterable[str]) -> dict[str, Client]:
@@ -235,14 +250,20 @@ def _rules(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]) 
             if details := _differences(row, found, fields):
                 after = {key: values[1] for key, values in details.items()}
                 yield Change(
-                    CHANGE, "rule", name,
-                    lambda actor, _, found=found, after=after: _nothing(rules.update(actor, found, **after)), details, row,
-                )  # fmt: skip
+                    CHANGE,
+                    "rule",
+                    name,
+                    lambda actor, _, found=found, after=after: _nothing(rules.update(actor, found, **after)),
+                    details,
+                    row,
+                )
     for found in (each for same in known.values() for each in same) if prune else ():
         yield Change(
-            REMOVE, "rule", f"{found} (id {found.pk})",
+            REMOVE,
+            "rule",
+            f"{found} (id {found.pk})",
             lambda actor, _, found=found: _remove_rule(actor, found),
-        )  # fmt: skip
+        )
 
 
 def _add_rule(actor: Actor, row: Row) -> None:
@@ -291,15 +312,22 @@ def _bans(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]) -
         rest = {key: row.values[key] for key in ("until", "reason") if key in row.values}
         if found is None:
             yield Change(
-                ADD, "ban", name,
-                lambda actor, _, key=(kind, value), rest=rest: _nothing(bans.create(actor, *key, **rest)), row=row,
-            )  # fmt: skip
+                ADD,
+                "ban",
+                name,
+                lambda actor, _, key=(kind, value), rest=rest: _nothing(bans.create(actor, *key, **rest)),
+                row=row,
+            )
         elif details := _differences(row, found, ("until", "reason")):
             after = {key: values[1] for key, values in details.items()}
             yield Change(
-                CHANGE, "ban", name,
-                lambda actor, _, found=found, after=after: _nothing(bans.update(actor, found, **after)), details, row,
-            )  # fmt: skip
+                CHANGE,
+                "ban",
+                name,
+                lambda actor, _, found=found, after=after: _nothing(bans.update(actor, found, **after)),
+                details,
+                row,
+            )
     for key, found in known.items() if prune else ():
         if key not in listed and not found.automatic:  # those that the node set end by themselves
             yield Change(

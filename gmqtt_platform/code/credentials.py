@@ -1,7 +1,7 @@
 """Credentials of a client in a file: what is missing, what has another secret, and how it is made.
 
-A generated secret is made once and shown once. A hash (`password_hash`, from another broker) is taken as it is when the
-credential is made; it is not compared later, for the first login replaces it.
+A generated secret is made once and shown once. A hash (`password_hash`, from another broker) is taken as it
+is when the credential is made; it is not compared later, for the first login replaces it.
 """
 
 from __future__ import annotations

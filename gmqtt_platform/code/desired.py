@@ -1,4 +1,4 @@
-"""What a file may say: five lists of rows. Each row is checked by itself, and against the others of the file."""
+"""What a file may say: five lists of rows. Each row is checked, and against the others of the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Check = Callable[[Value], Any]
 
 @dataclass
 class Row:
-    """`key` names the row among those of its section; `values` has what the file says of it and nothing else."""
+    """`key` names the row among those of its section; `values` has what the file says of it alone."""
 
     key: tuple[Any, ...]
     values: dict[str, Any]

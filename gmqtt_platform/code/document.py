@@ -1,4 +1,4 @@
-"""A YAML file as plain values, with the line of each. Only safe types; no key twice; no aliases that multiply."""
+"""A YAML file as plain values, with the line of each. Safe types; no key twice; no aliases that multiply."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The JSON of mosquitto's dynamic-security plugin.
 
-There, a client's roles are asked before those of its groups, higher priorities first: of groups, of roles, of the
-entries in them. The first that matches decides. Here one number stands for all of that: the place among all of them.
+There, a client's roles are asked before those of its groups, higher priorities first: of groups, of roles,
+of the entries in them. The first that matches decides. Here one number stands for all of that: the place
+among all of them.
 """
 
 from __future__ import annotations

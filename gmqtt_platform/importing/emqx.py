@@ -1,7 +1,7 @@
 """EMQX' data export: the JSON file of version 4, the tar.gz of version 5 (`mnesia` backups inside).
 
-4: auth_mnesia, acl_mnesia, blacklist
-5: mnesia/emqx_authn_mnesia, emqx_acl, emqx_banned, emqx_retainer_message; cluster.hocon says how passwords are hashed
+4: auth_mnesia, acl_mnesia, blacklist 5: mnesia/emqx_authn_mnesia, emqx_acl, emqx_banned,
+emqx_retainer_message; cluster.hocon says how passwords are hashed
 """
 
 from __future__ import annotations
@@ -25,12 +25,19 @@ from gmqtt_platform.importing.found import BadSource, Found, RetainedMessage
 SALT: Final = 4  # bytes, in version 4
 LARGEST: Final = 1 << 30  # bytes of one table
 ACTIONS: Final = {
-    **{"pub": "publish", "sub": "subscribe", "pubsub": "both"},
-    **{"publish": "publish", "subscribe": "subscribe", "all": "both"},
+    "pub": "publish",
+    "sub": "subscribe",
+    "pubsub": "both",
+    "publish": "publish",
+    "subscribe": "subscribe",
+    "all": "both",
 }
 _PLACES: Final = {
-    **{"%u": "${username}", "%c": "${clientid}"},
-    **{"${username}": "${username}", "${clientid}": "${clientid}", "${client_id}": "${clientid}"},
+    "%u": "${username}",
+    "%c": "${clientid}",
+    "${username}": "${username}",
+    "${clientid}": "${clientid}",
+    "${client_id}": "${clientid}",
 }
 BANS: Final = {"clientid": "client_id", "username": "username", "peerhost": "address"}
 _ALGORITHM: Final = re.compile(r"password_hash_algorithm\s*[={:]\s*\{?([^}]*)\}")

@@ -1,9 +1,9 @@
 """What Erlang writes: terms in the external format, and mnesia's backups, which are logs of such terms.
 
-Atoms are str, binaries bytes, tuples tuples, lists (and strings) lists or str, maps dicts. A log begins with a head of 8
-bytes; each entry is its size (4 bytes), a mark (4 bytes) and the term. The first term of a backup is its header; the
-others are lists of {schema, table, ...} or of rows, whose first element is the table: {table, {record name, ...}} or the
-record itself.
+Atoms are str, binaries bytes, tuples tuples, lists (and strings) lists or str, maps dicts. A log begins
+with a head of 8 bytes; each entry is its size (4 bytes), a mark (4 bytes) and the term. The first term of a
+backup is its header; the others are lists of {schema, table, ...} or of rows, whose first element is the
+table: {table, {record name, ...}} or the record itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What was found at another broker.
 
-A user there may connect under any client id. Here that is a registered client whose credential is for all client ids
-(`client_ids: "*"`). Its own id is never used to connect: `user:<name>`, so that no device's id is another user's.
-All of them are in one group, which carries the rules that are for every user there and nobody else here.
+A user there may connect under any client id. Here that is a registered client whose credential is for all
+client ids (`client_ids: "*"`). Its own id is never used to connect: `user:<name>`, so that no device's id
+is another user's. All of them are in one group, which carries the rules that are for every user there and
+nobody else here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was found elsewhere, into this platform: what cannot be made is told and left out, the rest is made."""
+"""What was found elsewhere, into this platform: what cannot be made is left out and told."""
 
 from __future__ import annotations
 

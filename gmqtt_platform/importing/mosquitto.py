@@ -1,7 +1,8 @@
 """mosquitto's password file and ACL file, as version 2 reads them.
 
-The rules of a user are asked before the patterns, which are for all users; denials before what is allowed; where none
-matches the answer is no. That is the order here, too: rules of the client, rules of its group, deny before allow.
+The rules of a user are asked before the patterns, which are for all users; denials before what is allowed;
+where none matches the answer is no. That is the order here, too: rules of the client, rules of its group,
+deny before allow.
 """
 
 from __future__ import annotations
@@ -54,9 +55,12 @@ def acl(found: Found, path: Path) -> None:
 
 def _rule(found: Found, place: Place, word: str, rest: str, username: str | None) -> None:
     access, _, topic = rest.partition(" ")
-    if access not in ACTIONS or not topic.strip():
-        access, topic = "readwrite", rest
     topic = topic.strip()
+    if not topic:
+        access, topic = "readwrite", access
+    elif access not in ACTIONS:
+        found.note(place, f"{rest!r} is left out: {access!r} is none of {', '.join(ACTIONS)}")
+        return
     effect, action = ("deny" if access == "deny" else "allow"), ACTIONS[access]
     if "${" in topic:
         found.note(place, f"{topic!r} is left out: ${{ begins a placeholder here")
@@ -69,8 +73,8 @@ def _rule(found: Found, place: Place, word: str, rest: str, username: str | None
     if effect == "deny" and action == "both":
         found.note(
             place,
-            f"{topic!r}: a subscription that overlaps with it is refused here; there it is accepted, and what matches "
-            "is not delivered",
+            f"{topic!r}: a subscription that overlaps with it is refused here; there it is taken, and what "
+            "matches is not delivered",
         )
     if word == "topic":
         if username in found.clients:

@@ -20,7 +20,8 @@ MAGIC: Final = b"\x00\xb5\x00mosquitto db"
 FORMATS: Final = (5, 6)
 MESSAGE, RETAIN = 2, 4  # kinds of chunks
 _HEAD: Final = struct.Struct(">II")
-# id, expiry (UNIX seconds, 0: none); length of the payload, packet id, lengths of client id, user name, topic; port, QoS, retain
+# id, expiry (UNIX seconds, 0: none); length of the payload, packet id, lengths of client id, user name
+# and topic; port, QoS, retain
 _NATIVE: Final = struct.Struct("<Qq" if sys.byteorder == "little" else ">Qq")
 _REST: Final = struct.Struct(">IHHHHHBB")
 

@@ -1,4 +1,4 @@
-"""A backup of a running platform into an empty one: equal, from SQLite to PostgreSQL and from one node to a cluster."""
+"""A backup of a running platform into an empty one: equal, also in PostgreSQL and in a cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ plant = groups.create(SYSTEM, "plant", "d", ["plant"])
 registering.register(SYSTEM, NewClient("meter-1", groups=["plant"], password="a long pass phrase"))
 registering.register(SYSTEM, NewClient("meter-2", transports=("tls",), enabled=False, client_ids="m-*"))
 rules.create(SYSTEM, effect="allow", action="both", filter="plant/${clientid}/#", group=plant)
-rules.create(SYSTEM, effect="deny", action="publish", filter="x", client=Client.objects.get(client_id="meter-1"))
+one = Client.objects.get(client_id="meter-1")
+rules.create(SYSTEM, effect="deny", action="publish", filter="x", client=one)
 bans.create(SYSTEM, "address", "10.0.0.0/8", datetime(2200, 1, 1, tzinfo=UTC), "why")
 accounts.create_role(SYSTEM, "special", ["mqtt_auth.view_client"])
 accounts.create(SYSTEM, "service", [Role.objects.get(name="special")])
@@ -165,6 +166,7 @@ def test_to_postgresql_and_to_a_cluster_and_back(
         cluster = {
             "DATABASE__URL": url,
             "BROKER__PROVIDER": "kafka",
+            "CLUSTER__ENABLED": "true",
             "SESSIONS__PROVIDER": "redis",
             "REDIS__URL": redis_url,
         }
@@ -216,7 +218,7 @@ def test_only_config_and_encrypted(made: tuple[Node, Path], tmp_path: Path) -> N
 def test_a_running_node_keeps_its_store_to_itself(
     made: tuple[Node, Path], start: Start, tmp_path: Path
 ) -> None:
-    node, path = made
+    _, path = made
     other = start()
     refused = run(other.data_dir, "restore", path, "--new-secret-key")
     assert refused.returncode == 1

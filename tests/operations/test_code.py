@@ -1,4 +1,4 @@
-"""`plan` and `apply`: what a YAML file says is made, once, through the services; what is wrong is named by its line."""
+"""`plan` and `apply`: what a YAML file says is made once, by the services; mistakes have a line."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_mistakes_are_named_by_line_and_key(write: Any, text: str, what: str) ->
 def test_aliases_do_not_multiply(write: Any) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    with pytest.raises(BadDocument, match="values, counting those that aliases repeat|nested too deeply"):
+    with pytest.raises(BadDocument, match=r"values, counting those that aliases repeat|nested too deeply"):
         plan(write("\n".join(lines)))
 
 

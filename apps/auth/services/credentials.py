@@ -165,7 +165,7 @@ def keep_verifiers(verifiers: Mapping[int, str]) -> None:
 
 
 def replace_foreign(credential_id: int, encoded: str, secret: str, scram: str) -> None:
-    """In the place of a hash that another broker made; not audited, nor announced: the password is the same."""
+    """In the place of another broker's hash. Not audited, nor announced: the password is the same."""
     rows = Credential.objects.filter(pk=credential_id, kind=Credential.Kind.PASSWORD, secret=encoded)
     rows.update(secret=secret, scram=scram)
 

@@ -1,8 +1,10 @@
-"""What Redis keeps of a cluster, for backups: `apps.gateway.sessions.portable`, over the keys of `coordination.store`.
+"""What Redis keeps of a cluster, for backups: `apps.gateway.sessions.portable`, over the keys of
+`coordination.store`.
 
-A running cluster is read without stopping it. Redis has no snapshot that could be read in pieces, so each session is
-read at one instant of its own, all but its queue, and then its queue up to where it ended at that instant. What was
-acknowledged before the backup began is in it. What is delivered and acknowledged while a queue is read is in it or not.
+A running cluster is read without stopping it. Redis has no snapshot that could be read in pieces, so each
+session is read at one instant of its own, all but its queue, and then its queue up to where it ended at
+that instant. What was acknowledged before the backup began is in it. What is delivered and acknowledged
+while a queue is read is in it or not.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def connect(url: str) -> Any:
 
 class RedisContents:
     def __init__(self, url: str, prefix: str, now: float, keeps_sessions: bool = True) -> None:
-        """`keeps_sessions`: this cluster's sessions outlive their connections. Its methods raise RedisError."""
+        """`keeps_sessions`: sessions outlive their connections here. Its methods raise RedisError."""
         self._prefix = prefix
         self._now = now
         self._keeps = keeps_sessions

@@ -1,7 +1,7 @@
 """What a session store keeps, apart from how it keeps it: read from one, written into another.
 
-`Contents` and `Filling` are what a store has to offer for that; here are those of a node's SQLite file. Wills are no
-part of it: they are of connections, and those end.
+`Contents` and `Filling` are what a store has to offer for that; here are those of a node's SQLite file.
+Wills are no part of it: they are of connections, and those end.
 """
 
 from __future__ import annotations
