@@ -66,7 +66,7 @@ async def acl_of(chain: Chain, client_id: str, patient: bool = False) -> ClientA
     facts, subject = found
     if patient and any(CERTIFICATE in rule.filter for rule in facts.rules):
         return None
-    token = _Unknown() if patient else _Undecided()
+    token: Layer = _Unknown() if patient else _Undecided()
     identity = Identity(client_id, subject.username, "", "", "", NAME, subject.groups)
     layers: list[Layer] = []
     for provider in chain.acls:

@@ -125,7 +125,7 @@ def auth_service(node: Node, **settings: str) -> Iterator[str]:
         yield line.rpartition("grpc://")[2].strip()
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=30)
 
 
 ACCOUNT = """
