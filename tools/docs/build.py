@@ -65,6 +65,7 @@ def main() -> int:
             del os.environ[name]
         os.environ["GMQTT_NODE__DATA_DIR"] = directory
         os.environ["DJANGO_SETTINGS_MODULE"] = "gmqtt_platform.settings"
+        os.environ["COLUMNS"] = "100"  # argparse wraps by it
         try:
             build()
         except subprocess.CalledProcessError as failed:
