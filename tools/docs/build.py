@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -41,11 +42,27 @@ def source(target: Path) -> None:
         (target / "reference" / f"{name}.md").write_text(text)
 
 
+def digest() -> str:
+    """Of everything that the site is made of."""
+    found = hashlib.sha256()
+    files = [ROOT / name for name in (*FROM_THE_ROOT, "mkdocs.yml", "conf/conf.toml")]
+    files += [each for each in (ROOT / "docs").rglob("*") if each.is_file()]
+    for folder in ("apps", "gmqtt_platform", "tests", "tools/docs"):
+        files += (ROOT / folder).rglob("*.py")
+    files += (ROOT / "tools" / "docs").rglob("*.csv")
+    for path in sorted(files):
+        found.update(str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
 def build(site: Path = SITE) -> None:
-    """`site` is replaced whole, when all went well. One build at a time."""
+    """`site` is replaced whole, when all went well. One build at a time, and none where it is current."""
     (ROOT / "build").mkdir(exist_ok=True)
     with (ROOT / "build" / "docs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, current = site.with_name(site.name + ".digest"), digest()
+        if site.exists() and stamp.exists() and stamp.read_text() == current:
+            return
         source(ROOT / "build" / "docs-src")
         made = site.with_name(site.name + ".new")
         shutil.rmtree(made, ignore_errors=True)
@@ -56,6 +73,7 @@ def build(site: Path = SITE) -> None:
             (made / useless).unlink(missing_ok=True)
         shutil.rmtree(site, ignore_errors=True)
         made.rename(site)
+        stamp.write_text(current)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import functools
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ def numbers(text: str) -> set[str]:
     return found
 
 
+@functools.cache
 def tagged() -> dict[tuple[str, str], list[str]]:
     """(version, number) -> "file::test", or the file where the tag stands outside of a test."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -90,9 +92,12 @@ def table(version: str) -> list[Statement]:
 def page() -> str:
     text = "# MQTT conformance\n\n"
     text += (
-        "Every normative statement of MQTT 5.0 and 3.1.1 by its number, what it says in our words, and the tests that carry"
-        " its tag. The table is made from the tests. A statement that is the client's alone is shown where a server"
-        " has to notice its breach. Without a tag does not mean that it is broken: other tests may depend on it, but"
+        "Every normative statement of MQTT 5.0 and 3.1.1 by its number, what it says in our words, and the"
+        " tests that carry"
+        " its tag. The table is made from the tests. A statement that is the client's alone is shown where a"
+        " server"
+        " has to notice its breach. Without a tag does not mean that it is broken: other tests may depend on"
+        " it, but"
         " none names it.\n\n"
     )
     for version in ("5.0", "3.1.1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 from collections import defaultdict
@@ -40,6 +41,7 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 # ---------------------------------------------------------------- REST
 
 
+@functools.cache
 def schema() -> Schema:
     from drf_spectacular.generators import SchemaGenerator
 
@@ -58,9 +60,12 @@ def rest() -> str:
                 tagged[operation.get("tags", ["other"])[0]].append(_operation(path, method, operation))
     text = "# REST\n\n"
     text += (
-        "All paths are below the address of a node's HTTP listener. A request carries `Authorization: Bearer` with a"
-        " token of `/api/v1/auth/token/`. What is refused is answered as `application/problem+json` with a `code` for"
-        " programs. A node shows the same at `/api/docs/`, to try, and at `/api/schema/`, for code generators.\n\n"
+        "All paths are below the address of a node's HTTP listener. A request carries `Authorization:"
+        " Bearer` with a"
+        " token of `/api/v1/auth/token/`. What is refused is answered as `application/problem+json` with a"
+        " `code` for"
+        " programs. A node shows the same at `/api/docs/`, to try, and at `/api/schema/`, for code"
+        " generators.\n\n"
     )
     for tag in sorted(tagged):
         text += f"## {tag}\n\n" + "".join(tagged[tag])
@@ -143,8 +148,10 @@ def command_line() -> str:
     top = command.parser()
     text = "# Command line\n\n"
     text += (
-        "`gmqtt` is the command of an installation; in a checkout it is `.venv/bin/python -m gmqtt_platform`. It ends"
-        " with 0, 1 (refused, with the reason), 2 (the command or the configuration is not understood) or 3 (no node"
+        "`gmqtt` is the command of an installation; in a checkout it is `.venv/bin/python -m"
+        " gmqtt_platform`. It ends"
+        " with 0, 1 (refused, with the reason), 2 (the command or the configuration is not understood) or 3"
+        " (no node"
         " answers).\n\n"
     )
     text += _help(top, "gmqtt")
@@ -214,9 +221,12 @@ def configuration() -> str:
     text = "# Configuration\n\n"
     text += (
         "The file is `conf/conf.toml` of a checkout, `gmqtt.toml` in the current directory of an installation"
-        " (`gmqtt init` writes it), or what `GMQTT_CONF` names. Every key can be left out. `GMQTT_<TABLE>__<KEY>`"
-        " overrides the file, and `GMQTT_<TABLE>__<KEY>_FILE` names a file with the value; lists are separated by"
-        " commas. `GMQTT_SECRET_KEY` and `GMQTT_SECRET_KEY_FALLBACKS`, each with `_FILE` if wanted, are the secret key"
+        " (`gmqtt init` writes it), or what `GMQTT_CONF` names. Every key can be left out."
+        " `GMQTT_<TABLE>__<KEY>`"
+        " overrides the file, and `GMQTT_<TABLE>__<KEY>_FILE` names a file with the value; lists are"
+        " separated by"
+        " commas. `GMQTT_SECRET_KEY` and `GMQTT_SECRET_KEY_FALLBACKS`, each with `_FILE` if wanted, are the"
+        " secret key"
         " and the keys before it. A node reads the files of certificates again at SIGHUP; other keys take a"
         " restart.\n\n"
     )
@@ -266,13 +276,20 @@ def metrics() -> str:
         sources.stats = None
     text = "# Metrics\n\n"
     text += (
-        "`/metrics` of a node, in Prometheus' text format. It asks for a bearer token: `console.metrics_token`, or, where"
-        " that is empty, the file `metrics_token` in `node.data_dir`. A counter's name ends with `_total` there. No"
+        "`/metrics` of a node, in Prometheus' text format. It asks for a bearer token:"
+        " `console.metrics_token`, or, where"
+        " that is empty, the file `metrics_token` in `node.data_dir`. A counter's name ends with `_total`"
+        " there. No"
         " label names a client or a topic. `conf/grafana/gmqtt.json` is a dashboard.\n\n"
     )
-    labels = {"gmqtt_dropped_messages": "reason", "gmqtt_refused_connects": "reason_code"}
+    labels = {"gmqtt_dropped_messages": "`reason`", "gmqtt_refused_connects": "`reason_code`"}
     rows = [
-        (f"`{_exposed(each)}`", each.type, f"`{labels[each.name]}`" if each.name in labels else "", each.documentation)
+        (
+            f"`{_exposed(each)}`",
+            each.type,
+            f"`{labels[each.name]}`" if each.name in labels else "",
+            each.documentation,
+        )
         for each in families
     ]
     text += table(("metric", "type", "label", "what"), rows)
