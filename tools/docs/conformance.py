@@ -1,8 +1,9 @@
 """The table of MQTT's normative statements and the tests that carry their tags.
 
-`statements/*.csv` has the numbers of the specifications and what each says in our words. A test carries a tag,
-[MQTT-3.1.2-4], in its docstring or beside a row of a table; "[A] to [B]" is a range. A tag means MQTT 5.0, unless
-"of 3.1.1" follows. A statement of 3.1.1 that 5.0 has too (column `in5`) is shown by the tests of that one.
+`statements/*.csv` has the numbers of the specifications and what each says in our words. A test carries a
+tag, [MQTT-3.1.2-4], in its docstring or beside a row of a table; "[A] to [B]" is a range. A tag means
+MQTT 5.0, unless "of 3.1.1" follows. A statement of 3.1.1 that 5.0 has too (column `in5`) is shown by the
+tests of that one.
 """
 
 from __future__ import annotations
@@ -105,9 +106,11 @@ def page() -> str:
         ours = [each for each in rows if each.who != "client"]
         without = [each for each in ours if not each.tests]
         text += f"## MQTT {version} {{ #mqtt-{version.replace('.', '-')} }}\n\n"
-        text += f"{len(rows)} statements, {len(ours)} of them a server's; {len(ours) - len(without)} have a test.\n\n"
+        text += f"{len(rows)} statements, {len(ours)} of them a server's; "
+        text += f"{len(ours) - len(without)} have a test.\n\n"
         if version == "3.1.1":
-            text += "Most of 3.1.1 is in 5.0, too; the third column says where, and its tests are listed here.\n\n"
+            text += "Most of 3.1.1 is in 5.0, too; the third column says where, its tests are listed here."
+            text += "\n\n"
         text += f"### Without a test of their own, {version}\n\n"
         text += "".join(f"- MQTT-{each.number}: {each.summary}\n" for each in without) + "\n"
         text += f"### All, {version}\n\n"
