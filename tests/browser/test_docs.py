@@ -43,8 +43,8 @@ async def test_pages_and_search(page: Page, node: Node) -> None:
     await expect(page.locator(".md-search-result__item").first).to_contain_text("receive_maximum")
 
 
-async def test_the_sidebar_leads_there_in_the_operators_language(page: Page, node: Node) -> None:
-    await pages.sign_in(page, node, "alice")
+async def test_the_sidebar_leads_there(page: Page, node: Node) -> None:
+    await pages.sign_in(page, node, "alice", "/admin/auth/user/")
     await expect(page.locator("a[href='/docs/']").first).to_be_attached()
 
 

@@ -139,6 +139,11 @@ def on_config(config: Any) -> Any:
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The home pages name each other from the server's root; the site is somewhere below it."""
+    home = "../" * page.url.count("/") or "./"
+    output = re.sub(
+        r'(<(?:a|link)\b[^>]*\bhref=")/(zh/)?(?=")', lambda found: f"{found[1]}{home}{found[2] or ''}", output
+    )
     return without_inline_scripts(output, page.url, Path(config.site_dir))
 
 
