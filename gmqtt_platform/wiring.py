@@ -31,6 +31,8 @@ from apps.console import selectors as console
 from apps.console.sampler import Sampler
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
+from apps.gateway.net.certificates import Certificates
+from apps.gateway.net.handshakes import Handshakes
 from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
 from apps.gateway.operator.events import RecentEvents
@@ -220,6 +222,12 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
                 handlers[name] = sessions.visited(handlers[name])
             handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
     return Parts(Runtime(node, runner, chain), live, wills, recorder, handlers, sampling, store, cluster)
+
+
+def show_tls(certificates: Certificates, handshakes: Handshakes) -> None:
+    """In /metrics."""
+    sources.certificates = certificates.expiry
+    sources.handshake_failures = handshakes.failures
 
 
 def _end(taken: Exception) -> None:

@@ -2,7 +2,9 @@
 
 A request of a trusted proxy says in `Forwarded` (RFC 7239) or `X-Forwarded-For`, `-Proto` and `-Host` for
 whom it comes. The client is the last address in that list that is not itself a trusted proxy: what stands
-before it was written by somebody who is not trusted. Nobody behind this module sees these headers; of a peer
+before it was written by somebody who is not trusted. Where the connection began with a PROXY header the peer
+is whom that names, for whoever it is wrote these headers: they are believed if that, too, is a trusted proxy.
+Nobody behind this module sees these headers; of a peer
 that is no trusted proxy they are ignored.
 """
 
@@ -22,6 +24,7 @@ FORWARDING: Final = frozenset(
         *(b"x-forwarded-ssl", b"x-forwarded-scheme", b"x-real-ip"),
     )
 )
+PROXIED: Final = "gmqtt.proxied"  # in the scope: `client` is what a trusted proxy said
 VIA_PROXY: Final = "gmqtt.via_proxy"  # in the scope: did the peer say that it speaks for others?
 _SECURE: Final = {"http": "https", "ws": "wss"}
 _PLAIN: Final = {"https": "http", "wss": "ws"}
@@ -63,6 +66,7 @@ class BehindProxies:
         address, port, scheme, host = self._client(hops)
         if address:
             seen["client"] = [address, port]
+            seen[PROXIED] = True
         if scheme in ("http", "https"):
             current = scope.get("scheme", "http")
             change = _SECURE if scheme == "https" else _PLAIN

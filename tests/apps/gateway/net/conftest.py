@@ -80,7 +80,8 @@ async def serve() -> AsyncIterator[Serve]:
 
         server = MqttServer(node, runner, application, loop)
         listening = socket.create_server(("127.0.0.1", 0))
-        await server.listen(Listener(listening, context, proxy))
+        begin = (lambda: context) if context is not None else None
+        await server.listen(Listener(listening, begin, proxy))
         started.append((server, runner))
         return Served(server, node, listening.getsockname()[1], peers)
 
