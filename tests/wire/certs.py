@@ -32,6 +32,34 @@ class Certificates:
         return context
 
 
+def crl(
+    certificates: Certificates,
+    path: Path,
+    *revoked: Path,
+    days: float = 30,
+    begun: timedelta = timedelta(hours=1),
+) -> Path:
+    """Write a CRL of the authority with these certificates; it is good for `days` from now."""
+    now = datetime.now(UTC)
+    authority = x509.load_pem_x509_certificate(certificates.ca.read_bytes())
+    key = serialization.load_pem_private_key(certificates.ca.with_suffix(".key").read_bytes(), None)
+    end = now + timedelta(days=days)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+    builder = builder.last_update(min(now, end) - timedelta(hours=1)).next_update(end)
+    for each in revoked:
+        serial = x509.load_pem_x509_certificate(each.read_bytes()).serial_number
+        entry = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(serial)
+            .revocation_date(now - timedelta(hours=1))
+            .build()
+        )
+        builder = builder.add_revoked_certificate(entry)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return path
+
+
 def make(directory: Path) -> Certificates:
     ca_key, ca = _signed(directory / "ca", "Test authority")
     _signed(directory / "server", "localhost", ca, ca_key)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 
@@ -19,6 +19,22 @@ logger = logging.getLogger(__name__)
 DAY: Final = 86_400
 WARN_DAYS: Final = (30, 7, 1, 0)  # days before the end at which the log warns
 ILL_DAYS: Final = 7  # below that the health check fails
+
+
+class Lasts(NamedTuple):
+    """From when until when a file is good, UNIX time."""
+
+    begin: float
+    end: float
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """Days before the end at which to warn: not of what is renewed in a third of its time as a rule."""
+        return tuple(days for days in WARN_DAYS if days * 3 * DAY <= self.end - self.begin)
+
+    @property
+    def ill_days(self) -> int:
+        return max(days for days in self.marks if days <= ILL_DAYS)
 
 
 @dataclass
@@ -40,7 +56,7 @@ class Certificates:
     def __post_init__(self) -> None:
         self._seen = self._marks()
         self._current = server_context(self.tls)
-        self._ends = expiries(self.tls)
+        self._ends = lifetimes(self.tls)
         self._warned: dict[str, tuple[float, int]] = {}  # role -> (end, days) that the log has told
         if self.tls.weakness:
             logger.warning(
@@ -77,10 +93,10 @@ class Certificates:
         self._seen = self._marks()
         try:
             current = server_context(self.tls)
-            ends = expiries(self.tls)
+            ends = lifetimes(self.tls)
             for role, end in ends.items():
-                if end < self.now() < self._ends.get(role, 0.0):
-                    raise ValueError(f"{self.path(role)} expired {ago(self.now() - end)} ago")
+                if end.end < self.now() and (role not in self._ends or self.now() < self._ends[role].end):
+                    raise ValueError(f"{self.path(role)} expired {ago(self.now() - end.end)} ago")
             prepared = [prepare() for prepare in self.prepare]
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             self.error = str(error) or type(error).__name__
@@ -105,34 +121,34 @@ class Certificates:
     def expiry(self) -> list[tuple[dict[str, str], float]]:
         """Labels and UNIX time of the end, for each listener and file that is in use."""
         return [
-            ({"listener": listener, "file": str(self.path(role))}, end)
+            ({"listener": listener, "file": str(self.path(role))}, lasts.end)
             for listener in self.listeners
-            for role, end in self._ends.items()
+            for role, lasts in self._ends.items()
         ]
 
     def status(self) -> dict[str, Any]:
         """For health checks: are the files in use, and for how long are they good?"""
-        days = {role: int((end - self.now()) // DAY) for role, end in self._ends.items()}
+        days = {role: int((lasts.end - self.now()) // DAY) for role, lasts in self._ends.items()}
         note = self.error
-        if not note and min(days.values()) < ILL_DAYS:
-            role = min(days, key=lambda each: days[each])
-            note = f"{self.path(role)}: " + (f"{days[role]} days left" if days[role] >= 0 else "expired")
+        for role, lasts in self._ends.items():
+            if not note and days[role] < lasts.ill_days:
+                note = f"{self.path(role)}: " + (f"{days[role]} days left" if days[role] >= 0 else "expired")
         return {"ok": not note, "error": self.error, "note": note, "days_left": days}
 
     def _complain(self) -> None:
         """Warn once for each mark that a file has passed."""
         now = self.now()
-        for role, end in self._ends.items():
-            passed = [days for days in WARN_DAYS if end - now < days * DAY]
-            if not passed or self._warned.get(role) == (end, passed[-1]):
+        for role, lasts in self._ends.items():
+            passed = [days for days in lasts.marks if lasts.end - now < days * DAY]
+            if not passed or self._warned.get(role) == (lasts.end, passed[-1]):
                 continue
-            self._warned[role] = (end, passed[-1])
-            if end < now:
+            self._warned[role] = (lasts.end, passed[-1])
+            if lasts.end < now:
                 refused = "clients with certificates are" if role == "crl" else "connections may be"
                 text = "%s expired %s ago: %s refused until there is a new one"
-                logger.error(text, self.path(role), ago(now - end), refused)
+                logger.error(text, self.path(role), ago(now - lasts.end), refused)
             else:
-                logger.warning("%s expires in %s", self.path(role), ago(end - now))
+                logger.warning("%s expires in %s", self.path(role), ago(lasts.end - now))
 
 
 def ago(seconds: float) -> str:
@@ -140,19 +156,25 @@ def ago(seconds: float) -> str:
     return f"{days} days" if days > 1 else f"{hours} hours" if hours > 1 else f"{int(seconds)} seconds"
 
 
-def expiries(tls: Tls) -> dict[str, float]:
-    """Role -> UNIX time at which the first in the file expires: certificate, client_ca, crl."""
-    ends = {"certificate": _first_end(tls.cert)}
+def lifetimes(tls: Tls) -> dict[str, Lasts]:
+    """Of the first in each file to expire, by role: certificate, client_ca, crl. ValueError: not readable."""
+    found = {"certificate": _of_certificates(tls.cert)}
     if tls.client_ca is not None and tls.client_auth != "none":
-        ends["client_ca"] = _first_end(tls.client_ca)
+        found["client_ca"] = _of_certificates(tls.client_ca)
         if tls.crl is not None:
-            nexts = [crl.next_update_utc for crl in revocation_lists(tls.crl)]
-            due = [each.timestamp() for each in nexts if each is not None]
+            due = [
+                Lasts(each.last_update_utc.timestamp(), each.next_update_utc.timestamp())
+                for each in revocation_lists(tls.crl)
+                if each.next_update_utc is not None
+            ]
             if due:
-                ends["crl"] = min(due)
-    return ends
+                found["crl"] = min(due, key=lambda each: each.end)
+    return found
 
 
-def _first_end(path: Path) -> float:
+def _of_certificates(path: Path) -> Lasts:
     found = x509.load_pem_x509_certificates(path.read_bytes())
-    return min(each.not_valid_after_utc for each in found).timestamp()
+    every = [
+        Lasts(each.not_valid_before_utc.timestamp(), each.not_valid_after_utc.timestamp()) for each in found
+    ]
+    return min(every, key=lambda each: each.end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +56,9 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     """Raises OSError (ssl.SSLError is one) or ValueError for files that cannot be used."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_ciphers(tls.cipher_list)
-    context.minimum_version = VERSIONS[tls.min_version]
+    with warnings.catch_warnings():  # that TLS 1.0 and 1.1 are old: the log says it in our words
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = VERSIONS[tls.min_version]
     context.load_cert_chain(tls.cert, tls.key)
     if tls.client_ca is not None:
         context.load_verify_locations(tls.client_ca)
