@@ -15,7 +15,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from apps.gateway.net.proxy import Network, plain, trusted
+
 Application = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
 
 FORWARDING: Final = frozenset(
@@ -77,12 +78,7 @@ class BehindProxies:
         return seen
 
     def _is_trusted(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(found, "ipv4_mapped", None)
-        return any((mapped or found) in network for network in self._trusted)
+        return trusted(address, self._trusted)
 
     def _client(self, hops: list[Hop]) -> tuple[str, int, str, str]:
         """(address, port, scheme, host) by the last hop that is no trusted proxy, else by the first."""
@@ -125,13 +121,15 @@ def _last(values: list[str] | None) -> str:
 
 def _address(hop: str) -> tuple[str, int]:
     """(address, port) of 192.0.2.1, 192.0.2.1:4711, 2001:db8::1 or [2001:db8::1]:4711; port 0: not said."""
-    text, port = hop, ""
+    text, port = hop, ""  # HAProxy with one socket for both families writes ::ffff:192.0.2.1
     if hop.startswith("["):
         text, _, port = hop[1:].partition("]")
         port = port.removeprefix(":")
     elif hop.count(":") == 1:
         text, _, port = hop.partition(":")
     try:
-        return str(ipaddress.ip_address(text)), int(port) if port.isdecimal() and int(port) < 65_536 else 0
+        return plain(str(ipaddress.ip_address(text))), int(port) if port.isdecimal() and int(
+            port
+        ) < 65_536 else 0
     except ValueError:
         return "", 0
