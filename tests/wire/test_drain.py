@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from gmqtt_platform.config.loader import ROOT
@@ -25,6 +25,7 @@ PERIOD = 1.0  # seconds between the messages of one client
 UNKNOWN = b"PROXY UNKNOWN\r\n"
 FOREVER = b"\x11\xff\xff\xff\xff"  # session expiry
 USE_ANOTHER_SERVER = 0x9C
+TOKEN = "the token of the tests"
 
 
 async def packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -129,17 +130,15 @@ async def command(node: Node, *arguments: str) -> None:
 
 
 def connections(node: Node) -> int:
-    token = (node.data_dir / "metrics_token").read_text().strip()
     request = urllib.request.Request(f"http://127.0.0.1:{node.ws}/metrics")
-    request.add_header("Authorization", f"Bearer {token}")
+    request.add_header("Authorization", f"Bearer {TOKEN}")
     with urllib.request.urlopen(request, timeout=20) as answer:
         lines = answer.read().decode().splitlines()
     return int(float(next(line for line in lines if line.startswith("gmqtt_connections ")).split()[1]))
 
 
-async def until(condition: object, timeout: float, what: str) -> None:
-    assert callable(condition)
-    end = time.monotonic() + timeout
+async def until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what
         await asyncio.sleep(0.2)
@@ -150,7 +149,7 @@ def test_a_drained_node_hands_its_clients_over(
     start: Start, certificates: Certificates, tls_settings: dict[str, str], tmp_path: Path
 ) -> None:
     settings = {**tls_settings, "LISTENERS__PROXY_PROTOCOL": "true", "HTTP__TRUSTED_PROXIES": "127.0.0.1"}
-    settings |= {"NODE__NAME": "a", "NODE__DRAIN_RATE": str(RATE)}
+    settings |= {"CONSOLE__METRICS_TOKEN": TOKEN, "NODE__NAME": "a", "NODE__DRAIN_RATE": str(RATE)}
     old = start(**settings)
     new = start(**(settings | {"NODE__NAME": "b"}))
     with shipped.haproxy([old, new], certificates, tmp_path / "haproxy") as proxy:

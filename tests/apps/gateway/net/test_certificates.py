@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,21 +37,24 @@ async def comes_in(
 
     def blocking() -> ssl.SSLSession | None:
         try:
-            with socket.create_connection(("127.0.0.1", port), 10) as plain:
-                with context.wrap_socket(plain, server_hostname="localhost", session=session) as sock:
-                    sock.sendall(connect(V5, "device-7"))
-                    return sock.session if sock.recv(1) == b"\x20" else None
+            with (
+                socket.create_connection(("127.0.0.1", port), 10) as plain,
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as sock,
+            ):
+                sock.sendall(connect(V5, "device-7"))
+                return sock.session if sock.recv(1) == b"\x20" else None
         except OSError:
             return None
 
     return await asyncio.to_thread(blocking)
 
 
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in time")
 
 
 async def counted(served: Served, reason: str) -> None:
