@@ -443,9 +443,9 @@ def _check_tls(conf: Conf) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(ca)
         except (OSError, ValueError):
             raise conf.error("listeners.tls_client_ca", shown(str(ca)), "PEM certificates") from None
-    found = conftls.complaint(listeners)
-    if found is not None:
-        raise conf.error(*found)
+    wrong = conftls.complaint(listeners)
+    if wrong is not None:
+        raise conf.error(*wrong)
     if listeners.proxy_protocol and not listeners.trusted_proxies:
         hint = "listeners.proxy_protocol is true, and nobody may speak it"
         raise conf.error("listeners.trusted_proxies", "[]", "at least one network", hint)
