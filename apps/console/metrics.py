@@ -13,8 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from apps.common import node_services
 from apps.common.secretfile import secret_file
-from apps.console import sources
+from apps.common.tls_status import TlsStatus
 
 # Key of the node's counters -> help.
 COUNTERS: Final = {
@@ -48,17 +49,16 @@ class NodeCollector(Collector):
     """Reads the node's own counters at each scrape; nothing is counted twice."""
 
     def collect(self) -> Iterator[Metric]:
-        if sources.stats is None:
+        services = node_services.current()
+        if services is None:
             return
-        stats = sources.stats()
+        stats = services.stats()
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"gmqtt_{name}", text, value=stats[name])
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(f"gmqtt_{name}", text, value=stats[name])
         yield _labelled("gmqtt_dropped_messages", "Messages dropped.", "reason", stats["drops"])
         yield _labelled("gmqtt_refused_connects", "CONNECTs refused.", "reason_code", stats["refused"])
-        for name, read in sources.gauges.items():
-            yield GaugeMetricFamily(f"gmqtt_{name}", name.replace("_", " "), value=read())
 
 
 def _labelled(name: str, text: str, label: str, counts: dict[Any, int]) -> Metric:
@@ -72,17 +72,18 @@ class TlsCollector(Collector):
     """Of the node's TLS listeners: until when their files are good, and handshakes that failed."""
 
     def collect(self) -> Iterator[Metric]:
-        if sources.certificates is None:
+        status = node_services.find(TlsStatus)
+        if status is None:
             return
         name = "gmqtt_certificate_expiry_timestamp_seconds"
         text = "UNIX time at which a certificate, client CA or CRL expires."
         expiry = GaugeMetricFamily(name, text, labels=["listener", "file"])
-        for labels, end in sources.certificates():
+        for labels, end in status.expiry():
             expiry.add_metric([labels["listener"], labels["file"]], end)
         yield expiry
         text = "TLS handshakes that failed."
         failed = CounterMetricFamily("gmqtt_tls_handshake_failures", text, labels=["listener", "reason"])
-        for (listener, reason), count in sources.handshake_failures.items():
+        for (listener, reason), count in status.failures.items():
             failed.add_metric([listener, reason], count)
         yield failed
 

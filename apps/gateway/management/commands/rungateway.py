@@ -15,6 +15,7 @@ from apps.gateway.server import GatewayServer, HttpListener, reactor  # isort: s
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from apps.common.tls_status import TlsStatus
 from apps.gateway import compiled
 from apps.gateway.net.certificates import Certificates
 from apps.gateway.net.handshakes import Handshakes
@@ -39,12 +40,12 @@ class Command(BaseCommand):
         _raise_descriptor_limit()
         loop = reactor._asyncioEventloop
         mqtt, http, certificates = _open(conf)
-        parts = wiring.build(conf, loop)
-        runtime = parts.runtime
+        gateway_node = wiring.build(conf, loop)
+        runtime, services = gateway_node.runtime, gateway_node.services
         reloader = Reloader(conf, runtime.node.limits)
-        parts.report("configuration", reloader.status)
+        services.checks["configuration"] = reloader.status
         if certificates is not None:
-            parts.report("certificate", certificates.status)
+            services.checks["certificate"] = certificates.status
 
         def reload() -> None:
             reloader.reload()
@@ -59,13 +60,13 @@ class Command(BaseCommand):
         application = routing.application(runtime, conf.listeners, conf.http)
         handshakes = Handshakes()
         if certificates is not None:
-            wiring.show_tls(certificates, handshakes)
+            services.provide(TlsStatus, TlsStatus(certificates.expiry, handshakes.failures))
         for each in http:
             each.handshakes = handshakes
         server = MqttServer(runtime.node, runtime.runner, application, loop, handshakes)
 
         async def start() -> None:
-            await parts.start()  # in a cluster nobody is let in before this node has joined
+            await gateway_node.start()  # in a cluster nobody is let in before this node has joined
             for listener in mqtt:
                 await server.listen(listener)
             loop.call_later(WATCH, watch)
@@ -77,7 +78,7 @@ class Command(BaseCommand):
             self.stdout.flush()
             server.stop_accepting()
             runtime.node.shut_down(runtime.now())
-            await parts.stop()
+            await gateway_node.stop()
             await server.drain()
 
         gateway = GatewayServer(
