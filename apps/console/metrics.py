@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from apps.common import node_services
 from apps.common.secretfile import secret_file
+from apps.common.tls_status import TlsStatus
 
 # Key of the node's counters -> help.
 COUNTERS: Final = {
@@ -67,8 +68,29 @@ def _labelled(name: str, text: str, label: str, counts: dict[Any, int]) -> Metri
     return family
 
 
+class TlsCollector(Collector):
+    """Of the node's TLS listeners: until when their files are good, and handshakes that failed."""
+
+    def collect(self) -> Iterator[Metric]:
+        status = node_services.find(TlsStatus)
+        if status is None:
+            return
+        name = "gmqtt_certificate_expiry_timestamp_seconds"
+        text = "UNIX time at which a certificate, client CA or CRL expires."
+        expiry = GaugeMetricFamily(name, text, labels=["listener", "file"])
+        for labels, end in status.expiry():
+            expiry.add_metric([labels["listener"], labels["file"]], end)
+        yield expiry
+        text = "TLS handshakes that failed."
+        failed = CounterMetricFamily("gmqtt_tls_handshake_failures", text, labels=["listener", "reason"])
+        for (listener, reason), count in status.failures.items():
+            failed.add_metric([listener, reason], count)
+        yield failed
+
+
 registry: Final = CollectorRegistry(auto_describe=False)
 registry.register(NodeCollector())
+registry.register(TlsCollector())
 for _collector in (ProcessCollector, PlatformCollector, GCCollector):
     _collector(registry=registry)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from hypothesis import HealthCheck, Phase, given, settings
-from tests.support.node_services import provide
 
 from apps.cluster.bridge.operators import BridgeControl
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
@@ -18,6 +17,7 @@ from tests.apps.auth.factories import AccountFactory
 from tests.apps.cluster.api.test_permissions import Bridge
 from tests.apps.cluster.factories import DropFactory, NodeFactory, SessionFactory, SubscriptionFactory
 from tests.apps.cluster.support.running import RunningNode
+from tests.support.node_services import provide
 
 __all__ = ["one_connection"]
 pytestmark = pytest.mark.django_db

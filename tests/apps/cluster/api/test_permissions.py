@@ -14,7 +14,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import get_resolver
 from rest_framework.test import APIClient
-from tests.support.node_services import provide
 
 from apps.auth.models import ClientGroup
 from apps.cluster.bridge.operators import BridgeControl
@@ -26,6 +25,7 @@ from tests.apps.auth.api.test_permissions import CALLERS, NO, routes
 from tests.apps.auth.factories import ClientFactory
 from tests.apps.cluster.factories import NodeFactory, SessionFactory
 from tests.apps.cluster.support.running import RunningNode
+from tests.support.node_services import provide
 
 pytestmark = pytest.mark.django_db
 V1 = "/api/v1/cluster/"
