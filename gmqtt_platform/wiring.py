@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from apps.cluster.node_rpc import rpc
 from apps.console import health, sampler, sources
 from apps.console import selectors as console
 from apps.console.sampler import Sampler
+from apps.gateway.broker.histogram import BUCKETS
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.net.runner import Runner
@@ -43,9 +44,12 @@ from apps.gateway.runtime import Runtime
 from apps.gateway.sessions.database import StoreError
 from apps.gateway.sessions.sqlite import SqliteStore
 from apps.gateway.sessions.worker import Worker
-from gmqtt_platform import __version__, datadir
+from gmqtt_platform import __version__, datadir, exporter
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
+from gmqtt_platform.dump import Dumper
+from gmqtt_platform.reloading import Reloader
+from gmqtt_platform.startup import Startup
 
 if TYPE_CHECKING:
     from apps.cluster.node import NodeCluster
@@ -54,6 +58,7 @@ logger = logging.getLogger(__name__)
 
 # Where sessions outlive their connections, by sessions.provider.
 KEPT_BY = {"sqlite": BY_NODE, "redis": BY_CLUSTER}
+SOON = 1.0  # seconds in which a node answers to be counted among the cluster's
 # What operators do with one session, whether its client is here or away.
 OF_SESSIONS = ("session", "kick", "end_session", "subscribe", "unsubscribe", "queue", "purge", "replay")
 
@@ -75,6 +80,9 @@ class Parts:
     sampling: Sampler
     store: SqliteStore | None
     cluster: NodeCluster | None  # None: the node is alone
+    startup: Startup
+    reloader: Reloader
+    dumper: Dumper
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def report(self, name: str, read: Callable[[], dict[str, Any]]) -> None:
@@ -87,6 +95,7 @@ class Parts:
         self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
         if self.cluster is not None:
             await self.cluster.start()
+        self._tasks.append(asyncio.create_task(self.startup.run(), name="startup"))
         await self.live.start()
         self.wills.start()
         await self.recorder.start()
@@ -103,6 +112,7 @@ class Parts:
         await self.live.stop()
         await self.recorder.stop()
         self.runtime.runner.stop()
+        self.reloader.close()
         if self.store is not None:
             self.store.close()
 
@@ -124,7 +134,8 @@ def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> Sqlit
     return store
 
 
-def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
+def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Parts:
+    """`unknown`: why the database could not be looked at before, "" where it could."""
     runner = Runner(loop)
     chain = chains.build(conf.auth, conf.limits.connect_timeout)
 
@@ -174,7 +185,8 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
 
     kept = KEPT_BY.get(conf.sessions.provider, IN_MEMORY)
-    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept)
+    forget_after = float(conf.node.forget_after)
+    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept, forget_after)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
     events = RecentEvents(runner.now)
@@ -186,15 +198,18 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     health.checks["directory"] = recorder.status
     health.readiness["node"] = lambda: readiness(node)
     sources.stats = operations.stats
+    of_cluster = _show_figures(node, cluster_of=lambda: cluster)
     steering = MaintenanceHandlers(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
     answers = SessionHandlers(node, operations, client_key)
     answers.acl_of = lambda client_id: acl_of(chain, client_id)
     served = (
         *(answers, steering, tracer.rates, events),
-        *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
+        *(SlowSubscribers(node), Explaining(chain)),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
-    sampling = Sampler(conf.node.name, operations.stats, console.nodes)
+    in_cluster = conf.broker.provider == "kafka"
+    sampling = Sampler(conf.node.name, operations.stats, console.nodes, of_cluster if in_cluster else None)
+    sources.gauges["loop_lag_seconds"] = ("By how much the event loop was late.", lambda: sampling.lag)
     store = open_store(conf, node, loop)
     if conf.broker.provider == "kafka":
         # Kafka's client and Celery are for clusters only.
@@ -209,6 +224,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
         operators.register(control, KafkaOverview(kafka_conf(conf)))
         cluster = NodeCluster(conf, node, incarnation, loop, runner.now, describe_shortly, _end)
         cluster.view.will_grant = wills.grant
+        _show_kafka(cluster)
         health.checks.update(cluster.checks())
         recorder.epoch_of = cluster.epoch_of
         sessions = cluster.sessions
@@ -219,7 +235,60 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             for name in OF_SESSIONS:
                 handlers[name] = sessions.visited(handlers[name])
             handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
-    return Parts(Runtime(node, runner, chain), live, wills, recorder, handlers, sampling, store, cluster)
+    member = cluster.member if cluster is not None else None
+    startup = Startup(unknown, None if member is None else lambda: member.redis_ahead)
+    health.checks["startup"] = startup.status
+    health.readiness["startup"] = startup.problem
+    runtime = Runtime(node, runner, chain)
+    reloader = Reloader(conf, node.limits, chain, live, steering)
+    health.checks["configuration"] = reloader.status
+    dumper = Dumper(conf.node.data_dir, operations.stats, operations.transports, reloader.show)
+    handlers |= reloader.handlers() | dumper.handlers()
+    return Parts(
+        runtime, live, wills, recorder, handlers, sampling, store, cluster, startup, reloader, dumper
+    )
+
+
+Answers = tuple[dict[str, Any], list[str]]
+
+
+def _show_figures(
+    node: Node, cluster_of: Callable[[], NodeCluster | None]
+) -> Callable[[], Coroutine[Any, Any, Answers]]:
+    """What /metrics shows beside the node's counters. Answers what asks all nodes of the cluster."""
+    exporter.of_any_process()
+    shown = sources.histograms
+    text = "From a CONNECT that was read to its answer."
+    shown["connect_seconds"] = (text, BUCKETS, node.stats.connect_seconds)
+    text = "Of a loop turn's PUBLISHes whose acknowledgements wait: until they are durable."
+    shown["puback_wait_seconds"] = (text, BUCKETS, node.stats.ack_seconds)
+
+    async def of_cluster() -> Answers:
+        cluster = cluster_of()
+        names = sorted({node.name, *(cluster.member.nodes if cluster is not None else ())})
+        answers = await rpc.acall_all(names, "stats", SOON)
+        return answers.found, sorted(answers.missing)
+
+    sources.cluster_stats = of_cluster
+    return of_cluster
+
+
+def _show_kafka(cluster: NodeCluster) -> None:
+    producer = cluster.producer
+
+    def figure(name: str) -> Callable[[], float]:
+        return lambda: float(producer.status()[name])  # type: ignore[arg-type]
+
+    text = "A batch of records: from the first that was sent to the last delivery report."
+    sources.histograms["kafka_delivery_seconds"] = (text, BUCKETS, producer.delivery_seconds)
+    gauges, counters = sources.gauges, sources.counters
+    gauges["kafka_waiting_records"] = ("Records on their way to Kafka.", figure("waiting"))
+    gauges["kafka_waiting_bytes"] = ("Bytes on their way to Kafka.", figure("waiting_bytes"))
+    counters["kafka_delivered_records"] = ("Records that Kafka has.", figure("delivered"))
+    counters["kafka_failed_records"] = ("Records that Kafka did not take.", figure("failed"))
+    counters["kafka_refused_records"] = ("Records for which there was no room.", figure("refused"))
+    text = "Records that the bridge has not read for this node."
+    gauges["bridge_lag"] = (text, lambda: float(cluster.bridge_status().get("lag") or 0))
 
 
 def _end(taken: Exception) -> None:

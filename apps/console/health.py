@@ -9,8 +9,6 @@ from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
-from apps.console import metrics
-
 # Set by the composition root: name -> a quick function whose `ok` is False while that part does not work.
 checks: dict[str, Callable[[], dict[str, Any]]] = {}
 # Name -> a quick function: "" when ready, else why no new clients should be sent here.
@@ -37,7 +35,8 @@ class HealthMiddleware:
             return await self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        response = answer(request)
+        found = answer(request)
+        response = found if isinstance(found, HttpResponse) else await found
         response.headers["Cache-Control"] = "no-store"
         response._has_been_logged = True  # type: ignore[attr-defined]  # "not ready" is an answer, not an error
         return response
@@ -74,9 +73,16 @@ def _balancer(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ready": not found, "reasons": found}, status=status)
 
 
-ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+def _metrics() -> Any:
+    from apps.console import metrics  # which shows the checks of this module
+
+    return metrics
+
+
+ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]] = {
     "/healthz": _health,
     "/readyz": _ready,
     "/readyz/balancer": _balancer,
-    "/metrics": metrics.answer,
+    "/metrics": lambda request: _metrics().answer(request),
+    "/metrics/cluster": lambda request: _metrics().cluster_answer(request),
 }

@@ -44,8 +44,13 @@ def nodes() -> list[dict[str, Any]]:
 
 
 def history(name: str) -> list[dict[str, Any]]:
-    """The points of a range, oldest first: {"at": UNIX seconds, **values}. Of all nodes, added up."""
+    """The points of a range, oldest first: {"at": UNIX seconds, **values}. Of all nodes, added up.
+
+    In a cluster the last minutes are rows, too: what is in memory is one node's.
+    """
     length, step = RANGES[name]
+    if step is None and sampler.running is not None and sampler.running.in_cluster:
+        step = min(sampler.STEPS)
     if step is None:
         running = sampler.running
         return [{"at": round(at, 1), **values} for at, values in running.recent] if running else []

@@ -116,13 +116,17 @@ class Chain:
 
     def __init__(self, parts: Parts, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
         self.parts = parts
-        self.clients = clients
-        self.acls = acls
         self.bans = BanList()
         self.guard = Guard(parts.conf.guard)
         self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
         self._shared: dict[str, set[str]] = {}  # client ids that came in for another, registered one
         self.operators: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()  # those of the web client
+        self._loading: asyncio.Lock | None = None
+        self._take(clients, acls)
+
+    def _take(self, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
+        self.clients = clients
+        self.acls = acls
         self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
         # Where mock alone decides, there is nobody to guard and no database to ask.
         names = {each.name for each in clients} | {each.name for each in acls}
@@ -131,13 +135,27 @@ class Chain:
         self.uses_database = bool(names & {"django", "x509", "scram", "jwt"})
         # Is there a row for a client that is let in, to note in when it was last seen?
         self.knows_clients = bool(names & {"django", "x509", "scram"}) or (
-            "jwt" in names and parts.conf.jwt.registered
+            "jwt" in names and self.parts.conf.jwt.registered
         )
         # Has everyone who is let in a row?
         who = {each.name for each in clients} - {CONSOLE}
-        self.registered_only = who <= {"django", "x509", "scram", *(["jwt"] * parts.conf.jwt.registered)}
-        self._default = parts.conf.acl_default
-        self._loading: asyncio.Lock | None = None
+        self.registered_only = who <= {"django", "x509", "scram", *(["jwt"] * self.parts.conf.jwt.registered)}
+
+    def reconfigure(self, conf: AuthConf) -> None:
+        """Decide by these providers from now on; where one cannot be made, nothing changes.
+
+        `Live.reconfigured` then brings the connections up to date.
+        """
+        parts = self.parts
+        before = parts.conf, parts.on_forget, parts.rpc_acl
+        parts.conf, parts.on_forget, parts.rpc_acl = conf, [parts.registry.forget], None
+        try:
+            made = build_clients(parts, self.console), [ACLS[name](parts) for name in conf.acl]
+        except BaseException:
+            parts.conf, parts.on_forget, parts.rpc_acl = before
+            raise
+        self._take(*made)
+        self.guard.reconfigure(conf.guard)
 
     # ------------------------------------------------------------ ports.Authenticator
 
@@ -234,7 +252,7 @@ class Chain:
             layer = await provider.layer(identity)
             if layer is not None:
                 layers.append(layer)
-        return ClientAcl(identity, tuple(layers), default or self._default)
+        return ClientAcl(identity, tuple(layers), default or self.parts.conf.acl_default)
 
     async def regrouped(self, identity: Identity) -> Identity:
         """The identity with the groups that its client is in now, or the rights that its operator has."""
@@ -383,5 +401,8 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
 
 def build(conf: AuthConf, patience: float = 10.0) -> Chain:
     parts = Parts(conf, patience)
-    clients = [ConsoleClients(parts.database), *(CLIENTS[name](parts) for name in conf.client)]
-    return Chain(parts, clients, [ACLS[name](parts) for name in conf.acl])
+    return Chain(parts, build_clients(parts), [ACLS[name](parts) for name in conf.acl])
+
+
+def build_clients(parts: Parts, console: ConsoleClients | None = None) -> list[ClientProvider]:
+    return [console or ConsoleClients(parts.database), *(CLIENTS[name](parts) for name in parts.conf.client)]

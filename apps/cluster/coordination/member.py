@@ -121,6 +121,11 @@ class Member:
         self._tasks: list[asyncio.Task[None]] = []
         self._lease_end: asyncio.TimerHandle | None = None
 
+    @property
+    def redis_ahead(self) -> float | None:
+        """Seconds by which Redis' clock was ahead of ours at the last heartbeat; None: not a member."""
+        return self._clock_ahead if self.lease.state is State.MEMBER else None
+
     def _redis_now(self) -> float:
         return self._view.now() + self._clock_ahead
 

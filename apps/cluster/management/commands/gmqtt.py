@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.cluster.commandline import maintenance
+from apps.cluster.commandline import configuration, maintenance
 from apps.cluster.commandline.client import Api, ApiRefused, NoNode
 from apps.cluster.commandline.nouns import NOUNS
 from apps.cluster.commandline.output import Output, visible
@@ -28,11 +28,14 @@ class Command(BaseCommand):
         nouns = parser.add_subparsers(
             dest="noun", required=True, metavar="NOUN", parser_class=argparse.ArgumentParser
         )
-        for add in (*NOUNS, maintenance.drain, maintenance.trace):
+        for add in (*NOUNS, maintenance.drain, maintenance.trace, configuration.config, configuration.dump):
             add(nouns)
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = argparse.Namespace(**options)
+        if (given.noun, getattr(given, "verb", "")) == ("config", "check"):  # whatever listens, or not
+            configuration.checked(Output(self.stdout._out, given.json), given.file)
+            return
         url, context = given.url, None
         if not url:
             found = local.node(settings.GMQTT)

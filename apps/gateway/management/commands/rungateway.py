@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import resource
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ from django.core.management.base import BaseCommand
 from apps.gateway import compiled
 from apps.gateway.net import tls
 from apps.gateway.net.server import Listener, MqttServer
-from gmqtt_platform import routing, wiring
+from gmqtt_platform import routing, startup, wiring
 from gmqtt_platform.config.loader import Conf, ConfError
 from gmqtt_platform.config.values import Address
-from gmqtt_platform.reloading import Reloader
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +36,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         conf: Conf = settings.GMQTT
+        for number in (signal.SIGHUP, signal.SIGUSR1):  # until there is somebody to hear them
+            signal.signal(number, signal.SIG_IGN)
         _raise_descriptor_limit()
         loop = reactor._asyncioEventloop
+        unknown = startup.check()
         mqtt, http = _open(conf)
-        parts = wiring.build(conf, loop)
+        parts = wiring.build(conf, loop, unknown)
         runtime = parts.runtime
-        reloader = Reloader(conf, runtime.node.limits)
         certificates = _certificates(conf, mqtt, http)
-        parts.report("configuration", reloader.status)
         if certificates is not None:
             parts.report("certificate", certificates.status)
-
-        def reload() -> None:
-            reloader.reload()
-            if certificates is not None:
-                certificates.reload()
+            parts.reloader.also.append(certificates.reload)
 
         def watch() -> None:
             loop.call_later(WATCH, watch)
@@ -65,6 +62,7 @@ class Command(BaseCommand):
             for listener in mqtt:
                 await server.listen(listener)
             loop.call_later(WATCH, watch)
+            loop.add_signal_handler(signal.SIGUSR1, parts.dumper.signalled)
             _spare_the_collector()
             self._announce(conf, mqtt, http)
 
@@ -84,7 +82,7 @@ class Command(BaseCommand):
             conf.limits.connect_timeout,
             conf.node.shutdown_timeout,
             (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
-            reload,
+            parts.reloader.signalled,
         )
         gateway.run()
         if isinstance(gateway.failure, ConfError):
