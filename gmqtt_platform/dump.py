@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from apps.common import node_services
 from apps.console import health
 from gmqtt_platform import __date__, __version__
 
@@ -78,6 +79,7 @@ class Dumper:
 
     async def collect(self) -> dict[str, Any]:
         lag = await _loop_lag()
+        services = node_services.current()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "at": datetime.now(UTC).isoformat(),
@@ -94,7 +96,7 @@ class Dumper:
             "loop_lag_seconds": lag,
             "node": self._stats(),
             "connections": self._transports(),
-            "health": {name: check() for name, check in health.checks.items()},
+            "health": {name: check() for name, check in services.checks.items()} if services else {},
             "not_ready": health.reasons(),
             "tasks": _tasks(),
             "threads": _threads(),

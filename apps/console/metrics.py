@@ -22,8 +22,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from apps.common import node_services
 from apps.common.secretfile import secret_file
-from apps.console import health, sources
+from apps.console import sources
 
 # Key of the node's counters -> name without gmqtt_ and _total, help.
 COUNTERS: Final = {
@@ -76,14 +77,15 @@ class NodeCollector(Collector):
     """Reads the node's own counters at each scrape; nothing is counted twice."""
 
     def collect(self) -> Iterator[Metric]:
-        if sources.stats is None:
+        services = node_services.current()
+        if services is None:
             return
-        yield from _of_stats("gmqtt", sources.stats())
-        parts = {name: int(bool(check()["ok"])) for name, check in health.checks.items()}
+        yield from _of_stats("gmqtt", services.stats())
+        parts = {name: int(bool(check()["ok"])) for name, check in services.checks.items()}
         text = "Whether a part works, by /healthz: 1 or 0."
         yield _labelled(GaugeMetricFamily("gmqtt_part_works", text, labels=["part"]), parts)
-        text = "Whether /readyz answers 200."
-        yield GaugeMetricFamily("gmqtt_ready", text, value=int(not health.reasons()))
+        ready = not any(check() for check in services.readiness.values())
+        yield GaugeMetricFamily("gmqtt_ready", "Whether /readyz answers 200.", value=int(ready))
 
 
 class ProcessFigures(Collector):

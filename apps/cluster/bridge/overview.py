@@ -20,7 +20,7 @@ Offsets = dict[tuple[str, int], int]  # of topics and partitions
 
 
 class KafkaOverview:
-    """`apps.cluster.bridge.operators.Log`. Its client is made when somebody first looks, and kept."""
+    """`apps.cluster.bridge.operators.KafkaLog`. Its client is made when somebody first looks, and kept."""
 
     def __init__(self, conf: KafkaConf) -> None:
         self._conf = conf

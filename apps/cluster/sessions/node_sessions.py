@@ -20,6 +20,7 @@ from apps.cluster.sessions import packing
 from apps.cluster.sessions.queues import QueueLimits
 from apps.cluster.sessions.redis_backend import NotMine, RedisSessions
 from apps.common.database import DatabaseThread, DatabaseUnavailable
+from apps.common.node_services import NodeServices
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.node import Node
@@ -41,6 +42,17 @@ GROWN_BATCH_SIZE: Final = 500
 FORGOTTEN_BATCH_SIZE: Final = 200
 LOOK: Final = 10.0  # seconds between looks for messages that nobody told of
 INSPECT: Final = 60.0  # seconds between looks at how Redis is set up
+# What operators do with one session, whether its client is here or away.
+OF_SESSIONS: Final = (
+    "session",
+    "kick",
+    "end_session",
+    "subscribe",
+    "unsubscribe",
+    "queue",
+    "purge",
+    "replay",
+)
 SHUTDOWN_TIMEOUT: Final = 5.0  # seconds that what was recorded has at the end
 
 
@@ -121,6 +133,13 @@ class NodeSessions:
         self.store.after(lambda: self._member.ownership.changed(client_id))
 
     # Operators ------------------------------------------------------------------------------------
+
+    def provide(self, services: NodeServices, handlers: dict[str, Handler], give: Handler) -> None:
+        services.checks["sessions"] = self.status
+        services.readiness["sessions"] = lambda: "" if self.status()["ok"] else "sessions cannot be stored"
+        for name in OF_SESSIONS:
+            handlers[name] = self.visited(handlers[name])
+        handlers["replay"] = self.replayed(handlers["replay"], self.visited(give))
 
     def visited(self, handler: Handler) -> Handler:
         """As `handler`, also for clients that are away: their sessions come here for the while."""

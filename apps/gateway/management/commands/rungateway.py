@@ -42,12 +42,12 @@ class Command(BaseCommand):
         loop = reactor._asyncioEventloop
         unknown = startup.check()
         mqtt, http = _open(conf)
-        parts = wiring.build(conf, loop, unknown)
-        runtime = parts.runtime
+        gateway_node = wiring.build(conf, loop, unknown)
+        runtime, services = gateway_node.runtime, gateway_node.services
         certificates = _certificates(conf, mqtt, http)
         if certificates is not None:
-            parts.report("certificate", certificates.status)
-            parts.reloader.also.append(certificates.reload)
+            services.checks["certificate"] = certificates.status
+            gateway_node.reloader.also.append(certificates.reload)
 
         def watch() -> None:
             loop.call_later(WATCH, watch)
@@ -58,11 +58,11 @@ class Command(BaseCommand):
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
-            await parts.start()  # in a cluster nobody is let in before this node has joined
+            await gateway_node.start()  # in a cluster nobody is let in before this node has joined
             for listener in mqtt:
                 await server.listen(listener)
             loop.call_later(WATCH, watch)
-            loop.add_signal_handler(signal.SIGUSR1, parts.dumper.signalled)
+            loop.add_signal_handler(signal.SIGUSR1, gateway_node.dumper.signalled)
             _spare_the_collector()
             self._announce(conf, mqtt, http)
 
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             self.stdout.flush()
             server.stop_accepting()
             runtime.node.shut_down(runtime.now())
-            await parts.stop()
+            await gateway_node.stop()
             await server.drain()
 
         gateway = GatewayServer(
@@ -82,7 +82,7 @@ class Command(BaseCommand):
             conf.limits.connect_timeout,
             conf.node.shutdown_timeout,
             (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
-            parts.reloader.signalled,
+            gateway_node.reloader.signalled,
         )
         gateway.run()
         if isinstance(gateway.failure, ConfError):
