@@ -15,7 +15,7 @@ import pytest
 from gmqtt_platform.config.loader import ROOT
 from tests.wire.nodes import Node, environment, until
 from tests.wire.programs import find, needs
-from tests.wire.raw import V5, Raw
+from tests.wire.raw import V5, Closed, Raw
 
 TOKEN = "a-token-for-the-scraper"
 ALERTS = ROOT / "conf" / "prometheus"
@@ -28,10 +28,12 @@ NAME = re.compile(r"\b(?:gmqtt|process)_[a-z_]+\b")
 def scraped(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """By path, with a client connected and a message that waited for the disk."""
     data_dir = tmp_path_factory.mktemp("scraped") / "data"
-    started = Node(data_dir, template, CONSOLE__METRICS_TOKEN=TOKEN, NODE__NAME="scraped")
+    settings = {"CONSOLE__METRICS_TOKEN": TOKEN, "NODE__NAME": "scraped", "LIMITS__MAX_CONNECTIONS": "1"}
+    started = Node(data_dir, template, **settings)
     with started as node, Raw(node.tcp) as client:
         client.connect(V5, "client")
-        client.ping()
+        with pytest.raises((Closed, AssertionError)), Raw(node.tcp) as refused:
+            refused.connect(V5, "one too many")
         until(lambda: "gmqtt_database_seconds_count 0.0" not in get(node.ws, "/metrics"))
         return {path: get(node.ws, path) for path in ("/metrics", "/metrics/cluster")}
 

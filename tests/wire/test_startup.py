@@ -33,7 +33,7 @@ def refused(data_dir: Path, *command: str, **settings: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2, done.stderr
@@ -114,10 +114,10 @@ def test_a_database_that_comes_later(tmp_path: Path) -> None:
         with Raw(node.tcp) as client:
             client.connect(V5, "client")
         os.symlink(ready.partition("host=")[2], door)
-        until(lambda: "migrations that are not applied" in reasons(node)["startup"], 15)
+        until(lambda: "migrations that are not applied" in reasons(node)["startup"], 60)
         command = [sys.executable, str(ROOT / "manage.py"), "migrate", "-v0"]
-        subprocess.run(command, env=environment(tmp_path, DATABASE__URL=url), check=True, timeout=100)
-        until(lambda: reasons(node) == {}, 15)
+        subprocess.run(command, env=environment(tmp_path, DATABASE__URL=url), check=True, timeout=200)
+        until(lambda: reasons(node) == {}, 60)
 
 
 @pytest.mark.parametrize(("ahead", "ready"), [(0.5, True), (-90.0, False), (90.0, False)])
