@@ -21,6 +21,9 @@ from typing import Any
 
 import pytest
 
+from apps.cluster.commandline.client import Api
+from apps.cluster.commandline.nouns import node_of
+from gmqtt_platform import local
 from gmqtt_platform.config.loader import ROOT
 from tests.faults.cluster.test_durable import TIMEOUT, Peer, Publisher
 from tests.services import present
@@ -72,11 +75,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
             print("\n".join(lines[-200:]))
 
 
-def call(node: Process, environ: dict[str, str], directory: Path, *arguments: str) -> Any:
-    command = [sys.executable, "manage.py", "gmqtt", "--json", *arguments]
-    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def api(node: Process) -> Api:
+    """As an operator's command on the node's machine; its secret key is in the settings."""
+    return Api(f"http://127.0.0.1:{node.http}", local.token)
+
+
+def row(node: Process) -> dict[str, Any]:
+    return node_of(api(node), node.name)
 
 
 def until(condition: Any, what: str, patience: float = TIMEOUT) -> None:
@@ -112,13 +117,12 @@ class Counted:
         self.peer.client._port = self.peer._ports[self.at % len(self.peer._ports)]
 
 
-def replace(cluster: Cluster, index: int, new: Path, clients: list[Counted]) -> None:
+def replace(cluster: Cluster, index: int, clients: list[Counted]) -> None:
     """Drain the node, stop it, and start the new version in its place."""
     node = cluster.nodes[index]
-    environ = dict(node._environ)
     ends = [each.ends for each in clients]
-    call(node, environ, Path(new), "drain", "start", node.name, "--rate", "10")
-    until(lambda: connections(node, environ, new) == 0, "the node is not empty")
+    api(node).post(f"cluster/nodes/{row(node)['id']}/drain/", {"rate": 10})
+    until(lambda: row(node)["stats"]["connections"] == 0, "the node is not empty")
     until(lambda: all(each.peer.online.is_set() for each in clients), "a client did not find the other node")
     node.signal(2)
     node.wait(60)
@@ -133,12 +137,9 @@ def replace(cluster: Cluster, index: int, new: Path, clients: list[Counted]) -> 
     assert max(more) <= 1, more
 
 
-def connections(node: Process, environ: dict[str, str], directory: Path) -> int:
-    return int(call(node, environ, directory, "nodes", "show", node.name)["connections"])
-
-
-def test_node_by_node(cluster: tuple[Cluster, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_by_node(cluster: tuple[Cluster, Path], monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     running, new = cluster
+    settings.SECRET_KEY = (running.directory / "node-a" / "secret_key").read_text().strip()
     ports = [node.mqtt for node in running.nodes]
     publishers = [Publisher(number, qos, ports) for qos in (1, 2) for number in range(2)]
     readers = [Peer(f"reader-{qos}", ports) for qos in (1, 2)]
@@ -156,7 +157,7 @@ def test_node_by_node(cluster: tuple[Cluster, Path], monkeypatch: pytest.MonkeyP
     subprocess.run(migrate, cwd=new, env=environ, check=True, timeout=120)
     monkeypatch.setattr("tools.cluster.ROOT", new)
     for index in range(len(running.nodes)):
-        replace(running, index, new, clients)
+        replace(running, index, clients)
         time.sleep(PAUSE)
     running.bridge.signal(15)
     running.bridge.wait(60)
@@ -177,8 +178,7 @@ def test_node_by_node(cluster: tuple[Cluster, Path], monkeypatch: pytest.MonkeyP
         assert reader.lost_session == 0
         if reader.name.endswith("2"):
             assert sorted(reader.got) == expected
-    versions = {row["version"] for row in call(running.nodes[0], environ, new, "nodes", "list")}
-    assert versions == {NEW_VERSION}
+    assert {row(node)["version"] for node in running.nodes} == {NEW_VERSION}
     ends = [each.ends for each in clients]
     print(f"{sum(each.sent for each in publishers)} messages, disconnects of each client: {ends}")
     assert max(ends) <= len(running.nodes)
