@@ -188,6 +188,18 @@ class Live:
             self._waiting_since = time.monotonic()
         self._wake.set()
 
+    def reconfigured(self) -> None:
+        """Other providers decide: everyone who is connected gets the rights that these give.
+
+        Who came in by a provider that is no longer asked stays until it connects again.
+        """
+        self._records.notes_seen = self._chain.knows_clients
+        self._chain.forget(None)
+        self._bans = not self._chain.open
+        self._everyone = True
+        self._waiting_since = self._waiting_since or time.monotonic()
+        self._wake.set()
+
     def _look_again(self) -> None:
         """An instance of the auth service that was slow to hear of a change has by now: ask it again."""
         now = time.monotonic()

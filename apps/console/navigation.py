@@ -47,6 +47,7 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
             (_("Nodes"), "dns", "cluster_clusternode"),
             ("Kafka", "conversion_path", "cluster_kafka cluster.view_clusternode"),
             (_("Export rules"), "output", "cluster_exportrule"),
+            (_("Configuration"), "settings", "cluster_configuration cluster.view_configuration"),
         ),
     ),
     (

@@ -28,6 +28,7 @@ from gmqtt_platform.config import tls as conftls
 from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
+from gmqtt_platform.config.metrics import MetricsConf
 from gmqtt_platform.config.values import (
     BUNDLE,
     CHECKOUT,
@@ -135,6 +136,7 @@ class NodeConf:
     shutdown_timeout: int = integer(10, 0, 3600)
     sys_interval: int = integer(10, 0, 86400)
     drain_rate: int = integer(100, 1, 100_000)
+    forget_after: int = integer(86400, 0, MANY)
     server_reference: str = text(
         "", _reference, '"" or up to 255 characters such as "other.example.com:1883"'
     )
@@ -255,6 +257,7 @@ TABLES: dict[str, type[Any]] = {
     "cluster": ClusterConf,
     "database": DatabaseConf,
     "console": ConsoleConf,
+    "metrics": MetricsConf,
     "log": LogConf,
 }
 RULES: dict[str, dict[str, Rule]] = {
@@ -276,9 +279,11 @@ class Conf:
     cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
     console: ConsoleConf = ConsoleConf()
+    metrics: MetricsConf = MetricsConf()
     log: LogConf = LogConf()
     file: str = field(default="", compare=False)
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)  # key -> variable that set it
+    in_file: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the file sets
 
     def error(self, key: str, found: str, allowed: str, hint: str = "") -> ConfError:
         """An error about `key` ("table.key") that names the file or the variable which set it."""
@@ -317,6 +322,7 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     environ = os.environ if environ is None else environ
     file = environ.get(PREFIX + "CONF") or str(default_file())
     values = _from_file(file)
+    in_file = frozenset(f"{table}.{key}" for table, keys in values.items() for key in keys)
     variables = _from_environment(environ, values)
     tables = {table: kind(**values[table]) for table, kind in TABLES.items()}
     for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
@@ -325,13 +331,18 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     tables["auth"] = confauth.knowing(
         tables["auth"], (*tables["listeners"].trusted_proxies, *tables["http"].trusted_proxies)
     )
-    conf = Conf(**tables, file=file, variables=variables)
+    conf = Conf(**tables, file=file, variables=variables, in_file=in_file)
+    check(conf)
+    return conf
+
+
+def check(conf: Conf) -> None:
+    """ConfError for what no single key can tell."""
     _check_tls(conf)
     _check_tables(conf)
     _check_limits(conf)
     _check_anonymous(conf)
     _check_auth_service(conf)
-    return conf
 
 
 def _from_file(file: str) -> dict[str, dict[str, object]]:
