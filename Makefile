@@ -20,7 +20,7 @@ help:
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
 	@echo "make types    mypy, strict, on all but the tests"
-	@echo "make faults   kill a node 50 times under traffic, and each process of a cluster (KILLS=..., SEED=...)"
+	@echo "make faults   kill processes under traffic (KILLS=..., SEED=...), fuzz packets for 10 minutes, and REST"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
 	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
@@ -36,7 +36,7 @@ help:
 	@echo "make image    the container image (BASE=an image of Debian 12)"
 	@echo "make image-test  build the image and run it (needs root, buildah and debootstrap)"
 	@echo "make chart-test  check the Helm chart (builds helm with Go if need be)"
-	@echo "make release  changelog, tag, artifacts, checksums, SBOM (VERSION=1.2.3)"
+	@echo "make release  changelog, tag, artifacts, SBOM, signed checksums (VERSION=1.2.3 KEY=an SSH key)"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
 run: $(VENV)/.run build webclient
@@ -101,6 +101,8 @@ types: $(VENV)/.dev
 
 faults: $(VENV)/.dev build
 	FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults
+	FUZZ_SECONDS=600 FUZZ_EXAMPLES=200 $(PY) -m pytest -q -s tests/fuzz tests/apps/auth/api/test_fuzz.py \
+	    tests/apps/cluster/api/test_fuzz.py
 
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)
@@ -151,7 +153,7 @@ chart-test: $(VENV)/.dev helm
 	CI=true $(PY) -m pytest -q tests/packaging/test_chart.py
 
 release: $(VENV)/.dev
-	@$(PY) -m tools.release "$(VERSION)"
+	@$(PY) -m tools.release "$(VERSION)" "$(or $(KEY),$(HOME)/.ssh/gmqtt-release)"
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -200,10 +200,14 @@ class LimitsConf:
     max_connections: int = integer(100_000, 1, MANY)
     max_http_connections: int = integer(1000, 1, MANY)
     max_http_connections_per_address: int = integer(200, 1, MANY)
+    http_body_timeout: int = integer(60, 1, 3600)
+    max_http_body: int = integer(16_777_216, 1024, MANY_BYTES)
+    max_http_bodies: int = integer(67_108_864, 1024, MANY_BYTES)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
+    route_cache_per_client: int = integer(10_000, 1, MANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +516,9 @@ def _check_limits(conf: Conf) -> None:
         hint = "all clients together need room for more than one packet; or lower max_packet_size"
         allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
         raise conf.error("limits.node_bytes", str(limits.node_bytes), allowed, hint)
+    if limits.max_http_bodies < limits.max_http_body:
+        allowed = f"at least limits.max_http_body, {limits.max_http_body}"
+        raise conf.error("limits.max_http_bodies", str(limits.max_http_bodies), allowed)
 
 
 def _check_anonymous(conf: Conf) -> None:

@@ -19,13 +19,11 @@ from twisted.internet.protocol import Protocol
 from twisted.protocols.tls import BufferingTLSTransport
 from twisted.web.http import HTTPChannel
 
+from apps.gateway.broker.limits import Limits
 from apps.gateway.net import proxy
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY: Final = 16_777_216  # bytes of an HTTP request
-MAX_BODIES: Final = 67_108_864  # of all that are under way; they stand in temporary files
-BODY_TIMEOUT: Final = 60.0  # seconds that a body has to come
 TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 UNAVAILABLE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
@@ -240,7 +238,7 @@ class TlsTransport(BufferingTLSTransport):
 
 
 class Channel(HTTPChannel):
-    """One connection. Its next request has `timeOut` seconds for the headers, then BODY_TIMEOUT."""
+    """One connection. Its next request has `timeOut` seconds for the headers, then `http_body_timeout`."""
 
     _deadline: Any = None
 
@@ -254,7 +252,7 @@ class Channel(HTTPChannel):
         super().dataReceived(data)
 
     def allHeadersReceived(self) -> None:
-        self._expect(BODY_TIMEOUT)
+        self._expect(self.factory.limits.http_body_timeout)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
@@ -297,9 +295,9 @@ class Request(WebRequest):
         if self._refused:
             return
         factory = self.channel.factory
-        if self._size + len(data) > MAX_BODY:
+        if self._size + len(data) > factory.limits.max_http_body:
             self._refuse(TOO_LARGE)
-        elif factory.bodies + len(data) > MAX_BODIES:
+        elif factory.bodies + len(data) > factory.limits.max_http_bodies:
             self._refuse(UNAVAILABLE)
         else:
             self._size += len(data)
@@ -332,6 +330,10 @@ class Request(WebRequest):
 class Factory(HTTPFactory):
     protocol = Channel
     bodies = 0  # bytes of the bodies of requests that are under way
+
+    def __init__(self, server: Any, limits: Limits) -> None:
+        super().__init__(server)
+        self.limits = limits
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)

@@ -84,9 +84,8 @@ class Command(BaseCommand):
             http,
             start,
             stop,
-            conf.limits.connect_timeout,
+            runtime.node.limits,
             conf.node.shutdown_timeout,
-            (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
             gateway_node.reloader.signalled,
         )
         gateway.run()
