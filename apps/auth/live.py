@@ -200,6 +200,18 @@ class Live:
             self._waiting_since = time.monotonic()
         self._wake.set()
 
+    def reconfigured(self) -> None:
+        """Other providers decide: everyone who is connected gets the rights that these give.
+
+        Who came in by a provider that is no longer asked stays until it connects again.
+        """
+        self._records.notes_seen = self._chain.knows_clients
+        self._chain.forget(None)
+        self._bans = not self._chain.open
+        self._everyone = True
+        self._waiting_since = self._waiting_since or time.monotonic()
+        self._wake.set()
+
     def _look_again(self) -> None:
         """An instance of the auth service that was slow to hear of a change has by now: ask it again."""
         now = time.monotonic()
@@ -353,10 +365,10 @@ class Live:
                     self._node.set_acl(client_id, acl)
         for client_id in absent:
             await asyncio.sleep(0)
-            acl_now = await acl_of(chain, client_id, patient=True)
-            if acl_now is not None:
+            absent_acl = await acl_of(chain, client_id, patient=True)
+            if absent_acl is not None:
                 with contextlib.suppress(Busy):
-                    await self._node.review_absent(client_id, acl_now)
+                    await self._node.review_absent(client_id, absent_acl)
         doubtful = [identity for client_id, identity in here.items() if clients[client_id]]
         for start in range(0, len(doubtful), JUDGED_BATCH_SIZE):
             await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_BATCH_SIZE]))
