@@ -356,7 +356,7 @@ class Live:
     async def _ask(self, client_id: str, acl: ClientAcl) -> dict[str, int]:
         """What the auth service says of the client's open subscriptions; those it did not answer are asked
         about again (`Chain.unanswered`), and stay until then."""
-        if not self._chain.parts.unanswered:
+        if not self._chain.asks:
             return {}
         asked: dict[str, int] = {}
 
@@ -371,7 +371,7 @@ class Live:
 
     def _review_some(self, elapsed: float) -> None:
         """Ask the auth service about everybody once in `cache_ttl`, evenly spread."""
-        if not self._chain.parts.unanswered:
+        if not self._chain.asks:
             return
         now = time.monotonic()
         ttl = self._chain.parts.conf.cache_ttl

@@ -61,8 +61,12 @@ class Chain:
         self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
         # Where every answer is yes, there is nobody to guard and no database to ask.
         deciding = [each for each in clients if each is not self.console]
-        self.open = all(each.open for each in (*deciding, *acls))
-        self.uses_database = any(each.needs_database for each in (*deciding, *acls))
+        self.open = all(each.open for each in deciding) and all(each.open for each in acls)
+        self.uses_database = any(each.needs_database for each in deciding) or any(
+            each.needs_database for each in acls
+        )
+        # Must the answers about topics be asked for again and again?
+        self.asks = any(each.asks for each in acls)
         # May there be a row for a client that is let in, to note in when it was last seen?
         self.knows_clients = any(each.registered for each in deciding) or any(
             each.needs_database for each in acls

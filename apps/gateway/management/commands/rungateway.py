@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # First: daphne's reactor has to be installed, on uvloop, before anything else imports Twisted.
-from apps.gateway.server import GatewayServer, HttpListener, reactor  # isort: skip
+from apps.gateway.server import GatewayServer, HttpListener, reactor  # type: ignore[attr-defined]  # isort: skip
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         for number in (signal.SIGHUP, signal.SIGUSR1):  # until there is somebody to hear them
             signal.signal(number, signal.SIG_IGN)
         _raise_descriptor_limit()
-        loop = reactor._asyncioEventloop
+        loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
         unknown = startup.check()
         mqtt, http = _open(conf)
         gateway_node = wiring.build(conf, loop, unknown)
