@@ -140,7 +140,8 @@ def healthcheck(_: argparse.Namespace) -> int:
 
     found = local.node(loader.load())
     try:
-        with urllib.request.urlopen(f"{found.url}/healthz", timeout=4, context=found.context) as answer:
+        opener = urllib.request.build_opener(*found.handlers())
+        with opener.open(f"{found.url}/healthz", timeout=4) as answer:
             return 0 if answer.status == 200 else 1
     except OSError as error:
         print(f"gmqtt: {found.url}/healthz: {error}", file=sys.stderr)

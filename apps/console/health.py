@@ -47,6 +47,14 @@ def summary() -> dict[str, Any]:
     return {"status": "degraded", "failing": failing} if failing else {"status": "ok"}
 
 
+def for_operators() -> dict[str, Any]:
+    """With what is to be done, from the checks that say it."""
+    services = node_services.current()
+    found = {name: check() for name, check in services.checks.items()} if services else {}
+    notes = [f"{name}: {each['note']}" for name, each in found.items() if each.get("note")]
+    return {**summary(), "notes": notes}
+
+
 def reasons() -> dict[str, str]:
     """Why the node is not ready, by part."""
     services = node_services.current()

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from apps.common import node_services
 from apps.common.secretfile import secret_file
+from apps.common.tls_status import TlsStatus
 from apps.console import sources
 
 # Key of the node's counters -> name without gmqtt_ and _total, help.
@@ -116,6 +117,26 @@ def _labelled(family: Any, counts: Mapping[Any, int]) -> Metric:
     return found
 
 
+class TlsCollector(Collector):
+    """Of the node's TLS listeners: until when their files are good, and handshakes that failed."""
+
+    def collect(self) -> Iterator[Metric]:
+        status = node_services.find(TlsStatus)
+        if status is None:
+            return
+        name = "gmqtt_certificate_expiry_timestamp_seconds"
+        text = "UNIX time at which a certificate, client CA or CRL expires."
+        expiry = GaugeMetricFamily(name, text, labels=["listener", "file"])
+        for labels, end in status.expiry():
+            expiry.add_metric([labels["listener"], labels["file"]], end)
+        yield expiry
+        text = "TLS handshakes that failed."
+        failed = CounterMetricFamily("gmqtt_tls_handshake_failures", text, labels=["listener", "reason"])
+        for (listener, reason), count in status.failures.items():
+            failed.add_metric([listener, reason], count)
+        yield failed
+
+
 def summed(all_stats: Iterable[Stats]) -> dict[str, Any]:
     """The cluster's figures, of what each node says of itself."""
     found: dict[str, Any] = dict.fromkeys((*COUNTERS, *GAUGES), 0)
@@ -156,7 +177,7 @@ def registry_of(*collectors: Collector) -> CollectorRegistry:
     return made
 
 
-registry: Final = registry_of(NodeCollector())
+registry: Final = registry_of(NodeCollector(), TlsCollector())
 
 
 def answer(request: HttpRequest) -> HttpResponse:

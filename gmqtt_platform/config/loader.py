@@ -24,6 +24,7 @@ from gmqtt_platform.config import auth as confauth
 from gmqtt_platform.config import broker as confbroker
 from gmqtt_platform.config import cluster as confcluster
 from gmqtt_platform.config import providers
+from gmqtt_platform.config import tls as conftls
 from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
@@ -109,6 +110,12 @@ def _url_path(raw: str) -> str:
     return raw
 
 
+def _ciphers(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+!@=:_ -]*", raw) or "@SECLEVEL" in raw.upper():
+        raise ValueError
+    return raw
+
+
 def _origin(raw: str) -> str:
     """As a browser writes it in the header Origin."""
     if raw != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", raw):
@@ -147,6 +154,10 @@ class ListenersConf:
     tls_key: Path | None = text("", _file, _FILE)
     tls_client_ca: Path | None = text("", _file, _FILE)
     tls_client_auth: str = choice("none", ("none", "optional", "required"))
+    tls_crl: Path | None = text("", _file, _FILE)
+    tls_min_version: str = choice("1.2", ("1.0", "1.1", "1.2", "1.3"))
+    tls_ciphers: str = text("", _ciphers, '"" or OpenSSL\'s list of cipher suites, such as "ECDHE+AESGCM"')
+    tls_security_level: int = integer(2, 0, 5)
     proxy_protocol: bool = flag(False)
     trusted_proxies: tuple[Network, ...] = items(
         ["127.0.0.1/32", "::1/128"], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
@@ -162,6 +173,7 @@ class HttpConf:
         [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
     )
     proxy_header: str = choice("x-forwarded", ("x-forwarded", "forwarded"))
+    proxy_protocol: bool = flag(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +200,14 @@ class LimitsConf:
     max_connections: int = integer(100_000, 1, MANY)
     max_http_connections: int = integer(1000, 1, MANY)
     max_http_connections_per_address: int = integer(200, 1, MANY)
+    http_body_timeout: int = integer(60, 1, 3600)
+    max_http_body: int = integer(16_777_216, 1024, MANY_BYTES)
+    max_http_bodies: int = integer(67_108_864, 1024, MANY_BYTES)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
+    route_cache_per_client: int = integer(10_000, 1, MANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +332,9 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
         parent, _, key = name.partition(".")
         tables[parent] = replace(tables[parent], **{key: tables.pop(name)})
-    tables["auth"] = confauth.exempting(tables["auth"], tables["listeners"].trusted_proxies)
+    tables["auth"] = confauth.knowing(
+        tables["auth"], (*tables["listeners"].trusted_proxies, *tables["http"].trusted_proxies)
+    )
     conf = Conf(**tables, file=file, variables=variables, in_file=in_file)
     check(conf)
     return conf
@@ -438,9 +456,15 @@ def _check_tls(conf: Conf) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(ca)
         except (OSError, ValueError):
             raise conf.error("listeners.tls_client_ca", shown(str(ca)), "PEM certificates") from None
+    wrong = conftls.complaint(listeners)
+    if wrong is not None:
+        raise conf.error(*wrong)
     if listeners.proxy_protocol and not listeners.trusted_proxies:
         hint = "listeners.proxy_protocol is true, and nobody may speak it"
         raise conf.error("listeners.trusted_proxies", "[]", "at least one network", hint)
+    if conf.http.proxy_protocol and not conf.http.trusted_proxies:
+        hint = "http.proxy_protocol is true, and nobody may speak it"
+        raise conf.error("http.trusted_proxies", "[]", "at least one network", hint)
 
 
 def _readable(conf: Conf, key: str, user: str) -> Path:
@@ -492,6 +516,9 @@ def _check_limits(conf: Conf) -> None:
         hint = "all clients together need room for more than one packet; or lower max_packet_size"
         allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
         raise conf.error("limits.node_bytes", str(limits.node_bytes), allowed, hint)
+    if limits.max_http_bodies < limits.max_http_body:
+        allowed = f"at least limits.max_http_body, {limits.max_http_body}"
+        raise conf.error("limits.max_http_bodies", str(limits.max_http_bodies), allowed)
 
 
 def _check_anonymous(conf: Conf) -> None:

@@ -198,7 +198,8 @@ class Chain:
 
     def _failed(self, request: ConnectRequest, refused: Rejection) -> None:
         if refused.guessed and not self.open:
-            self.guard.failed(request.username or request.client_id, request.peer.address)
+            peer = request.peer
+            self.guard.failed(request.username or request.client_id, peer.address, peer.proxied)
 
     async def load_bans(self) -> None:
         """`Unavailable` when the database does not answer; then the bans stay as they were."""

@@ -21,6 +21,7 @@ from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc import auth_pb2_grpc, convert
 from apps.auth.rpc.access import SERVICE, Access
 from apps.auth.rpc.counting import Counting
+from apps.auth.rpc.tls import ServerCertificate
 from apps.auth.services import clients, registering
 from apps.common.actors import Actor
 from apps.common.errors import Duplicate, Gone
@@ -188,8 +189,8 @@ class AuthServer:
         if listen is None:
             raise RuntimeError("[auth.service] listen is empty")
         if self._conf.tls_cert is not None and self._conf.tls_key is not None:
-            pair = (self._conf.tls_key.read_bytes(), self._conf.tls_cert.read_bytes())
-            port = self._server.add_secure_port(listen.netloc, grpc.ssl_server_credentials([pair]))
+            certificate = ServerCertificate(self._conf.tls_cert, self._conf.tls_key)
+            port = self._server.add_secure_port(listen.netloc, certificate.credentials())
         else:
             port = self._server.add_insecure_port(listen.netloc)
         await self._server.start()

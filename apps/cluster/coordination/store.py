@@ -103,7 +103,7 @@ class Store:
         """ "" where there is none. Raises `RedisUnavailable`."""
         async with self._answering():
             found: Any = await self._redis.get(f"{self.prefix}:{key}")
-            return found.decode() if found else ""
+            return str(found.decode()) if found else ""
 
     async def settle(self, key: str, value: str) -> str:
         """What stands there; `value`, from now on, where there was nothing. Raises `RedisUnavailable`."""

@@ -12,7 +12,8 @@ DROP_QUEUE: Final = "queue_full"  # QoS 1 or 2, the client's queue is at its lim
 DROP_NODE: Final = "node_memory"  # the node's byte budget is used up
 DROP_EXPIRED: Final = "expired"
 DROP_TOO_LARGE: Final = "packet_too_large"  # larger than the client's maximum packet size
-DROP_DENIED: Final = "denied"  # the publisher may not publish this, or the subscriber no longer have it
+DROP_DENIED: Final = "denied"  # its publisher may not publish it
+DROP_REVOKED: Final = "revoked"  # it waited, and its subscriber may no longer have it
 DROP_RETAINED: Final = "retained_full"
 DROP_SESSION: Final = "session_ended"  # queued when its session ended
 DROP_CLUSTER: Final = "cluster_full"  # QoS 0 for other nodes: what waits for Kafka is at its limit
@@ -25,6 +26,7 @@ DROP_REASONS: Final = (
     DROP_EXPIRED,
     DROP_TOO_LARGE,
     DROP_DENIED,
+    DROP_REVOKED,
     DROP_RETAINED,
     DROP_SESSION,
     DROP_CLUSTER,

@@ -42,13 +42,13 @@ class Command(BaseCommand):
             if code:
                 sys.exit(code)
             return
-        url, context = given.url, None
+        url, reach = given.url, []
         if not url:
             found = local.node(settings.GMQTT)
-            url, context = found.url, found.context
+            url, reach = found.url, found.handlers()
         elif not url.startswith(("http://", "https://")):
             raise CommandError("--url begins with http:// or https://", returncode=2)
-        api = Api(url, local.token, context)
+        api = Api(url, local.token, reach)
         try:
             given.run(api, Output(cast("TextIO", self.stdout._out), given.json), given)
         except ApiRefused as error:

@@ -146,9 +146,10 @@ function follow() {
     fill("drops", sample.drops);
     fill("refused", sample.refused);
     fillNodes(sample.nodes);
-    const { status, failing } = sample.health;
-    root.querySelector("[data-health]").textContent =
-      status === "ok" ? root.dataset.ok : `${root.dataset.failing} ${failing.join(", ")}`;
+    const { status, failing, notes } = sample.health;
+    root.querySelector("[data-health]").textContent = [
+      status === "ok" ? root.dataset.ok : `${root.dataset.failing} ${failing.join(", ")}`, ...notes,
+    ].join(" · ");
     root.querySelector("[data-empty]").hidden = sample.values.sessions > 0;
     if (range === "5m" && !document.hidden) append(sample.at, sample.values);
   };
