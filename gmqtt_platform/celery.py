@@ -39,12 +39,12 @@ class Step(BridgeStep):
 tasks = exporter.TaskCollector()
 
 
-@signals.task_postrun.connect  # type: ignore[untyped-decorator]
+@signals.task_postrun.connect
 def _ended(task: Any = None, state: str | None = None, **_: Any) -> None:
     tasks.ended[getattr(task, "name", ""), str(state)] += 1
 
 
-@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+@signals.worker_ready.connect
 def _ready(sender: Any = None, **_: Any) -> None:
     if getattr(sender.controller, "bridge", None) is None:
         exporter.serve(settings.GMQTT, "worker", tasks)
