@@ -81,14 +81,7 @@ def parser() -> argparse.ArgumentParser:
     command("healthcheck", healthcheck, "exit code 0 if the node of this configuration answers /healthz")
     completion = command("completion", complete, "print a completion script for a shell")
     completion.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
-    for add in (
-        *NOUNS,
-        maintenance.drain,
-        maintenance.trace,
-        configuration.config,
-        configuration.dump,
-        *operating.COMMANDS,
-    ):
+    for add in (*NOUNS, *configuration.NOUNS, maintenance.drain, maintenance.trace, *operating.COMMANDS):
         add(commands)
     return top
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -92,3 +92,6 @@ def _complain(out: Output, error: str) -> None:
 def write_dump(api: Api, out: Output, options: argparse.Namespace) -> None:
     found = api.post(_path(api, options, "dump/"))
     out.done(f"Written to {found['path']} ({found['bytes']} bytes) on the node's machine.", found)
+
+
+NOUNS: Final = (config, dump)

@@ -109,8 +109,7 @@ class Store:
         """What stands there; `value`, from now on, where there was nothing. Raises `RedisUnavailable`."""
         async with self._answering():
             await self._redis.set(f"{self.prefix}:{key}", value, nx=True)
-            found: Any = await self._redis.get(f"{self.prefix}:{key}")
-            return str(found.decode())
+        return await self.text(key)
 
     async def tell(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
         """Publish (channel, message) pairs. Raises `RedisUnavailable`."""

@@ -29,14 +29,7 @@ class Command(BaseCommand):
         nouns = parser.add_subparsers(
             dest="noun", required=True, metavar="NOUN", parser_class=argparse.ArgumentParser
         )
-        for add in (
-            *NOUNS,
-            maintenance.drain,
-            maintenance.trace,
-            configuration.config,
-            configuration.dump,
-            *operating.COMMANDS,
-        ):
+        for add in (*NOUNS, *configuration.NOUNS, maintenance.drain, maintenance.trace, *operating.COMMANDS):
             add(nouns)
 
     def handle(self, *args: Any, **options: Any) -> None:
