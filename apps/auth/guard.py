@@ -106,6 +106,11 @@ class Guard:
         self._proxies: dict[str, bool] = {}
         self.counts: Counter[str] = Counter()
 
+    def reconfigure(self, conf: GuardConf) -> None:
+        """What was counted stays."""
+        self._conf = conf
+        self._exempt.clear()
+
     def refusal(self, name: str, address: str) -> Rejection | None:
         """Is it one attempt too many? `name` is the user name that came, or the client id."""
         now = self._clock()

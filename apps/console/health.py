@@ -33,7 +33,8 @@ class HealthMiddleware:
             return await self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        response = answer(request)
+        found = answer(request)
+        response = found if isinstance(found, HttpResponse) else await found
         response.headers["Cache-Control"] = "no-store"
         response._has_been_logged = True  # type: ignore[attr-defined]  # "not ready" is an answer, not an error
         return response
@@ -82,9 +83,10 @@ def _balancer(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ready": not found, "reasons": found}, status=status)
 
 
-ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]] = {
     "/healthz": _health,
     "/readyz": _ready,
     "/readyz/balancer": _balancer,
     "/metrics": metrics.answer,
+    "/metrics/cluster": metrics.cluster_answer,
 }

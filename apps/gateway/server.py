@@ -29,6 +29,7 @@ from twisted.internet.interfaces import ISSLTransport  # noqa: E402
 from twisted.internet.ssl import CertificateOptions, TLSVersion  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
+from apps.gateway.broker.limits import Limits  # noqa: E402
 from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
 from apps.gateway.http.peer import PROXIED  # noqa: E402
 from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
@@ -99,7 +100,7 @@ class _Reply:
         self._protocol = None
 
 
-class GatewayServer(Server):  # type: ignore[misc]
+class GatewayServer(Server):
     """Runs until SIGINT or SIGTERM, then in order; a second signal ends it at once."""
 
     def __init__(
@@ -108,16 +109,15 @@ class GatewayServer(Server):  # type: ignore[misc]
         http: list[HttpListener],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
-        connect_timeout: float,
+        limits: Limits,
         shutdown_timeout: float,
-        most_http: tuple[int, int] = (1000, 200),
         reload: Callable[[], None] = lambda: None,
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
 
         Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
-        `connect_timeout`: seconds that a client may be silent before and between its requests, and in which
-        the headers of one must have come. `most_http`: HTTP connections of a listener, and of one address.
+        `limits.connect_timeout`: seconds that a client may be silent before and between its requests, and in
+        which the headers of one must have come.
         `reload` is called at SIGHUP.
         """
         super().__init__(
@@ -130,12 +130,11 @@ class GatewayServer(Server):  # type: ignore[misc]
             ready_callable=self._open,
             server_name="gmqtt",
         )
-        self.endpoints = []
+        self.endpoints: list[Any] = []
         self._http = http
         self._start = start
         self._stop = stop
-        self._connect_timeout = connect_timeout
-        self._most_http = most_http
+        self._limits = limits
         self._reload = reload
         self._shutdown_timeout = shutdown_timeout
         self.failure: Exception | None = None  # why it could not start
@@ -146,8 +145,8 @@ class GatewayServer(Server):  # type: ignore[misc]
         self.ws_factory.protocol = FlowControlledWebSocket
         # Who breaks the WebSocket protocol gets a close frame with the reason, too.
         self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT, failByDrop=False)
-        self.http_factory = Factory(self)
-        self.http_factory.timeOut = self._connect_timeout
+        self.http_factory = Factory(self, self._limits)
+        self.http_factory.timeOut = self._limits.connect_timeout
         reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
@@ -162,8 +161,10 @@ class GatewayServer(Server):  # type: ignore[misc]
                 factory = TLSMemoryBIOFactory(listener.contexts, False, factory)
                 factory.protocol = TlsTransport
                 factory.handshakes = listener.handshakes
+            limits = self._limits
+            most = (limits.max_http_connections, limits.max_http_connections_per_address)
             trust = (listener.proxies, listener.proxy_protocol)
-            gate = Gate(factory, *self._most_http, *trust, self._connect_timeout)
+            gate = Gate(factory, *most, *trust, limits.connect_timeout)
             port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, gate)
             port.transport = Socket
             self.listeners.append(port)

@@ -28,6 +28,7 @@ from gmqtt_platform.config import tls as conftls
 from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
+from gmqtt_platform.config.metrics import MetricsConf
 from gmqtt_platform.config.values import (
     BUNDLE,
     CHECKOUT,
@@ -135,6 +136,7 @@ class NodeConf:
     shutdown_timeout: int = integer(10, 0, 3600)
     sys_interval: int = integer(10, 0, 86400)
     drain_rate: int = integer(100, 1, 100_000)
+    forget_after: int = integer(86400, 0, MANY)
     server_reference: str = text(
         "", _reference, '"" or up to 255 characters such as "other.example.com:1883"'
     )
@@ -198,10 +200,14 @@ class LimitsConf:
     max_connections: int = integer(100_000, 1, MANY)
     max_http_connections: int = integer(1000, 1, MANY)
     max_http_connections_per_address: int = integer(200, 1, MANY)
+    http_body_timeout: int = integer(60, 1, 3600)
+    max_http_body: int = integer(16_777_216, 1024, MANY_BYTES)
+    max_http_bodies: int = integer(67_108_864, 1024, MANY_BYTES)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
+    route_cache_per_client: int = integer(10_000, 1, MANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +261,7 @@ TABLES: dict[str, type[Any]] = {
     "cluster": ClusterConf,
     "database": DatabaseConf,
     "console": ConsoleConf,
+    "metrics": MetricsConf,
     "log": LogConf,
 }
 RULES: dict[str, dict[str, Rule]] = {
@@ -276,9 +283,11 @@ class Conf:
     cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
     console: ConsoleConf = ConsoleConf()
+    metrics: MetricsConf = MetricsConf()
     log: LogConf = LogConf()
     file: str = field(default="", compare=False)
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)  # key -> variable that set it
+    in_file: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the file sets
 
     def error(self, key: str, found: str, allowed: str, hint: str = "") -> ConfError:
         """An error about `key` ("table.key") that names the file or the variable which set it."""
@@ -317,6 +326,7 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     environ = os.environ if environ is None else environ
     file = environ.get(PREFIX + "CONF") or str(default_file())
     values = _from_file(file)
+    in_file = frozenset(f"{table}.{key}" for table, keys in values.items() for key in keys)
     variables = _from_environment(environ, values)
     tables = {table: kind(**values[table]) for table, kind in TABLES.items()}
     for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
@@ -325,13 +335,18 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     tables["auth"] = confauth.knowing(
         tables["auth"], (*tables["listeners"].trusted_proxies, *tables["http"].trusted_proxies)
     )
-    conf = Conf(**tables, file=file, variables=variables)
+    conf = Conf(**tables, file=file, variables=variables, in_file=in_file)
+    check(conf)
+    return conf
+
+
+def check(conf: Conf) -> None:
+    """ConfError for what no single key can tell."""
     _check_tls(conf)
     _check_tables(conf)
     _check_limits(conf)
     _check_anonymous(conf)
     _check_auth_service(conf)
-    return conf
 
 
 def _from_file(file: str) -> dict[str, dict[str, object]]:
@@ -501,6 +516,9 @@ def _check_limits(conf: Conf) -> None:
         hint = "all clients together need room for more than one packet; or lower max_packet_size"
         allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
         raise conf.error("limits.node_bytes", str(limits.node_bytes), allowed, hint)
+    if limits.max_http_bodies < limits.max_http_body:
+        allowed = f"at least limits.max_http_body, {limits.max_http_body}"
+        raise conf.error("limits.max_http_bodies", str(limits.max_http_bodies), allowed)
 
 
 def _check_anonymous(conf: Conf) -> None:

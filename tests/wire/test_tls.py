@@ -123,6 +123,7 @@ import json, socket, sys
 from pathlib import Path
 import django
 django.setup()
+from apps.gateway.broker.limits import Limits
 from apps.gateway.server import GatewayServer, HttpListener
 from apps.gateway.net.tls import Tls
 
@@ -137,7 +138,7 @@ async def nothing():
 listening = socket.create_server(("127.0.0.1", 0))
 listening.setblocking(False)
 http = [HttpListener(listening, Tls(*map(Path, sys.argv[1:]), client_auth="optional"))]
-GatewayServer(application, http, nothing, nothing, 5, 5).run()
+GatewayServer(application, http, nothing, nothing, Limits(), 5).run()
 """
 
 

@@ -138,11 +138,12 @@ class AskingLayer(Layer, Protocol):
 
 
 class AclProvider(Protocol):
-    """`open`: it allows everything."""
+    """`open`: it allows everything. `asks`: its answers come from elsewhere, topic by topic."""
 
     name: str
     open: bool
     needs_database: bool
+    asks: bool
 
     async def layer(self, identity: Identity) -> Layer | None:
         """None: this provider has no rules for the client."""

@@ -47,26 +47,48 @@ class Chain:
 
     def __init__(self, parts: Parts, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
         self.parts = parts
-        self.clients = clients
-        self.acls = acls
         self.bans = BanList()
         self.guard = Guard(parts.conf.guard)
         self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
         self._shared: dict[str, set[str]] = {}  # client ids that came in for another, registered one
         self.operators: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()  # those of the web client
+        self._loading: asyncio.Lock | None = None
+        self._take(clients, acls)
+
+    def _take(self, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
+        self.clients = clients
+        self.acls = acls
         self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
         # Where every answer is yes, there is nobody to guard and no database to ask.
         deciding = [each for each in clients if each is not self.console]
-        self.open = all(each.open for each in (*deciding, *acls))
-        self.uses_database = any(each.needs_database for each in (*deciding, *acls))
+        self.open = all(each.open for each in deciding) and all(each.open for each in acls)
+        self.uses_database = any(each.needs_database for each in deciding) or any(
+            each.needs_database for each in acls
+        )
+        # Must the answers about topics be asked for again and again?
+        self.asks = any(each.asks for each in acls)
         # May there be a row for a client that is let in, to note in when it was last seen?
         self.knows_clients = any(each.registered for each in deciding) or any(
             each.needs_database for each in acls
         )
         # Has everyone who is let in a row?
         self.registered_only = all(each.registered for each in deciding)
-        self._default = parts.conf.acl_default
-        self._loading: asyncio.Lock | None = None
+
+    def reconfigure(self, conf: AuthConf) -> None:
+        """Decide by these providers from now on; where one cannot be made, nothing changes.
+
+        `Live.reconfigured` then brings the connections up to date.
+        """
+        parts = self.parts
+        before = parts.conf, parts.on_forget, parts.unanswered
+        parts.conf, parts.on_forget, parts.unanswered = conf, [parts.registry.forget], []
+        try:
+            made = _build(parts, self.console)
+        except BaseException:
+            parts.conf, parts.on_forget, parts.unanswered = before
+            raise
+        self._take(*made)
+        self.guard.reconfigure(conf.guard)
 
     # ------------------------------------------------------------ ports.Authenticator
 
@@ -163,7 +185,7 @@ class Chain:
             layer = await provider.layer(identity)
             if layer is not None:
                 layers.append(layer)
-        return ClientAcl(identity, tuple(layers), default or self._default)
+        return ClientAcl(identity, tuple(layers), default or self.parts.conf.acl_default)
 
     async def regrouped(self, identity: Identity) -> Identity:
         """The identity with the groups that its client is in now, or the rights that its operator has."""
@@ -312,6 +334,13 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
 def build(conf: AuthConf, patience: float = 10.0) -> Chain:
     """`patience`: seconds that a client waits for an answer."""
     parts = Parts(conf, patience)
+    return Chain(parts, *_build(parts))
+
+
+def _build(
+    parts: Parts, console: ConsoleClients | None = None
+) -> tuple[list[ClientProvider], list[AclProvider]]:
+    conf = parts.conf
     clients = [providers.find("auth.client", name).load()(parts) for name in conf.client]
     acls = [providers.find("auth.acl", name).load()(parts) for name in conf.acl]
-    return Chain(parts, [ConsoleClients(parts.database), *clients], acls)
+    return [console or ConsoleClients(parts.database), *clients], acls

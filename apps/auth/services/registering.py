@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.auth import announce, passwords, permissions
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client, ClientGroup, Credential
+from apps.auth.services import names
 from apps.auth.services.credentials import check_password
 from apps.auth.services.writing import invalid, writing
 from apps.common import audit
@@ -41,6 +42,7 @@ class NewClient:
     transports: Sequence[str] = tuple(TRANSPORTS)
     username: str = ""  # "": the client id
     password: str = field(default="", repr=False)  # "": a generated secret
+    hashed: str = field(default="", repr=False)  # instead of it: a password's hash, from another broker
     client_ids: str = ""  # other client ids that may connect by the credential: a pattern
     scram: bool = True  # keep what SCRAM-SHA-256 needs (1 ms of CPU a client)
 
@@ -82,10 +84,14 @@ def register_many(actor: Actor, news: Sequence[NewClient | Exception], all_or_no
         try:
             _write(actor, list(_good(rows)))
             break
-        except IntegrityError:  # one of them was registered meanwhile: look again who
+        except (IntegrityError, _Meanwhile):  # one of them was registered meanwhile: look again who
             if attempt == 3:
                 raise
     return [row.outcome() for row in rows]
+
+
+class _Meanwhile(Exception):
+    """A name was given to somebody else after we looked."""
 
 
 class _Row:
@@ -120,8 +126,12 @@ class _Row:
         )
         self.client.transports = list(new.transports)
         self.client.clean_fields()
-        kind = Credential.Kind.PASSWORD if new.password else Credential.Kind.SECRET
-        self.credential = Credential(kind=kind, username=username, client_ids=new.client_ids)
+        kind = Credential.Kind.PASSWORD if new.password or new.hashed else Credential.Kind.SECRET
+        self.credential = Credential(
+            kind=kind, username=username, client_ids=new.client_ids, secret=new.hashed
+        )
+        if new.hashed.startswith("keyed$"):
+            self.credential.verifier = new.hashed
         self.credential.clean_fields(exclude=["client"])
         if new.password:
             check_password(new.password, self.client)
@@ -172,8 +182,8 @@ def _refuse_existing(rows: list[_Row]) -> None:
         ids = [row.client.client_id for row in chunk]
         clients = dict(Client.objects.filter(client_id__in=ids).values_list("client_id", "pk"))
         lasting = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
-        names = Credential.objects.filter(lasting, username__in=[row.credential.username for row in chunk])
-        users = dict(names.values_list("username", "client_id"))
+        taken = Credential.objects.filter(lasting, username__in=[row.credential.username for row in chunk])
+        users = dict(taken.values_list("username", "client_id"))
         for row in chunk:
             if row.client.client_id in clients:
                 row.error = Duplicate("client", clients[row.client.client_id])
@@ -197,6 +207,10 @@ def _write(actor: Actor, rows: list[_Row]) -> None:
     if not rows:
         return
     with writing(actor):
+        names.hold([row.credential.username for row in rows])
+        _refuse_existing(rows)
+        if any(row.error for row in rows):
+            raise _Meanwhile
         Client.objects.bulk_create([row.client for row in rows], batch_size=_AT_ONCE // 5)
         for row in rows:
             row.credential.client = row.client

@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -147,9 +147,7 @@ class NodeSessions:
         async def answer(client_id: str, **arguments: Any) -> dict[str, Any]:
             guests = [each for each in (client_id, arguments.get("to")) if each and await self._visit(each)]
             try:
-                found = handler(client_id=client_id, **arguments)
-                if inspect.isawaitable(found):
-                    found = await found
+                found = await _answer(handler(client_id=client_id, **arguments))
                 if guests:
                     await self._stored()
                 return found
@@ -166,14 +164,14 @@ class NodeSessions:
             client_id: str, to: str, limit: int = 1000, within: Sequence[str] = ()
         ) -> dict[str, Any]:
             if client_id in self._node.sessions or client_id == to:
-                return await here(client_id=client_id, to=to, limit=limit, within=within)
+                return await _answer(here(client_id=client_id, to=to, limit=limit, within=within))
             try:
                 waiting = await asyncio.to_thread(self._redis.first, client_id, limit)
             except RedisError as error:
                 raise CommandRefused("no_redis", f"The queue could not be read: {error}") from error
             if waiting is None:
                 raise CommandRefused("not_here", "The client has no session that the cluster keeps.")
-            return await give(client_id=to, waiting=waiting, within=within)
+            return await _answer(give(client_id=to, waiting=waiting, within=within))
 
         return answer
 
@@ -363,3 +361,8 @@ class NodeSessions:
         """For health checks."""
         error = self.store.error or (self._full if self.is_full else "")
         return {"ok": not error, "error": error, "risks": self._risks}
+
+
+async def _answer(found: dict[str, Any] | Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """What a handler says, at once or later."""
+    return await found if inspect.isawaitable(found) else found

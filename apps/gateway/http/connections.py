@@ -19,13 +19,11 @@ from twisted.internet.protocol import Protocol
 from twisted.protocols.tls import BufferingTLSTransport
 from twisted.web.http import HTTPChannel
 
+from apps.gateway.broker.limits import Limits
 from apps.gateway.net import proxy
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY: Final = 16_777_216  # bytes of an HTTP request
-MAX_BODIES: Final = 67_108_864  # of all that are under way; they stand in temporary files
-BODY_TIMEOUT: Final = 60.0  # seconds that a body has to come
 TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 UNAVAILABLE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
@@ -100,7 +98,7 @@ class Gate:
         self._factory.doStop()
 
 
-class Socket(tcp.Server):  # type: ignore[misc]
+class Socket(tcp.Server):
     """An accepted socket that is read to its end.
 
     After an error (the peer's reset) libuv polls a socket no more and uvloop lets it be read just once:
@@ -164,7 +162,7 @@ class Socket(tcp.Server):  # type: ignore[misc]
         return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
 
 
-class Introduction(Protocol):  # type: ignore[misc]
+class Introduction(Protocol):
     """Takes the PROXY header off a connection; then what the connection is for takes its place."""
 
     def __init__(self, gate: Gate, address: Any) -> None:
@@ -213,7 +211,7 @@ class Introduction(Protocol):  # type: ignore[misc]
         self._deadline = None
 
 
-class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
+class TlsTransport(BufferingTLSTransport):
     """Twisted's, but that the error which ended it has no traceback: its frames refer to the transport."""
 
     _heard = False  # did anything come?
@@ -239,8 +237,8 @@ class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
         self._reason = self._producer = None
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection. Its next request has `timeOut` seconds for the headers, then BODY_TIMEOUT."""
+class Channel(HTTPChannel):
+    """One connection. Its next request has `timeOut` seconds for the headers, then `http_body_timeout`."""
 
     _deadline: Any = None
 
@@ -254,7 +252,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().dataReceived(data)
 
     def allHeadersReceived(self) -> None:
-        self._expect(BODY_TIMEOUT)
+        self._expect(self.factory.limits.http_body_timeout)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
@@ -278,7 +276,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.transport.abortConnection()
 
 
-class Request(WebRequest):  # type: ignore[misc]
+class Request(WebRequest):
     """An HTTP request with an end: daphne writes the whole body to the disk before anybody sees it."""
 
     _size = 0
@@ -297,9 +295,9 @@ class Request(WebRequest):  # type: ignore[misc]
         if self._refused:
             return
         factory = self.channel.factory
-        if self._size + len(data) > MAX_BODY:
+        if self._size + len(data) > factory.limits.max_http_body:
             self._refuse(TOO_LARGE)
-        elif factory.bodies + len(data) > MAX_BODIES:
+        elif factory.bodies + len(data) > factory.limits.max_http_bodies:
             self._refuse(UNAVAILABLE)
         else:
             self._size += len(data)
@@ -329,9 +327,13 @@ class Request(WebRequest):  # type: ignore[misc]
         self._size = 0
 
 
-class Factory(HTTPFactory):  # type: ignore[misc]
+class Factory(HTTPFactory):
     protocol = Channel
     bodies = 0  # bytes of the bodies of requests that are under way
+
+    def __init__(self, server: Any, limits: Limits) -> None:
+        super().__init__(server)
+        self.limits = limits
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)

@@ -205,7 +205,7 @@ class SessionHandlers:
         if subscription is None:
             raise CommandRefused("quota_exceeded", "There is no room for one more subscription.")
         if subscribing.wants_retained(subscription, wanted, existed):
-            subscribing.send_retained(session, subscription, self._node.now)
+            subscribing.send_retained(session, subscription)
         return {"qos": subscription.qos}
 
     def unsubscribe(self, client_id: str, filter: str) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class SessionHandlers:
         reason, completion = node.submit(message)
         if completion is not None and reason < 0x80:
             completed = asyncio.get_running_loop().create_future()
-            completion.then(Callback(lambda: completed.done() or completed.set_result(None)))
+            completion.then(Callback(lambda: None if completed.done() else completed.set_result(None)))
             if not completion.is_complete:
                 await completed
             reason = completion.reason or reason

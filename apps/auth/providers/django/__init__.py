@@ -64,6 +64,7 @@ class DjangoClients:
     ) -> CredentialFacts | None:
         for each in candidates:
             if passwords.matches_keyed(password, each.verifier):
+                self._upgrade(each, password)
                 return each
         asker = Asker(request.peer.address, request.username or request.client_id, request.left)
         matching = None
@@ -72,9 +73,14 @@ class DjangoClients:
                 matching = each
                 if self._verifiers is not None:
                     self._verifiers.note(each.id, password)
+                    self._upgrade(each, password)
         if not candidates:
             await self._passwords.verify(password, (), asker)
         return matching
+
+    def _upgrade(self, credential: CredentialFacts, password: bytes) -> None:
+        if self._verifiers is not None:
+            self._verifiers.upgrade(credential.id, credential.secret, password)
 
     def exchange(self, request: ConnectRequest) -> None:
         return None
@@ -87,6 +93,7 @@ class DjangoAcl:
     name = "django"
     open = False
     needs_database = True
+    asks = False
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

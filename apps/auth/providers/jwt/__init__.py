@@ -123,6 +123,7 @@ class JwtAcl:
     name = "jwt"
     open = False
     needs_database = False
+    asks = False
 
     async def layer(self, identity: Identity) -> Layer | None:
         return identity.claims

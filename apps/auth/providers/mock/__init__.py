@@ -38,6 +38,7 @@ class MockAcl:
     name = "mock"
 
     needs_database = False
+    asks = False
 
     def __init__(self, success: bool) -> None:
         self.open = True

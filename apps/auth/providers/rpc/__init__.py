@@ -127,6 +127,7 @@ class RpcAcl:
     name = "rpc"
     open = False
     needs_database = False
+    asks = True
 
     def __init__(self, client: RpcClient, conf: AuthConf) -> None:
         self._client = client

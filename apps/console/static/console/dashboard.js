@@ -25,6 +25,14 @@ function show(values) {
   }
 }
 
+function showWhose(of) {
+  const text = of.nodes.length === 1 && !of.missing.length
+    ? root.dataset.ofNode.replace("{node}", of.nodes[0])
+    : root.dataset.ofCluster.replace("{count}", number.format(of.nodes.length));
+  const missing = of.missing.length ? ` ${root.dataset.ofMissing} ${of.missing.join(", ")}` : "";
+  root.querySelector("[data-of]").textContent = text + missing;
+}
+
 function fill(name, counts) {
   const body = root.querySelector(`[data-table="${name}"]`);
   const rows = Object.entries(counts).sort((a, b) => b[1] - a[1]);
@@ -134,6 +142,7 @@ function follow() {
     retry = 1000;
     state(true, root.dataset.live);
     show(sample.values);
+    showWhose(sample.of);
     fill("drops", sample.drops);
     fill("refused", sample.refused);
     fillNodes(sample.nodes);

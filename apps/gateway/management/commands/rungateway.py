@@ -6,11 +6,12 @@ import contextlib
 import gc
 import logging
 import resource
+import signal
 import socket
 from typing import Any
 
 # First: daphne's reactor has to be installed, on uvloop, before anything else imports Twisted.
-from apps.gateway.server import GatewayServer, HttpListener, reactor  # isort: skip
+from apps.gateway.server import GatewayServer, HttpListener, reactor  # type: ignore[attr-defined]  # isort: skip
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -21,10 +22,9 @@ from apps.gateway.net.certificates import Certificates
 from apps.gateway.net.handshakes import Handshakes
 from apps.gateway.net.server import Listener, MqttServer
 from apps.gateway.net.tls import Tls
-from gmqtt_platform import routing, wiring
+from gmqtt_platform import routing, startup, wiring
 from gmqtt_platform.binding import listen
 from gmqtt_platform.config.loader import Conf, ConfError
-from gmqtt_platform.reloading import Reloader
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +37,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         conf: Conf = settings.GMQTT
+        for number in (signal.SIGHUP, signal.SIGUSR1):  # until there is somebody to hear them
+            signal.signal(number, signal.SIG_IGN)
         _raise_descriptor_limit()
-        loop = reactor._asyncioEventloop
+        loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
+        unknown = startup.check()
         mqtt, http, certificates = _open(conf)
-        gateway_node = wiring.build(conf, loop)
+        gateway_node = wiring.build(conf, loop, unknown)
         runtime, services = gateway_node.runtime, gateway_node.services
-        reloader = Reloader(conf, runtime.node.limits)
-        services.checks["configuration"] = reloader.status
         if certificates is not None:
             services.checks["certificate"] = certificates.status
-
-        def reload() -> None:
-            reloader.reload()
-            if certificates is not None:
-                certificates.reload()
+            gateway_node.reloader.also.append(certificates.reload)
 
         def watch() -> None:
             loop.call_later(WATCH, watch)
@@ -70,6 +67,7 @@ class Command(BaseCommand):
             for listener in mqtt:
                 await server.listen(listener)
             loop.call_later(WATCH, watch)
+            loop.add_signal_handler(signal.SIGUSR1, gateway_node.dumper.signalled)
             _spare_the_collector()
             self._announce(conf, mqtt, http)
 
@@ -86,10 +84,9 @@ class Command(BaseCommand):
             http,
             start,
             stop,
-            conf.limits.connect_timeout,
+            runtime.node.limits,
             conf.node.shutdown_timeout,
-            (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
-            reload,
+            gateway_node.reloader.signalled,
         )
         gateway.run()
         if isinstance(gateway.failure, ConfError):

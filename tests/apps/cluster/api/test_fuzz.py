@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_every_answer_is_one_that_the_schema_describes(
         node.world.join("tap").publish("kept", b"x", retain=True)
 
     @settings(
-        max_examples=12,
+        max_examples=int(os.environ.get("FUZZ_EXAMPLES", "12")),
         deadline=None,
         database=None,
         derandomize=True,

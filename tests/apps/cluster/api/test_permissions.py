@@ -57,6 +57,10 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("nodes/<int:pk>/drain/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
     ("nodes/<int:pk>/drain/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("nodes/<int:pk>/drain/", "DELETE"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/configuration/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/configuration/diff/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/configuration/reload/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/dump/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("traces/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("traces/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
     ("traces/<slug:trace>/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
@@ -115,7 +119,7 @@ def test_the_table(
     provide(monkeypatch, {BridgeControl: Bridge()})
     pk = NodeFactory(name="gone", state="down").pk
     steered = NodeFactory(name="test").pk
-    if "/drain/" in path:
+    if any(each in path for each in ("/drain/", "/configuration/", "/dump/")):
         pk = steered
     for client_id in ("pump-1", "pump-2"):
         ClientFactory(client_id=client_id, groups=[pumps])
