@@ -90,7 +90,7 @@ class Reloader:
         self._waiting: list[str] = []  # keys that need a restart
         self._running: asyncio.Task[dict[str, Any]] | None = None
         self._next: asyncio.Task[dict[str, Any]] | None = None
-        self.also: list[Callable[[], None]] = []  # what else is read again, certificates say
+        self.also: list[Callable[[], object]] = []  # what else is read again, certificates say
         self.error = ""
 
     def handlers(self) -> dict[str, Callable[..., Any]]:

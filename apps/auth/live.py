@@ -365,10 +365,10 @@ class Live:
                     self._node.set_acl(client_id, acl)
         for client_id in absent:
             await asyncio.sleep(0)
-            known = await acl_of(chain, client_id, patient=True)
-            if known is not None:
+            absent_acl = await acl_of(chain, client_id, patient=True)
+            if absent_acl is not None:
                 with contextlib.suppress(Busy):
-                    await self._node.review_absent(client_id, known)
+                    await self._node.review_absent(client_id, absent_acl)
         doubtful = [identity for client_id, identity in here.items() if clients[client_id]]
         for start in range(0, len(doubtful), JUDGED_BATCH_SIZE):
             await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_BATCH_SIZE]))

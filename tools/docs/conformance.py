@@ -63,10 +63,10 @@ def tagged() -> dict[tuple[str, str], list[str]]:
                 for line in range(first, (node.end_lineno or first) + 1):
                     owner[line] = node.name
         name = str(path.relative_to(ROOT))
-        for at, line in enumerate(lines, start=1):
-            version = "3.1.1" if OLD.search(line) else "5.0"
+        for at, text in enumerate(lines, start=1):
+            version = "3.1.1" if OLD.search(text) else "5.0"
             where = f"{name}::{owner[at]}" if owner[at] else name
-            for number in numbers(line):
+            for number in numbers(text):
                 if where not in found[version, number]:
                     found[version, number].append(where)
     return found

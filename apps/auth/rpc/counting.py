@@ -12,7 +12,7 @@ from grpc import aio
 from apps.auth.rpc.access import SERVICE
 
 
-class Counting(aio.ServerInterceptor):  # type: ignore[misc]
+class Counting(aio.ServerInterceptor):
     def __init__(self, observe: Callable[[str, float], None]) -> None:
         self._observe = observe
 

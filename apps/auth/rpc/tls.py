@@ -35,7 +35,7 @@ class ServerCertificate:
         self._first = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        return grpc.dynamic_ssl_server_credentials(self._first, self._renewed)
+        return grpc.dynamic_ssl_server_credentials(self._first, self._renewed)  # type: ignore[arg-type]
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._cert, self._key, password=lambda: "")

@@ -17,7 +17,7 @@ from apps.cluster.api.base import ClusterView
 class KeyOut(serializers.Serializer[Any]):
     key = serializers.CharField()
     value = serializers.JSONField(help_text="Secrets are hidden.")
-    source = serializers.CharField(help_text="default, file, or the environment variable (or its _FILE).")
+    source = serializers.CharField(help_text="default, file, or the environment variable (or its _FILE).")  # type: ignore[assignment]
     live = serializers.BooleanField(help_text="Whether a change comes in force without a restart.")
     needs_restart = serializers.BooleanField(help_text="Whether it was changed, and waits for one.")
 
@@ -32,7 +32,7 @@ class DifferenceOut(serializers.Serializer[Any]):
     key = serializers.CharField()
     in_force = serializers.JSONField()
     in_file = serializers.JSONField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     live = serializers.BooleanField()
 
 

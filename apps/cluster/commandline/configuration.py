@@ -61,7 +61,7 @@ def _written(value: Any) -> str:
 def show(api: Api, out: Output, options: argparse.Namespace) -> None:
     found = api.get(_path(api, options, "configuration/"))
     rows = [row | {"value": _written(row["value"])} for row in found["rows"]]
-    out.table(found["rows"] if out.is_json else rows, ("key", "value", "source", "live", "needs_restart"))
+    out.table(found["rows"] if out.as_json else rows, ("key", "value", "source", "live", "needs_restart"))
     _complain(out, found["error"])
 
 
@@ -70,7 +70,7 @@ def diff(api: Api, out: Output, options: argparse.Namespace) -> None:
     _complain(out, found["error"])
     rows = [row | {name: _written(row[name]) for name in ("in_force", "in_file")} for row in found["rows"]]
     columns = ("key", "in_force", "in_file", "source", "live")
-    out.table(found["rows"] if out.is_json else rows, columns, "The file says what is in force.")
+    out.table(found["rows"] if out.as_json else rows, columns, "The file says what is in force.")
 
 
 def reload(api: Api, out: Output, options: argparse.Namespace) -> None:

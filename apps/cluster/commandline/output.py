@@ -14,10 +14,6 @@ class Output:
         self._stream = stream
         self.as_json = as_json
 
-    @property
-    def is_json(self) -> bool:
-        return self._json
-
     def table(self, rows: Iterable[dict[str, Any]], columns: Sequence[str], empty: str = "None.") -> None:
         """As JSON a list of whole rows."""
         found = list(rows)

@@ -103,13 +103,14 @@ class Store:
         """ "" where there is none. Raises `RedisUnavailable`."""
         async with self._answering():
             found: Any = await self._redis.get(f"{self.prefix}:{key}")
-            return found.decode() if found else ""
+            return str(found.decode()) if found else ""
 
     async def settle(self, key: str, value: str) -> str:
         """What stands there; `value`, from now on, where there was nothing. Raises `RedisUnavailable`."""
         async with self._answering():
             await self._redis.set(f"{self.prefix}:{key}", value, nx=True)
-            return (await self._redis.get(f"{self.prefix}:{key}") or b"").decode()
+            found: Any = await self._redis.get(f"{self.prefix}:{key}")
+            return str(found.decode())
 
     async def tell(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
         """Publish (channel, message) pairs. Raises `RedisUnavailable`."""

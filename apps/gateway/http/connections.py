@@ -231,7 +231,7 @@ class TlsTransport(BufferingTLSTransport):
     def connectionLost(self, reason: Any) -> None:
         if self._heard and not self._handshakeDone:
             error = self._failed or getattr(reason, "value", None) or ConnectionError("closed")
-            self.factory.handshakes.failed("https", self.transport.getPeer().host, error)
+            self.factory.handshakes.failed("https", self.transport.getPeer().host, error)  # type: ignore[misc]
         self._failed = None
         super().connectionLost(reason)
         self._reason = self._producer = None

@@ -131,8 +131,8 @@ def _open(conf: Conf) -> tuple[list[Listener], list[HttpListener], Certificates 
     for key, where in (("http", listeners.http), ("https", listeners.https)):
         for bound in listen(conf, f"listeners.{key}", where) if where is not None else ():
             offers = certificates.tls if certificates is not None and key == "https" else None
-            trust = {"proxies": conf.http.trusted_proxies, "proxy_protocol": conf.http.proxy_protocol}
-            http.append(HttpListener(bound, offers, **trust))
+            proxies, introduced = conf.http.trusted_proxies, conf.http.proxy_protocol
+            http.append(HttpListener(bound, offers, proxies=proxies, proxy_protocol=introduced))
     if certificates is not None:
         certificates.prepare += [each.prepare for each in http]
     return mqtt, http, certificates
