@@ -1,8 +1,8 @@
 """Make a release: `make release VERSION=1.2.3`.
 
-Writes the version (of package, chart and compose files) and the changelog's heading, commits, builds wheel and
-sdist into dist/ with SBOMs (CycloneDX) and SHA256SUMS. The annotated tag comes last, on a commit that could be
-built. Pushes nothing.
+Writes the version (of package, chart and compose files) and the changelog's heading, commits, builds wheel
+and sdist into dist/ with SBOMs (CycloneDX) and SHA256SUMS. The annotated tag comes last, on a commit that
+could be built. Pushes nothing.
 """
 
 from __future__ import annotations
