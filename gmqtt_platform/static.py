@@ -49,7 +49,7 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         static_file = self.files.get(request.path_info)
         if static_file is None:
-            return await self.get_response(request)
+            return await self.get_response(request)  # type: ignore[no-any-return]
         response = await sync_to_async(_read, thread_sensitive=False)(static_file, request)
         if request.path_info.startswith(DOCUMENTATION):
             response["Content-Security-Policy"] = DOCUMENTATION_POLICY

@@ -7,7 +7,7 @@ import functools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(cell(each) for each in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -45,7 +45,7 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 def schema() -> Schema:
     from drf_spectacular.generators import SchemaGenerator
 
-    made: Schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    made: Schema = SchemaGenerator().get_schema(request=None, public=True)
     return made
 
 
@@ -265,15 +265,16 @@ def _delivered() -> dict[str, str]:
 
 
 def metrics() -> str:
+    from apps.common import node_services
     from apps.console import metrics as declared
-    from apps.console import sources
     from apps.gateway.broker.stats import DROP_REASONS
 
-    sources.stats = _Nothing
+    before = node_services.current()
+    node_services.install(node_services.NodeServices("none", _Nothing))
     try:
         families = list(declared.registry.collect())
     finally:
-        sources.stats = None
+        node_services.install(before)
     text = "# Metrics\n\n"
     text += (
         "`/metrics` of a node, in Prometheus' text format. It asks for a bearer token:"
