@@ -1,8 +1,9 @@
 """Make a release: `make release VERSION=1.2.3 KEY=path/of/an/ssh/key`.
 
-Writes the version and the changelog's heading, commits, builds wheel and sdist into dist/ with an SBOM
-(CycloneDX), SHA256SUMS and its signature. The annotated tag comes last, on a commit that could be built.
-Pushes nothing. KEY's public half has to stand in release_signers, by which everybody checks a release.
+Writes the version (of package, chart and compose files) and the changelog's heading, commits, builds wheel
+and sdist into dist/ with SBOMs (CycloneDX), SHA256SUMS and its signature. The annotated tag comes last, on a
+commit that could be built. Pushes nothing. KEY's public half has to stand in release_signers, by which
+everybody checks a release.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 UNRELEASED = "## Unreleased\n"
@@ -23,6 +26,13 @@ SUMS = "SHA256SUMS"
 NAMESPACE = "gmqtt-release"  # a signature made for something else is none of a release
 SIGNER = "release@gmqtt"  # the name in release_signers
 SIGNERS = ROOT / "release_signers"
+# Files that name the version: what stands before it on its line, and after it.
+VERSIONED = {
+    "gmqtt_platform/__init__.py": [('__version__ = "', '"')],
+    "deploy/helm/gmqtt/Chart.yaml": [("version: ", ""), ('appVersion: "', '"')],
+    "deploy/compose/compose.yaml": [("image: ${GMQTT_IMAGE:-gmqtt:", "}")],
+    "deploy/compose/compose.cluster.yaml": [("image: ${GMQTT_IMAGE:-gmqtt:", "}")],
+}
 
 
 class Refused(Exception):
@@ -40,10 +50,39 @@ def changelog(text: str, version: str, day: datetime.date) -> str:
     return f"{head}{UNRELEASED}\n## {version} - {day.isoformat()}\n{rest}"
 
 
-def versioned(text: str, version: str, day: datetime.date) -> str:
-    """The source of gmqtt_platform/__init__.py with `version`, released on `day`."""
-    text = re.sub(r'__version__ = "[^"]*"', f'__version__ = "{version}"', text)
-    return re.sub(r'__date__ = "[^"]*"', f'__date__ = "{day.isoformat()}"', text)
+def versioned(name: str, text: str, version: str, day: datetime.date) -> str:
+    """The file `name` with `version`, released on `day`."""
+    text = re.sub(r'__date__ = "[^"]*"', f'__date__ = "{day.isoformat()}"', text)
+    for before, after in VERSIONED[name]:
+        pattern = rf"(?m)^(\s*{re.escape(before)})[^\s\"}}]+{re.escape(after)}"
+        text, count = re.subn(pattern, rf"\g<1>{version}{after}", text)
+        if count != 1:
+            raise Refused(f"{name} has {count} lines with {before!r}, not one")
+    return text
+
+
+def described(bom: dict[str, Any], version: str, direct: set[str]) -> dict[str, Any]:
+    """An SBOM that says which version it is of, and which of its components that needs itself."""
+    root = bom["metadata"]["component"]
+    root["version"] = version
+    needed = [each["bom-ref"] for each in bom["components"] if each["name"].lower() in direct]
+    others = [each for each in bom.get("dependencies", []) if each["ref"] != root["bom-ref"]]
+    return {**bom, "dependencies": [{"ref": root["bom-ref"], "dependsOn": sorted(needed)}, *others]}
+
+
+def _sbom(version: str, dist: Path) -> None:
+    """Of the Python packages with their hashes, and of the web client's where there is npm."""
+    file = dist / f"gmqtt_platform-{version}.cdx.json"
+    command = [sys.executable, "-W", "ignore", "-m", "cyclonedx_py", "requirements", "requirements.lock"]
+    command += ["--pyproject", "pyproject.toml", "--output-reproducible", "-o", str(file)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    pins = re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==", (ROOT / "requirements.txt").read_text())
+    bom = described(json.loads(file.read_text()), version, {pin.lower() for pin in pins})
+    file.write_text(json.dumps(bom, indent=2) + "\n")
+    if shutil.which("npm"):
+        command = ["npm", "sbom", "--package-lock-only", "--sbom-format", "cyclonedx"]
+        done = subprocess.run(command, cwd=ROOT / "webclient", check=True, capture_output=True)
+        (dist / f"gmqtt_webclient-{version}.cdx.json").write_bytes(done.stdout)
 
 
 def checksums(directory: Path) -> str:
@@ -94,10 +133,7 @@ def _build(version: str, key: Path) -> None:
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     subprocess.run(["make", "dist"], cwd=ROOT, check=True)
-    sbom = dist / f"gmqtt_platform-{version}.cdx.json"
-    command = [sys.executable, "-m", "cyclonedx_py", "requirements", "requirements.lock"]
-    command += ["--pyproject", "pyproject.toml", "--output-reproducible", "-o", str(sbom)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    _sbom(version, dist)
     (dist / SUMS).write_text(checksums(dist))
     sign(dist, key)
     verify(dist)
@@ -111,11 +147,12 @@ def release(version: str, key: Path) -> None:
     if _git("tag", "--list", f"v{version}"):
         raise Refused(f"the tag v{version} exists")
     check_key(key)
-    log, init = ROOT / "CHANGELOG.md", ROOT / "gmqtt_platform" / "__init__.py"
     today = datetime.datetime.now(datetime.UTC).date()
-    log.write_text(changelog(log.read_text(), version, today))
-    init.write_text(versioned(init.read_text(), version, today))
-    _git("commit", "--quiet", "-m", f"Release {version}", "CHANGELOG.md", "gmqtt_platform/__init__.py")
+    written = {name: versioned(name, (ROOT / name).read_text(), version, today) for name in VERSIONED}
+    written["CHANGELOG.md"] = changelog((ROOT / "CHANGELOG.md").read_text(), version, today)
+    for name, text in written.items():
+        (ROOT / name).write_text(text)
+    _git("commit", "--quiet", "-m", f"Release {version}", *written)
     _build(version, key)
     _git("tag", "--annotate", f"v{version}", "-m", f"gmqtt platform {version}")
     print(f"dist/ holds the artifacts. Publish with: git push --follow-tags, and upload dist/ of v{version}.")

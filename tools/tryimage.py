@@ -65,7 +65,16 @@ def make_base() -> None:
 def build() -> None:
     volumes = [part for path in MOUNTED if Path(path).exists() for part in ("-v", f"{path}:{path}:ro")]
     passed = [part for name in os.environ if name.startswith("PIP_") for part in ("--env", name)]
-    arguments = ["build", "--isolation", "chroot", "--build-arg", "BASE=localhost/gmqtt-base", *volumes]
+    # Layers: a second run installs no packages again.
+    arguments = [
+        "build",
+        "--layers",
+        "--isolation",
+        "chroot",
+        "--build-arg",
+        "BASE=localhost/gmqtt-base",
+        *volumes,
+    ]
     call(*arguments, *passed, "--format", "docker", "-t", "gmqtt", str(ROOT))
 
 
@@ -139,12 +148,16 @@ def talk(node: subprocess.Popen[str], mqtt: int, http: int) -> None:
 
 
 def child(pid: int) -> int:
-    """The last descendant of buildah: the process in the container."""
+    """The last descendant of buildah: the process in the container.
+
+    Any thread of a program in Go may be the parent, and each has a list of its own.
+    """
     while True:
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        lists = Path(f"/proc/{pid}/task").glob("*/children")
+        below = [int(each) for children in lists for each in children.read_text().split()]
         if not below:
             return pid
-        pid = int(below[-1])
+        pid = max(below)
 
 
 def main() -> int:

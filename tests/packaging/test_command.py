@@ -33,6 +33,23 @@ def test_bash_reads_its_completion() -> None:
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["cl"], {"clients", "cluster"}),
+        (["clients", ""], {"list", "show", "kick"}),
+        (["run", "--no"], {"--no-prepare"}),
+        (["ban", "add", ""], {"client_id", "username", "address", "pattern"}),
+    ],
+)
+def test_bash_completes(typed: list[str], offered: set[str]) -> None:
+    words = " ".join(f"'{word}'" for word in ["gmqtt", *typed])
+    ask = f"COMP_WORDS=({words}); COMP_CWORD={len(typed)}; COMPREPLY=(); _shtab_gmqtt; echo ${{COMPREPLY[@]}}"
+    script = f"{shtab.complete(command.parser(), 'bash')}\n{ask}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert offered <= set(done.stdout.split()), done.stderr
+
+
 @pytest.mark.parametrize("options", [[], ["--cluster"]])
 def test_init_writes_a_configuration_once(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -43,14 +43,14 @@ CORE_BUILT = compiled.STAMP.exists() and compiled.STAMP.read_text() == compiled.
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheel and sdist of this tree, with what has been built of core and web client; nothing is compiled."""
+    """Wheel and sdist of this tree, with what has been built of core, web client and documentation."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     for name in (*TREE, *(path.name for path in ROOT.glob("requirements*.txt"))):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
-    for name in ("core", "webclient"):
+    for name in ("core", "webclient", "docs"):
         if (ROOT / "build" / name).exists():
             shutil.copytree(ROOT / "build" / name, source / "build" / name)
     environ = os.environ | {"GMQTT_PURE_PYTHON": "0" if CORE_BUILT else "1"}
@@ -163,6 +163,9 @@ def test_a_node_runs_in_an_empty_directory(
     if (ROOT / "build" / "webclient" / "app.js").exists():
         with urllib.request.urlopen(f"{web}/static/webclient/app.js", timeout=10) as answer:
             assert answer.status == 200
+    if (ROOT / "build" / "docs" / "index.html").exists():
+        with urllib.request.urlopen(f"{web}/docs/", timeout=10) as answer:
+            assert answer.status == 200 and b"gmqtt platform" in answer.read()
     assert echo(int(said["MQTT"].rpartition(":")[2])) == b"hello"
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0

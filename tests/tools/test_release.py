@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gmqtt_platform import __date__, __version__
 from gmqtt_platform.config.loader import ROOT
 from tools import release
 
 DAY = datetime.date(2026, 11, 26)
+RELEASED = datetime.date.fromisoformat(__date__)
 
 
 def test_what_was_unreleased_gets_the_version() -> None:
@@ -42,8 +44,28 @@ def test_a_version_is_three_numbers(version: str) -> None:
 
 def test_this_changelog_and_this_version_can_be_released() -> None:
     release.changelog((ROOT / "CHANGELOG.md").read_text(), "999.0.0", DAY)
-    source = (ROOT / "gmqtt_platform" / "__init__.py").read_text()
-    assert '__version__ = "999.0.0"' in release.versioned(source, "999.0.0", DAY)
+    for name in release.VERSIONED:
+        old = (ROOT / name).read_text()
+        new = release.versioned(name, old, "999.0.0", DAY)
+        assert "999.0.0" in new and __version__ not in new
+        assert release.versioned(name, new, __version__, RELEASED) == old
+
+
+def test_no_other_shipped_file_names_the_version() -> None:
+    files = [path for folder in ("deploy", "conf", "gmqtt_platform") for path in (ROOT / folder).rglob("*")]
+    texts = {str(path.relative_to(ROOT)): path for path in files if path.suffix in (".py", ".yaml", ".toml")}
+    assert {name for name, path in texts.items() if __version__ in path.read_text()} == set(release.VERSIONED)
+
+
+def test_an_sbom_names_its_version_and_what_is_needed() -> None:
+    bom = {
+        "metadata": {"component": {"bom-ref": "root", "name": "gmqtt-platform"}},
+        "components": [{"bom-ref": "1", "name": "Django"}, {"bom-ref": "2", "name": "sqlparse"}],
+        "dependencies": [{"ref": "root"}, {"ref": "1"}],
+    }
+    made = release.described(bom, "1.2.3", {"django"})
+    assert made["metadata"]["component"]["version"] == "1.2.3"
+    assert made["dependencies"] == [{"ref": "root", "dependsOn": ["1"]}, {"ref": "1"}]
 
 
 def test_checksums(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def tagged() -> dict[tuple[str, str], list[str]]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                for line in range(first, (node.end_lineno or first) + 1):
-                    owner[line] = node.name
+                last = node.end_lineno or first
+                owner[first : last + 1] = [node.name] * (last + 1 - first)
         name = str(path.relative_to(ROOT))
         for at, text in enumerate(lines, start=1):
             version = "3.1.1" if OLD.search(text) else "5.0"

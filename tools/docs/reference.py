@@ -269,11 +269,12 @@ def metrics() -> str:
     from apps.console import metrics as declared
     from apps.gateway.broker.stats import DROP_REASONS
 
-    node_services.install(node_services.NodeServices("reference", _Nothing))
+    before = node_services.current()
+    node_services.install(node_services.NodeServices("none", _Nothing))
     try:
         families = list(declared.registry.collect())
     finally:
-        node_services.install(None)
+        node_services.install(before)
     text = "# Metrics\n\n"
     text += (
         "`/metrics` of a node, in Prometheus' text format. It asks for a bearer token:"
