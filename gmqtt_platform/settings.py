@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from gmqtt_platform import __version__, database, datadir, log
 from gmqtt_platform.config import loader
-from gmqtt_platform.config.values import BUNDLE, CHECKOUT, host_of
+from gmqtt_platform.config.values import BUNDLE, CHECKOUT, ROOT, host_of
 
 GMQTT = loader.load()
-BASE_DIR = loader.ROOT
+BASE_DIR = ROOT
 
 # Django's own first: what is hashed here is hashed by its first. The rest are checked alone.
 PASSWORD_HASHERS = (

@@ -179,7 +179,7 @@ def check_password(password: str, client: Client) -> None:
     if passwords.looks_generated(password):
         raise invalid("password", "This looks like a generated secret.", "looks_generated")
     try:
-        validate_password(password, client)
+        validate_password(password, client)  # type: ignore[arg-type]  # any object with such fields
     except ValidationError as error:
         raise ValidationError({"password": error.error_list}) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -47,7 +47,7 @@ class Command(BaseCommand):
             raise CommandError("--url begins with http:// or https://", returncode=2)
         api = Api(url, local.token, context)
         try:
-            given.run(api, Output(self.stdout._out, given.json), given)
+            given.run(api, Output(cast("TextIO", self.stdout._out), given.json), given)
         except ApiRefused as error:
             raise CommandError(f"{visible(str(error))} ({error.code})", returncode=REFUSED) from None
         except NoNode as error:
