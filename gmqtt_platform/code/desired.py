@@ -237,6 +237,7 @@ def _transports(value: Value) -> list[str]:
 def _credential(value: Value) -> Row:
     values, places = fields(value, CREDENTIAL)
     given = [name for name in SECRETS if values.get(name)]
+    allowed: tuple[str, ...]
     if "subject" in values:
         kind, allowed = "x509", ("subject",)
     elif "claim" in values or "claim_value" in values:

@@ -34,8 +34,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = argparse.Namespace(**options)
+        out = Output(cast("TextIO", self.stdout._out), given.json)
         if hasattr(given, "operate"):  # without a node
-            code = given.operate(Output(self.stdout._out, given.json), given)
+            code = given.operate(out, given)
             if code:
                 sys.exit(code)
             return
@@ -47,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError("--url begins with http:// or https://", returncode=2)
         api = Api(url, local.token, context)
         try:
-            given.run(api, Output(cast("TextIO", self.stdout._out), given.json), given)
+            given.run(api, out, given)
         except ApiRefused as error:
             raise CommandError(f"{visible(str(error))} ({error.code})", returncode=REFUSED) from None
         except NoNode as error:
