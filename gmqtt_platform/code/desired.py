@@ -237,7 +237,6 @@ def _transports(value: Value) -> list[str]:
 def _credential(value: Value) -> Row:
     values, places = fields(value, CREDENTIAL)
     given = [name for name in SECRETS if values.get(name)]
-    allowed: tuple[str, ...]
     if "subject" in values:
         allowed: tuple[str, ...] = ("subject",)
         kind = "x509"
