@@ -136,7 +136,9 @@ def do_backup(out: Output, given: argparse.Namespace) -> int:
         )
         found = {"file": str(given.file), "records": dict(made.counts), "seconds": round(made.seconds, 1)}
         if not made.keeps and given.only is None:
-            found["warning"] = "sessions.provider keeps neither sessions nor retained messages: none is in it"
+            found["warning"] = (
+                "no sessions or retained messages: sessions.provider keeps none, or no node ran yet"
+            )
         out.item(found)
         return 0
 
