@@ -136,9 +136,7 @@ def do_backup(out: Output, given: argparse.Namespace) -> int:
         )
         found = {"file": str(given.file), "records": dict(made.counts), "seconds": round(made.seconds, 1)}
         if not made.keeps and given.only is None:
-            found["warning"] = (
-                "no sessions or retained messages: sessions.provider keeps none, or no node ran yet"
-            )
+            found["warning"] = "no sessions, no retained messages: none is kept, or no node has run"
         out.item(found)
         return 0
 
