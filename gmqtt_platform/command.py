@@ -161,7 +161,7 @@ def noun(given: argparse.Namespace) -> int:
     from apps.cluster.commandline.output import Output
 
     try:
-        if given.run is configuration.check:  # also where this process's own cannot be used
+        if getattr(given, "run", None) is configuration.check:  # also where this process's own cannot be used
             configuration.checked(Output(sys.stdout, given.json), given.file)
             return 0
         framework.setup()

@@ -136,7 +136,7 @@ def do_backup(out: Output, given: argparse.Namespace) -> int:
         )
         found = {"file": str(given.file), "records": dict(made.counts), "seconds": round(made.seconds, 1)}
         if not made.keeps and given.only is None:
-            found["warning"] = "sessions.provider keeps neither sessions nor retained messages: none is in it"
+            found["warning"] = "no sessions, no retained messages: none is kept, or no node has run"
         out.item(found)
         return 0
 

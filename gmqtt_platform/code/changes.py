@@ -36,7 +36,7 @@ class Change:
     do: str
     what: str  # such as client
     name: str
-    make: Callable[[Actor, Shown], None]
+    make: Callable[..., None]  # of the actor and `Shown`
     details: dict[str, list[Any]] = field(default_factory=dict)  # field -> [before, after]
     row: Row | None = None
 
@@ -370,11 +370,11 @@ def _exports(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
                 details,
                 row,
             )
-    for route, found in known.items() if prune else ():
+    for (filter, topic), found in known.items() if prune else ():
         yield Change(
             REMOVE,
             "export rule",
-            " -> ".join(route),
+            f"{filter} -> {topic}",
             lambda actor, _, found=found: _remove_export(actor, found),
         )
 

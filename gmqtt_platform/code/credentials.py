@@ -19,7 +19,7 @@ from apps.auth.services import credentials, registering
 from apps.common.actors import Actor
 from gmqtt_platform.code.desired import Row
 
-Make = Callable[[Actor, Callable[[str, str, str], None]], None]
+Make = Callable[..., None]  # of the actor, and of who is shown a generated secret
 ROTATING = ("secret", "password")
 
 

@@ -105,7 +105,7 @@ class RedisContents:
             start = f"({entries[-1][0].decode()}"
 
     def retained(self) -> Iterator[Message]:
-        found = set(self._redis.hscan_iter(f"{self._prefix}:retained", count=PAGE, no_values=True))
+        found = {topic for topic, _ in self._redis.hscan_iter(f"{self._prefix}:retained", count=PAGE)}
         topics = sorted(found)
         for start in range(0, len(topics), PAGE):
             some = topics[start : start + PAGE]
@@ -140,8 +140,8 @@ class RedisFilling:
         self._client_id = session.client_id
         end = str(session.expires_at) if session.expires_at else ""
         self._add("S", session.username, repr(session.created), session.expiry, end)
-        for name, *options in session.subscriptions:
-            self._add("+", name, packing.pack_options(*options))  # type: ignore[arg-type]
+        for name, qos, no_local, as_published, identifier in session.subscriptions:
+            self._add("+", name, packing.pack_options(qos, no_local, as_published, identifier))
         hour = int(time.time()) // 3600
         for packet_id, there in session.incoming:
             self._count += 1

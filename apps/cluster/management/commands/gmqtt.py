@@ -34,11 +34,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = argparse.Namespace(**options)
+        out = Output(cast("TextIO", self.stdout._out), given.json)
         if (given.noun, getattr(given, "verb", "")) == ("config", "check"):  # whatever listens, or not
-            configuration.checked(Output(cast("TextIO", self.stdout._out), given.json), given.file)
+            configuration.checked(out, given.file)
             return
         if hasattr(given, "operate"):  # without a node
-            code = given.operate(Output(cast("TextIO", self.stdout._out), given.json), given)
+            code = given.operate(out, given)
             if code:
                 sys.exit(code)
             return
@@ -50,7 +51,7 @@ class Command(BaseCommand):
             raise CommandError("--url begins with http:// or https://", returncode=2)
         api = Api(url, local.token, reach)
         try:
-            given.run(api, Output(cast("TextIO", self.stdout._out), given.json), given)
+            given.run(api, out, given)
         except ApiRefused as error:
             raise CommandError(f"{visible(str(error))} ({error.code})", returncode=REFUSED) from None
         except NoNode as error:
