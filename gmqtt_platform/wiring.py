@@ -29,12 +29,16 @@ from apps.cluster.node_rpc import rpc
 from apps.console import health, sampler, sources
 from apps.console import selectors as console
 from apps.console.sampler import Sampler
+from apps.gateway import process_memory
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
+from apps.gateway.operator import memory
 from apps.gateway.operator.events import RecentEvents
 from apps.gateway.operator.maintenance import MaintenanceHandlers
+from apps.gateway.operator.memory import MemoryParts
+from apps.gateway.operator.memory_watch import MemoryWatch
 from apps.gateway.operator.operations import NodeOperations
 from apps.gateway.operator.sessions import SessionHandlers
 from apps.gateway.operator.slow_subscribers import SlowSubscribers
@@ -73,6 +77,8 @@ class Parts:
     recorder: Recorder
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
     sampling: Sampler
+    memory: MemoryParts
+    watch: MemoryWatch
     store: SqliteStore | None
     cluster: NodeCluster | None  # None: the node is alone
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -91,6 +97,13 @@ class Parts:
         self.wills.start()
         await self.recorder.start()
         rpc.serve(self.runtime.node.name, self.handlers)
+        self.memory.started()
+        self.watch.start()
+        self._tasks.append(asyncio.create_task(self._watch_memory(), name="memory"))
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(self.watch.look())
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -189,13 +202,26 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     steering = MaintenanceHandlers(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
     answers = SessionHandlers(node, operations, client_key)
     answers.acl_of = lambda client_id: acl_of(chain, client_id)
+    parts = MemoryParts()
     served = (
-        *(answers, steering, tracer.rates, events),
+        *(answers, steering, tracer.rates, events, parts),
         *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
     sampling = Sampler(conf.node.name, operations.stats, console.nodes)
     store = open_store(conf, node, loop)
+    watch = MemoryWatch(node, lambda: loop.run_in_executor(None, process_memory.give_back))
+    health.checks["memory"] = watch.status
+    health.readiness["memory"] = watch.readiness
+    parts.reads("unused", watch.unused)
+    memory.of_node(parts, node)
+    memory.of_operators(parts, tracer, events)
+    parts.reads("auth", chain.memory)
+    parts.reads("guard", chain.guard.memory)
+    parts.reads("refusals", records.memory)
+    parts.reads("directory", recorder.memory)
+    parts.reads("dashboard", sampling.memory)
+    sources.memory = parts.sizes
     if conf.broker.provider == "kafka":
         # Kafka's client and Celery are for clusters only.
         from celery import Celery
@@ -219,7 +245,9 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             for name in OF_SESSIONS:
                 handlers[name] = sessions.visited(handlers[name])
             handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
-    return Parts(Runtime(node, runner, chain), live, wills, recorder, handlers, sampling, store, cluster)
+        memory.of_cluster(parts, cluster)
+    runtime = Runtime(node, runner, chain)
+    return Parts(runtime, live, wills, recorder, handlers, sampling, parts, watch, store, cluster)
 
 
 def _end(taken: Exception) -> None:

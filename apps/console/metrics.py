@@ -57,6 +57,13 @@ class NodeCollector(Collector):
             yield GaugeMetricFamily(f"gmqtt_{name}", text, value=stats[name])
         yield _labelled("gmqtt_dropped_messages", "Messages dropped.", "reason", stats["drops"])
         yield _labelled("gmqtt_refused_connects", "CONNECTs refused.", "reason_code", stats["refused"])
+        if sources.memory is not None:
+            family = GaugeMetricFamily(
+                "gmqtt_memory_bytes", "Bytes of memory by what they hold.", labels=["part"]
+            )
+            for part, size in sources.memory().items():
+                family.add_metric([part], size)
+            yield family
         for name, read in sources.gauges.items():
             yield GaugeMetricFamily(f"gmqtt_{name}", name.replace("_", " "), value=read())
 

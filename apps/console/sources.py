@@ -7,5 +7,7 @@ from typing import Any
 
 # Every counter and gauge of the node; a process without a node (a management command) leaves it None.
 stats: Callable[[], dict[str, Any]] | None = None
+# Bytes of memory by part; None as `stats`.
+memory: Callable[[], dict[str, int]] | None = None
 # More gauges for /metrics: name -> a quick function.
 gauges: dict[str, Callable[[], float]] = {}

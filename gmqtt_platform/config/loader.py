@@ -192,6 +192,7 @@ class LimitsConf:
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
+    memory: int = integer(0, 0, MANY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

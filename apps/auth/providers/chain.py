@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from apps.auth import discovery
+from apps.auth import caches, discovery
 from apps.auth.fair_queue import Busy
 from apps.auth.guard import BanList, Guard, active_bans
 from apps.auth.passwords import Passwords
@@ -108,6 +108,9 @@ ACLS: dict[str, Callable[[Parts], AclProvider]] = {
 }
 
 
+ACL: Final = 900  # bytes of a connected client's compiled rules, roughly
+
+
 class Chain:
     """Decides on CONNECT and AUTH. What nobody vouches for is refused; what nobody can tell is 0x88.
 
@@ -138,6 +141,10 @@ class Chain:
         self.registered_only = who <= {"django", "x509", "scram", *(["jwt"] * parts.conf.jwt.registered)}
         self._default = parts.conf.acl_default
         self._loading: asyncio.Lock | None = None
+
+    def memory(self) -> int:
+        """Bytes of what is remembered about clients."""
+        return caches.total() + ACL * len(self.live)
 
     # ------------------------------------------------------------ ports.Authenticator
 

@@ -83,7 +83,7 @@ class KafkaProducer:
         self.limits: dict[str, int] = {}  # Kafka topic -> bytes that a record may have there, where known
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0  # records on their way
-        self._held = 0  # their bytes
+        self.held = 0  # their bytes
         self._refused = 0
         self._delivered = 0
         self._errors = 0
@@ -119,7 +119,7 @@ class KafkaProducer:
         self, topic: str, key: bytes, value: bytes, headers: Headers, completion: Completion | None
     ) -> bool:
         size = _size(key, value, headers)
-        if self._held + size > self._conf.buffer_bytes:
+        if self.held + size > self._conf.buffer_bytes:
             self._refused += 1
             return False
         if size - OVERHEAD > self.limits.get(topic, size):  # it would never get through
@@ -155,7 +155,7 @@ class KafkaProducer:
     ) -> bool:
         size = _size(key, value, headers)
         topic = rule.kafka_topic
-        if self._held + size > self._conf.buffer_bytes:
+        if self.held + size > self._conf.buffer_bytes:
             self._refused += 1
             self.exports.failed(rule, "the producer's buffer is full", lasting=False)
             return False
@@ -201,7 +201,7 @@ class KafkaProducer:
         batch.left += 1
         batch.size += size
         self._left += 1
-        self._held += size
+        self.held += size
         if self._timer is None:
             self._timer = self._loop.call_later(POLL, self._poll)
 
@@ -269,7 +269,7 @@ class KafkaProducer:
                 del self._exports[batch.rule]
             if batch.patience is not None:
                 batch.patience.cancel()
-        self._held -= batch.size
+        self.held -= batch.size
         completion, batch.completion = batch.completion, None
         if completion is not None:
             completion.done(batch.reason)
@@ -298,7 +298,7 @@ class KafkaProducer:
         return {
             "ok": not self._down,
             "waiting": self._left,
-            "waiting_bytes": self._held,
+            "waiting_bytes": self.held,
             "delivered": self._delivered,
             "failed": self._errors,
             "refused": self._refused,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.limits import DROP_QOS_0, REFUSE_PUBLISHES
 from apps.gateway.broker.messages import Delivery, Message, identifier_properties
-from apps.gateway.broker.topictree import TopicTree
+from apps.gateway.broker.topictree import LEVEL, TopicTree
 from apps.gateway.broker.trie import SubscriptionTrie
 from apps.gateway.mqtt import reasons, wire
 
@@ -44,6 +45,7 @@ class Target:
 # 5.0 publisher hears 0x97; others get their acknowledgement, for they could only be disconnected.
 OVERFLOW: Final = 0x100 | reasons.QUOTA_EXCEEDED
 CACHED_LENGTH: Final = 512  # characters; routes of longer topics are made for each message
+ROUTE: Final = 300  # bytes that a cached route costs beside its levels, with a topic of a usual length
 LEVELS: Final = 4  # levels that a cached route has of its own on average, above which the cache is emptied
 MAX_OUTDATED: Final = 256  # cached routes that one subscription outdates one by one; else it outdates all
 MAX_VISITED: Final = 2048  # levels of the cached topics that it visits to find them
@@ -97,6 +99,11 @@ class Router:
         self.trie = SubscriptionTrie()
         self.generation = 0
         self.visited = 0  # nodes of the trie that all routes took so far: what resolving them costs
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the cached routes cost, roughly."""
+        return ROUTE * len(self._routes) + LEVEL * self._routes.levels
 
     # Subscriptions -------------------------------------------------------------------------------
 
@@ -222,6 +229,12 @@ class Router:
         """
         if route.durable and message.qos and self._node.store_full:
             return reasons.QUOTA_EXCEEDED
+        if self._node.strain >= DROP_QOS_0:
+            if not message.qos:
+                self._node.dropped(message.origin, st.DROP_MEMORY, message.topic, 1)
+                return reasons.SUCCESS
+            if self._node.strain >= REFUSE_PUBLISHES:
+                return reasons.QUOTA_EXCEEDED
         if route.bus:
             return self._dispatch_to_bus(route, message)
         if route.empty:
@@ -334,6 +347,9 @@ class Router:
         `largest` is the size of the biggest, `payload_bytes` that of all payloads. What cannot go out
         verbatim is sent message by message.
         """
+        if self._node.strain >= DROP_QOS_0:
+            self._node.dropped(origin, st.DROP_MEMORY, route.topic, count)
+            return
         if route.bus:
             for payload in payloads(packets, len(route.raw_topic), level):
                 self.dispatch(

@@ -17,9 +17,10 @@ from apps.gateway.server import GatewayServer, HttpListener, reactor  # isort: s
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.gateway import compiled
+from apps.gateway import compiled, process_memory
 from apps.gateway.net import tls
 from apps.gateway.net.server import Listener, MqttServer
+from apps.gateway.operator import memory
 from gmqtt_platform import routing, wiring
 from gmqtt_platform.config.loader import Conf, ConfError
 from gmqtt_platform.config.values import Address
@@ -37,6 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         conf: Conf = settings.GMQTT
         _raise_descriptor_limit()
+        process_memory.settle()
         loop = reactor._asyncioEventloop
         mqtt, http = _open(conf)
         parts = wiring.build(conf, loop)
@@ -86,6 +88,7 @@ class Command(BaseCommand):
             (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
             reload,
         )
+        memory.of_servers(parts.memory, server, gateway.open_connections)
         gateway.run()
         if isinstance(gateway.failure, ConfError):
             raise gateway.failure
