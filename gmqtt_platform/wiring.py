@@ -222,6 +222,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     parts.reads("directory", recorder.memory)
     parts.reads("dashboard", sampling.memory)
     sources.memory = parts.sizes
+    sources.gauges["asyncio_tasks"] = lambda: float(len(asyncio.all_tasks(loop)))
     if conf.broker.provider == "kafka":
         # Kafka's client and Celery are for clusters only.
         from celery import Celery
