@@ -2,8 +2,8 @@
 
 For each setting a node with 10,000 clients that stay (`--clients`) is used for 15 s (`--seconds`): others
 connect and leave over TCP and WebSocket, HTTP requests come, whose handlers leave reference cycles, and
-messages pass. The pauses are the CPU time of the collector's runs, as `gc.callbacks` sees them; "all" is one look at
-everything, at the end.
+messages pass. The pauses are the CPU time of the collector's runs, as `gc.callbacks` sees them; "all" is
+one look at everything, at the end.
 """
 
 from __future__ import annotations

@@ -99,16 +99,13 @@ class Parts:
         rpc.serve(self.runtime.node.name, self.handlers)
         self.memory.started()
         self.watch.start()
-        self._tasks.append(asyncio.create_task(self._watch_memory(), name="memory"))
-
-    async def _watch_memory(self) -> None:
-        while True:
-            await asyncio.sleep(self.watch.look())
+        self.watch.run(asyncio.get_running_loop())
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         sampler.running = None
+        self.watch.stop()
         await rpc.stop()
         await self.wills.stop()
         if self.cluster is not None:

@@ -23,11 +23,14 @@ _MMAP_THRESHOLD: Final = -3  # malloc.h: M_MMAP_THRESHOLD
 _ARENA_MAX: Final = -8  # M_ARENA_MAX
 
 
+MALLINFO2: Final = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks"),
+    "keepcost",
+)  # malloc.h
+
+
 class _MallInfo(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    )
+    _fields_ = tuple((name, ctypes.c_size_t) for name in MALLINFO2)
 
 
 def _library() -> ctypes.CDLL | None:

@@ -48,7 +48,8 @@ class Load:
             "traces": self._trace,
         }
         self._threads = [
-            threading.Thread(target=self._repeat, args=(name, act), daemon=True) for name, act in rounds.items()
+            threading.Thread(target=self._repeat, args=(name, act), daemon=True)
+            for name, act in rounds.items()
         ]
 
     def start(self) -> None:

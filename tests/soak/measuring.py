@@ -52,7 +52,11 @@ class Series:
 def sample(node: Node, token: str) -> dict[str, float]:
     """Figures of a node's process and of its files."""
     root = Path(f"/proc/{node.process.pid}")
-    found = {"resident MB": node.rss() / 1e6, "descriptors": 0.0, "threads": len(list((root / "task").iterdir()))}
+    found = {
+        "resident MB": node.rss() / 1e6,
+        "descriptors": 0.0,
+        "threads": len(list((root / "task").iterdir())),
+    }
     for descriptor in (root / "fd").iterdir():
         with contextlib.suppress(OSError):
             os.readlink(descriptor)
@@ -65,7 +69,13 @@ def sample(node: Node, token: str) -> dict[str, float]:
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         text = answer.read().decode()
-    for name in ("gmqtt_asyncio_tasks", "gmqtt_sessions", "gmqtt_subscriptions", "gmqtt_retained", "gmqtt_held"):
+    for name in (
+        "gmqtt_asyncio_tasks",
+        "gmqtt_sessions",
+        "gmqtt_subscriptions",
+        "gmqtt_retained",
+        "gmqtt_held",
+    ):
         value = re.search(rf"^{name} (\S+)$", text, re.M)
         assert value is not None, name
         found[name.removeprefix("gmqtt_").replace("_", " ")] = float(value[1])
@@ -92,6 +102,8 @@ def picture(series: list[Series], title: str) -> str:
             f'<polyline points="{points}" fill="none" stroke="#2563eb" stroke-width="1.3"/>',
         ]
     height = 40 + len(series) * (HEIGHT + 22)
-    rows.append(f'<text x="{LEFT}" y="{height - 8}" fill="#666">0 to {series[0].at[-1] / 60:.0f} minutes</text>')
+    rows.append(
+        f'<text x="{LEFT}" y="{height - 8}" fill="#666">0 to {series[0].at[-1] / 60:.0f} minutes</text>'
+    )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 20}" height="{height}" '
     return head + 'font-family="sans-serif" font-size="11">\n' + "\n".join(rows) + "\n</svg>\n"

@@ -1,7 +1,7 @@
 """A node in use for a while: nothing of it rises.
 
-`make soak MINUTES=60` is the long form, and draws `build/soak.svg`. CI runs a minute and a half: there it is shown
-that the load runs and that nothing breaks; slopes are judged from ten minutes on.
+`make soak MINUTES=60` is the long form, and draws `build/soak.svg`. CI runs a minute and a half: there it is
+shown that the load runs and that nothing breaks; slopes are judged from ten minutes on.
 """
 
 from __future__ import annotations

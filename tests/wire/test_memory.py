@@ -1,4 +1,4 @@
-"""Where the memory of a node is: the parts add up to what it occupies, and the documentation names them all."""
+"""Where the memory of a node is: its parts add up to what it occupies, and the documentation names them."""
 
 from __future__ import annotations
 
@@ -87,13 +87,24 @@ def scraped(node: Node) -> dict[str, float]:
     request = urllib.request.Request(f"http://127.0.0.1:{node.ws}/metrics", headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         text = answer.read().decode()
-    return {name: float(size) for name, size in re.findall(r'^gmqtt_memory_bytes{part="(\w+)"} (\S+)$', text, re.M)}
+    return {
+        name: float(size)
+        for name, size in re.findall(r'^gmqtt_memory_bytes{part="(\w+)"} (\S+)$', text, re.M)
+    }
 
 
 def _command(node: Node) -> list[dict[str, object]]:
     """What `manage.py gmqtt memory` says."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "gmqtt", "--url", f"http://127.0.0.1:{node.ws}", "--json", "memory"],
+        [
+            sys.executable,
+            str(ROOT / "manage.py"),
+            "gmqtt",
+            "--url",
+            f"http://127.0.0.1:{node.ws}",
+            "--json",
+            "memory",
+        ],
         env=environment(Path(node.data_dir)),
         capture_output=True,
         text=True,

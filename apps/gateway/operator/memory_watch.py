@@ -1,7 +1,7 @@
 """What a node does when the memory of its process runs short, and giving back what it no longer needs.
 
-Once a second, ten times where half of what the limit leaves beside the program is in use, the resident memory
-is compared with the limit. Near it the node refuses in this order: new
+Once a second, ten times where half of what the limit leaves beside the program is in use, the resident
+memory is compared with the limit. Near it the node refuses in this order: new
 connections (5.0: 0x97, 3.x: "server unavailable"), QoS 0 (dropped, reason `memory`), and QoS 1 and 2 (0x97;
 3.x: disconnected, as where a message cannot be stored). What it took before that is acknowledged and delivered
 as ever.
@@ -9,6 +9,7 @@ as ever.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -41,6 +42,7 @@ class MemoryWatch:
         self._node = node
         self._give_back = give_back
         self._read = process_memory.rss
+        self._timer: asyncio.TimerHandle | None = None
         self.limit = 0  # bytes; 0: none
         self.used = 0
         self.program = 0  # what was in use at the start
@@ -68,6 +70,14 @@ class MemoryWatch:
         elif limits.node_bytes > most:
             logger.info("memory: at most %s of %s for queues (limits.memory)", _mb(most), _mb(self.limit))
             limits.node_bytes = most
+
+    def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look from now on, until `stop`."""
+        self._timer = loop.call_later(self.look(), self.run, loop)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def look(self) -> float:
         """Look now; the seconds until the next look."""
