@@ -5,13 +5,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2
-TYPED := apps/gateway/mqtt apps/gateway/broker apps/gateway/net apps/gateway/sessions gmqtt_platform/config
+TYPED := apps gmqtt_platform tools bench
 COMPILER := $(shell command -v $(firstword $(CC)) 2>/dev/null)
 NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/dev/null))
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: soak help run cluster dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
+.PHONY: soak help run cluster docs helm dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -19,7 +19,7 @@ help:
 	@echo "make test     the whole suite, with the compiled core and without (PYTEST_ARGS=...)"
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
-	@echo "make types    mypy, strict, on the core"
+	@echo "make types    mypy, strict, on all but the tests"
 	@echo "make faults   kill a node 50 times under traffic, and each process of a cluster (KILLS=..., SEED=...)"
 	@echo "make soak     use a node in every way for an hour: nothing of it may rise (MINUTES=...)"
 	@echo "make bench    measure the node (ARGS=...)"
@@ -28,6 +28,7 @@ help:
 	@echo "make proto    generate the auth service's code from auth.proto"
 	@echo "make screenshots  take the README's pictures in Chromium"
 	@echo "make messages compile the translations of the console"
+	@echo "make docs     the documentation, into build/docs; a node serves it at /docs/"
 	@echo "make lock     pin every package with the hashes of its files, after a change in requirements*.txt"
 	@echo "make audit    ask the advisory databases about what is pinned (needs the network)"
 	@echo "make sbom     what is installed, as CycloneDX, into build/"
@@ -74,6 +75,9 @@ webclient/node_modules/.installed: webclient/package-lock.json
 
 screenshots: $(VENV)/.dev build webclient
 	$(PY) tools/screenshots.py
+
+docs: $(VENV)/.dev
+	@$(PY) -m tools.docs.build
 
 messages: $(VENV)/.dev
 	$(PY) -c "import polib, glob; [polib.pofile(f).save_as_mofile(f[:-2] + 'mo') for f in glob.glob('apps/*/locale/*/LC_MESSAGES/*.po')]"
@@ -126,7 +130,7 @@ sbom: build/supply/bin/python
 	@mkdir -p build
 	build/supply/bin/python -m cyclonedx_py requirements --output-reproducible -o build/sbom-python.json requirements.lock
 	cd webclient && npm sbom --package-lock-only --sbom-format cyclonedx > ../build/sbom-webclient.json
-dist: $(VENV)/.dev build webclient
+dist: $(VENV)/.dev build webclient docs
 	@mkdir -p dist && rm -f dist/*.whl dist/*.tar.gz
 	@$(PY) -c 'from setuptools.build_meta import build_sdist; build_sdist("dist")' >/dev/null
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check . --no-deps --no-build-isolation --wheel-dir dist
@@ -136,15 +140,19 @@ dist-test: dist
 	$(PY) -m tools.trydist
 	$(PY) -m tools.trydist --pure
 
-image: webclient
+image: webclient docs
 	$(or $(shell command -v docker),$(shell command -v podman),buildah) build $(if $(BASE),--build-arg BASE=$(BASE)) -t gmqtt .
 
-image-test: $(VENV)/.dev webclient
+image-test: $(VENV)/.dev webclient docs
 	$(PY) -m tools.tryimage
 
-chart-test: $(VENV)/.dev
-	@command -v helm $(HOME)/go/bin/helm >/dev/null || go install helm.sh/helm/v3/cmd/helm@v3.16.4
-	HELM_IS_NEEDED=1 $(PY) -m pytest -q tests/packaging/test_chart.py
+# The tests of the chart need it: what is in PATH, or build/bin/helm, compiled by Go in about four minutes of CPU.
+helm:
+	@command -v helm $(CURDIR)/build/bin/helm >/dev/null || \
+	    GOBIN=$(CURDIR)/build/bin go install helm.sh/helm/v3/cmd/helm@v3.16.4
+
+chart-test: $(VENV)/.dev helm
+	CI=true $(PY) -m pytest -q tests/packaging/test_chart.py
 
 release: $(VENV)/.dev
 	@$(PY) -m tools.release "$(VERSION)"

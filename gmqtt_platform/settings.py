@@ -11,11 +11,24 @@ from django.utils.translation import gettext_lazy as _
 
 from gmqtt_platform import __version__, database, datadir, log
 from gmqtt_platform.config import loader
-from gmqtt_platform.config.values import BUNDLE, CHECKOUT, host_of
+from gmqtt_platform.config.values import BUNDLE, CHECKOUT, ROOT, host_of
 
 GMQTT = loader.load()
-BASE_DIR = loader.ROOT
+BASE_DIR = ROOT
 
+# Django's own first: what is hashed here is hashed by its first. The rest are checked alone.
+PASSWORD_HASHERS = (
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.BCryptPasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "apps.auth.hashers.MosquittoSha512",
+    "apps.auth.hashers.MosquittoPbkdf2",
+    "apps.auth.hashers.EmqxDigest",
+    "apps.auth.hashers.EmqxPbkdf2",
+)
 SECRET_KEY = datadir.prepare(GMQTT)
 SECRET_KEY_FALLBACKS = datadir.old_secret_keys(GMQTT)
 DEBUG = False
@@ -111,6 +124,9 @@ STATIC_URL = "/static/"
 # By `make webclient`, where there is Node.js; in a wheel it is always there.
 _WEB_CLIENT = (BASE_DIR / "build" if CHECKOUT else BUNDLE) / "webclient"
 STATICFILES_DIRS = [("webclient", _WEB_CLIENT)] if (_WEB_CLIENT / "app.js").exists() else []
+# By `make docs`; served at /docs/ (static.py). In a wheel it is there where it was built before.
+_DOCUMENTATION = _WEB_CLIENT.with_name("docs")
+DOCUMENTATION = _DOCUMENTATION if (_DOCUMENTATION / "index.html").exists() else None
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 

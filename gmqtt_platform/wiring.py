@@ -22,12 +22,13 @@ from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
 from apps.auth.wills import WillRights
-from apps.cluster.bridge import operators
 from apps.cluster.directory.names import client_key
 from apps.cluster.directory.recorder import BY_CLUSTER, BY_NODE, IN_MEMORY, Recorder
 from apps.cluster.node_rpc import rpc
-from apps.console import health, sampler, sources
+from apps.common import node_services
+from apps.common.node_services import NodeServices
 from apps.console import selectors as console
+from apps.console import sources
 from apps.console.sampler import Sampler
 from apps.gateway import process_memory
 from apps.gateway.broker.limits import Limits
@@ -45,21 +46,23 @@ from apps.gateway.operator.slow_subscribers import SlowSubscribers
 from apps.gateway.operator.tracing import Tracer
 from apps.gateway.runtime import Runtime
 from apps.gateway.sessions.database import StoreError
-from apps.gateway.sessions.sqlite import SqliteStore
-from apps.gateway.sessions.worker import Worker
-from gmqtt_platform import __version__, datadir
+from gmqtt_platform import __version__, datadir, figures
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
+from gmqtt_platform.dump import Dumper
+from gmqtt_platform.reloading import Reloader
+from gmqtt_platform.startup import Startup
 
 if TYPE_CHECKING:
+    # Kafka's client and Celery are for clusters only.
     from apps.cluster.node import NodeCluster
+    from apps.gateway.sessions.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
 
-# Where sessions outlive their connections, by sessions.provider.
-KEPT_BY = {"sqlite": BY_NODE, "redis": BY_CLUSTER}
-# What operators do with one session, whether its client is here or away.
-OF_SESSIONS = ("session", "kick", "end_session", "subscribe", "unsubscribe", "queue", "purge", "replay")
+# Where sessions outlive their connections, for the directory.
+KEPT = {"": IN_MEMORY, "node": BY_NODE, "cluster": BY_CLUSTER}
 
 
 def client_identifier() -> str:
@@ -68,35 +71,36 @@ def client_identifier() -> str:
 
 
 @dataclass(frozen=True)
-class Parts:
+class GatewayNode:
     """A node, not yet listening, and what has to run beside it."""
 
     runtime: Runtime
+    services: NodeServices
     live: Live
     wills: WillRights
     recorder: Recorder
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
-    sampling: Sampler
-    memory: MemoryParts
-    watch: MemoryWatch
+    sampler: Sampler
     store: SqliteStore | None
     cluster: NodeCluster | None  # None: the node is alone
+    startup: Startup
+    reloader: Reloader
+    dumper: Dumper
+    memory: MemoryParts
+    watch: MemoryWatch
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def report(self, name: str, read: Callable[[], dict[str, Any]]) -> None:
-        """Show what `read` answers under `name` in /healthz."""
-        health.checks[name] = read
 
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
-        sampler.running = self.sampling
-        self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
+        self._tasks.append(asyncio.create_task(self.sampler.run(), name="sampler"))
         if self.cluster is not None:
             await self.cluster.start()
+        self._tasks.append(asyncio.create_task(self.startup.run(), name="startup"))
         await self.live.start()
         self.wills.start()
         await self.recorder.start()
         rpc.serve(self.runtime.node.name, self.handlers)
+        node_services.install(self.services)
         self.memory.started()
         self.watch.start()
         self.watch.run(asyncio.get_running_loop())
@@ -104,7 +108,7 @@ class Parts:
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        sampler.running = None
+        node_services.install(None)
         self.watch.stop()
         await rpc.stop()
         await self.wills.stop()
@@ -113,28 +117,38 @@ class Parts:
         await self.live.stop()
         await self.recorder.stop()
         self.runtime.runner.stop()
+        self.reloader.close()
         if self.store is not None:
             self.store.close()
 
 
 def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> SqliteStore | None:
-    """The node's sessions from the last time; None: they end with the process."""
-    if conf.sessions.provider != "sqlite":
+    """The node's sessions from the last time; None: they are not this node's to keep."""
+    provider = providers.find("sessions.provider", conf.sessions.provider)
+    if not provider.build:
         return None
-    path = datadir.sessions_file(conf)
+    path, fsync = datadir.sessions_file(conf), conf.sessions.fsync == "commit"
     try:
-        fsync = conf.sessions.fsync == "commit"
-        store = SqliteStore(path, node, Worker(loop), fsync, conf.sessions.max_bytes)
-        store.restore(node.now)
+        store: SqliteStore = provider.load()(path, node, loop, fsync, conf.sessions.max_bytes)
     except (StoreError, sqlite3.Error) as error:
         allowed = "a session store of this program that no other node uses; to begin anew move the file away"
         raise conf.error("sessions.provider", f"{shown(str(path))} ({error})", allowed) from None
-    health.checks["sessions"] = store.status
-    health.readiness["sessions"] = lambda: "sessions cannot be stored" if store.error else ""
     return store
 
 
-def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
+def join_cluster(
+    conf: Conf, node: Node, incarnation: str, loop: asyncio.AbstractEventLoop, now: Callable[[], float]
+) -> NodeCluster | None:
+    """The node's part in the cluster; None: its messages go to its own clients only."""
+    provider = providers.find("broker.provider", conf.broker.provider)
+    if not provider.build:
+        return None
+    cluster: NodeCluster = provider.load()(conf, node, incarnation, loop, now, _end)
+    return cluster
+
+
+def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> GatewayNode:
+    """`unknown`: why the database could not be looked at before, "" where it could."""
     runner = Runner(loop)
     chain = chains.build(conf.auth, conf.limits.connect_timeout)
 
@@ -163,8 +177,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     )
     operations = NodeOperations(node, runner.now)
     incarnation = secrets.token_hex(8)
-
-    cluster: NodeCluster | None = None
+    cluster = join_cluster(conf, node, incarnation, loop, runner.now)
 
     def describe() -> dict[str, Any]:
         """Columns of the node's own row in the directory."""
@@ -180,11 +193,9 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             "seen_at": datetime.now(UTC),
         }
 
-    def describe_shortly() -> dict[str, Any]:
-        return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
-
-    kept = KEPT_BY.get(conf.sessions.provider, IN_MEMORY)
-    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept)
+    kept = KEPT[providers.find("sessions.provider", conf.sessions.provider).kept]
+    forget_after = float(conf.node.forget_after)
+    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept, forget_after)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
     events = RecentEvents(runner.now)
@@ -192,60 +203,65 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     live = Live(chain, operations, records)
     wills = WillRights(chain, lambda will, grant: node.settle_will(will, grant, runner.now()))
     node.ask_will = wills.ask
-    health.checks["auth"] = live.status
-    health.checks["directory"] = recorder.status
-    health.readiness["node"] = lambda: readiness(node)
-    sources.stats = operations.stats
-    steering = MaintenanceHandlers(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
-    answers = SessionHandlers(node, operations, client_key)
-    answers.acl_of = lambda client_id: acl_of(chain, client_id)
-    parts = MemoryParts()
+    maintenance = MaintenanceHandlers(
+        node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference
+    )
+    sessions = SessionHandlers(node, operations, client_key)
+    sessions.acl_of = lambda client_id: acl_of(chain, client_id)
+    reloader = Reloader(conf, node.limits, chain, live, maintenance)
+    dumper = Dumper(conf.node.data_dir, operations.stats, operations.transports, reloader.show)
+    memory_parts = MemoryParts()
     served = (
-        *(answers, steering, tracer.rates, events, parts),
-        *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
+        *(sessions, maintenance, tracer.rates, events, memory_parts),
+        *(SlowSubscribers(node), Explaining(chain), reloader, dumper),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
-    sampling = Sampler(conf.node.name, operations.stats, console.nodes)
+    of_cluster = figures.show(node, cluster)
+    sampler = Sampler(
+        conf.node.name, operations.stats, console.nodes, of_cluster if cluster is not None else None
+    )
+    sources.gauges["loop_lag_seconds"] = ("By how much the event loop was late.", lambda: sampler.lag)
+    startup = Startup(unknown, None if cluster is None else lambda: cluster.member.redis_ahead)
+    services = NodeServices(
+        conf.node.name,
+        operations.stats,
+        checks={
+            "auth": live.status,
+            "directory": recorder.status,
+            "startup": startup.status,
+            "configuration": reloader.status,
+        },
+        readiness={"node": lambda: readiness(node), "startup": startup.problem},
+    )
+    services.provide(Sampler, sampler)
     store = open_store(conf, node, loop)
-    watch = MemoryWatch(node, lambda: loop.run_in_executor(None, process_memory.give_back))
-    health.checks["memory"] = watch.status
-    health.readiness["memory"] = watch.readiness
-    parts.reads("unused", watch.unused)
-    memory.of_node(parts, node)
-    memory.of_operators(parts, tracer, events)
-    parts.reads("auth", chain.memory)
-    parts.reads("guard", chain.guard.memory)
-    parts.reads("refusals", records.memory)
-    parts.reads("directory", recorder.memory)
-    parts.reads("dashboard", sampling.memory)
-    sources.memory = parts.sizes
-    sources.gauges["asyncio_tasks"] = lambda: float(len(asyncio.all_tasks(loop)))
-    if conf.broker.provider == "kafka":
-        # Kafka's client and Celery are for clusters only.
-        from celery import Celery
-
-        from apps.cluster.bridge.build import kafka_conf
-        from apps.cluster.bridge.control import CeleryBridges
-        from apps.cluster.bridge.overview import KafkaOverview
-        from apps.cluster.node import NodeCluster
-
-        control = CeleryBridges(Celery("gmqtt", broker=conf.redis.url))
-        operators.register(control, KafkaOverview(kafka_conf(conf)))
-        cluster = NodeCluster(conf, node, incarnation, loop, runner.now, describe_shortly, _end)
+    if store is not None:
+        services.checks["sessions"] = store.status
+        services.readiness["sessions"] = lambda: "sessions cannot be stored" if store.error else ""
+    if cluster is not None:
         cluster.view.will_grant = wills.grant
-        health.checks.update(cluster.checks())
         recorder.epoch_of = cluster.epoch_of
-        sessions = cluster.sessions
-        if sessions is not None:
-            operations.elsewhere = sessions.forget
-            ok = sessions.status
-            health.readiness["sessions"] = lambda: "" if ok()["ok"] else "sessions cannot be stored"
-            for name in OF_SESSIONS:
-                handlers[name] = sessions.visited(handlers[name])
-            handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
-        memory.of_cluster(parts, cluster)
+        cluster.provide(services, handlers, sessions.give)
+        if cluster.sessions is not None:
+            operations.elsewhere = cluster.sessions.forget
     runtime = Runtime(node, runner, chain)
-    return Parts(runtime, live, wills, recorder, handlers, sampling, parts, watch, store, cluster)
+    watch = MemoryWatch(node, lambda: loop.run_in_executor(None, process_memory.give_back))
+    services.checks["memory"] = watch.status
+    services.readiness["memory"] = watch.readiness
+    services.memory = memory_parts.sizes
+    for name, read in (
+        *(("unused", watch.unused), ("auth", chain.memory), ("guard", chain.guard.memory)),
+        *(("refusals", records.memory), ("directory", recorder.memory), ("dashboard", sampler.memory)),
+    ):
+        memory_parts.reads(name, read)
+    memory.of_node(memory_parts, node)
+    memory.of_operators(memory_parts, tracer, events)
+    if cluster is not None:
+        memory.of_cluster(memory_parts, cluster)
+    tasks = "Tasks of the node's event loop."
+    sources.gauges["asyncio_tasks"] = (tasks, lambda: float(len(asyncio.all_tasks(loop))))
+    parts = (live, wills, recorder, handlers, sampler, store, cluster, startup, reloader, dumper)
+    return GatewayNode(runtime, services, *parts, memory_parts, watch)
 
 
 def _end(taken: Exception) -> None:

@@ -34,9 +34,10 @@ def changelog(text: str, version: str, day: datetime.date) -> str:
     return f"{head}{UNRELEASED}\n## {version} - {day.isoformat()}\n{rest}"
 
 
-def versioned(text: str, version: str) -> str:
-    """The source of gmqtt_platform/__init__.py with `version`."""
-    return re.sub(r'__version__ = "[^"]*"', f'__version__ = "{version}"', text)
+def versioned(text: str, version: str, day: datetime.date) -> str:
+    """The source of gmqtt_platform/__init__.py with `version`, released on `day`."""
+    text = re.sub(r'__version__ = "[^"]*"', f'__version__ = "{version}"', text)
+    return re.sub(r'__date__ = "[^"]*"', f'__date__ = "{day.isoformat()}"', text)
 
 
 def checksums(directory: Path) -> str:
@@ -71,8 +72,9 @@ def release(version: str) -> None:
     if _git("tag", "--list", f"v{version}"):
         raise Refused(f"the tag v{version} exists")
     log, init = ROOT / "CHANGELOG.md", ROOT / "gmqtt_platform" / "__init__.py"
-    log.write_text(changelog(log.read_text(), version, datetime.datetime.now(datetime.UTC).date()))
-    init.write_text(versioned(init.read_text(), version))
+    today = datetime.datetime.now(datetime.UTC).date()
+    log.write_text(changelog(log.read_text(), version, today))
+    init.write_text(versioned(init.read_text(), version, today))
     _git("commit", "--quiet", "-m", f"Release {version}", "CHANGELOG.md", "gmqtt_platform/__init__.py")
     _build(version)
     _git("tag", "--annotate", f"v{version}", "-m", f"gmqtt platform {version}")

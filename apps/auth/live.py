@@ -188,6 +188,18 @@ class Live:
             self._waiting_since = time.monotonic()
         self._wake.set()
 
+    def reconfigured(self) -> None:
+        """Other providers decide: everyone who is connected gets the rights that these give.
+
+        Who came in by a provider that is no longer asked stays until it connects again.
+        """
+        self._records.notes_seen = self._chain.knows_clients
+        self._chain.forget(None)
+        self._bans = not self._chain.open
+        self._everyone = True
+        self._waiting_since = self._waiting_since or time.monotonic()
+        self._wake.set()
+
     def _look_again(self) -> None:
         """An instance of the auth service that was slow to hear of a change has by now: ask it again."""
         now = time.monotonic()
@@ -344,7 +356,7 @@ class Live:
     async def _ask(self, client_id: str, acl: ClientAcl) -> dict[str, int]:
         """What the auth service says of the client's open subscriptions; those it did not answer are asked
         about again (`Chain.unanswered`), and stay until then."""
-        if self._chain.parts.rpc_acl is None:
+        if not self._chain.asks:
             return {}
         asked: dict[str, int] = {}
 
@@ -359,7 +371,7 @@ class Live:
 
     def _review_some(self, elapsed: float) -> None:
         """Ask the auth service about everybody once in `cache_ttl`, evenly spread."""
-        if self._chain.parts.rpc_acl is None:
+        if not self._chain.asks:
             return
         now = time.monotonic()
         ttl = self._chain.parts.conf.cache_ttl

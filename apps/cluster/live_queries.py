@@ -95,6 +95,6 @@ def memory(actor: Actor) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 
 def kafka(actor: Actor) -> dict[str, Any]:
-    """As `operators.Log.overview`. Raises NoBridge."""
+    """As `operators.KafkaLog.overview`. Raises NoBridge."""
     actor.require(permissions.VIEW_NODE)
     return operators.log().overview()

@@ -9,12 +9,8 @@ from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
+from apps.common import node_services
 from apps.console import metrics
-
-# Set by the composition root: name -> a quick function whose `ok` is False while that part does not work.
-checks: dict[str, Callable[[], dict[str, Any]]] = {}
-# Name -> a quick function: "" when ready, else why no new clients should be sent here.
-readiness: dict[str, Callable[[], str]] = {}
 
 
 class HealthMiddleware:
@@ -37,7 +33,8 @@ class HealthMiddleware:
             return await self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        response = answer(request)
+        found = answer(request)
+        response = found if isinstance(found, HttpResponse) else await found
         response.headers["Cache-Control"] = "no-store"
         response._has_been_logged = True  # type: ignore[attr-defined]  # "not ready" is an answer, not an error
         return response
@@ -45,13 +42,25 @@ class HealthMiddleware:
 
 def summary() -> dict[str, Any]:
     """Strangers read this: which part does not work, and no more."""
-    failing = [name for name, check in checks.items() if not check()["ok"]]
+    services = node_services.current()
+    failing = [name for name, check in services.checks.items() if not check()["ok"]] if services else []
     return {"status": "degraded", "failing": failing} if failing else {"status": "ok"}
+
+
+def for_operators() -> dict[str, Any]:
+    """With what is to be done, from the checks that say it."""
+    services = node_services.current()
+    found = {name: check() for name, check in services.checks.items()} if services else {}
+    notes = [f"{name}: {each['note']}" for name, each in found.items() if each.get("note")]
+    return {**summary(), "notes": notes}
 
 
 def reasons() -> dict[str, str]:
     """Why the node is not ready, by part."""
-    return {name: reason for name, check in readiness.items() if (reason := check())}
+    services = node_services.current()
+    if services is None:
+        return {"node": "starting"}
+    return {name: reason for name, check in services.readiness.items() if (reason := check())}
 
 
 def _health(request: HttpRequest) -> HttpResponse:
@@ -74,9 +83,10 @@ def _balancer(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ready": not found, "reasons": found}, status=status)
 
 
-ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]] = {
     "/healthz": _health,
     "/readyz": _ready,
     "/readyz/balancer": _balancer,
     "/metrics": metrics.answer,
+    "/metrics/cluster": metrics.cluster_answer,
 }

@@ -9,6 +9,7 @@ This module knows no Django, so the broker and the tools can use it alone.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import socket
@@ -22,9 +23,12 @@ from typing import Any
 from gmqtt_platform.config import auth as confauth
 from gmqtt_platform.config import broker as confbroker
 from gmqtt_platform.config import cluster as confcluster
+from gmqtt_platform.config import providers
+from gmqtt_platform.config import tls as conftls
 from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
+from gmqtt_platform.config.metrics import MetricsConf
 from gmqtt_platform.config.values import (
     BUNDLE,
     CHECKOUT,
@@ -47,16 +51,12 @@ from gmqtt_platform.config.values import (
     url,
 )
 
+logger = logging.getLogger(__name__)
+
 PREFIX = "GMQTT_"
 
-# What each provider key can name. A new provider is one word here and its class in wiring.py.
-PROVIDERS = {
-    "auth.client": confauth.CLIENT_PROVIDERS,
-    "auth.acl": confauth.ACL_PROVIDERS,
-    "broker.provider": confbroker.PROVIDERS,
-    "sessions.provider": ("sqlite", "mock", "redis"),
-    "topics.provider": ("mem",),
-}
+# Tables that earlier versions had: what stands in them has no effect.
+OBSOLETE = {"topics": "filters are always kept in memory"}
 
 MAX_PACKET = 268_435_460  # bytes: the largest remaining length and its fixed header (MQTT 5.0, 2.1.4)
 UINT32 = 2**32 - 1
@@ -110,6 +110,12 @@ def _url_path(raw: str) -> str:
     return raw
 
 
+def _ciphers(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+!@=:_ -]*", raw) or "@SECLEVEL" in raw.upper():
+        raise ValueError
+    return raw
+
+
 def _origin(raw: str) -> str:
     """As a browser writes it in the header Origin."""
     if raw != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", raw):
@@ -130,6 +136,7 @@ class NodeConf:
     shutdown_timeout: int = integer(10, 0, 3600)
     sys_interval: int = integer(10, 0, 86400)
     drain_rate: int = integer(100, 1, 100_000)
+    forget_after: int = integer(86400, 0, MANY)
     server_reference: str = text(
         "", _reference, '"" or up to 255 characters such as "other.example.com:1883"'
     )
@@ -147,6 +154,10 @@ class ListenersConf:
     tls_key: Path | None = text("", _file, _FILE)
     tls_client_ca: Path | None = text("", _file, _FILE)
     tls_client_auth: str = choice("none", ("none", "optional", "required"))
+    tls_crl: Path | None = text("", _file, _FILE)
+    tls_min_version: str = choice("1.2", ("1.0", "1.1", "1.2", "1.3"))
+    tls_ciphers: str = text("", _ciphers, '"" or OpenSSL\'s list of cipher suites, such as "ECDHE+AESGCM"')
+    tls_security_level: int = integer(2, 0, 5)
     proxy_protocol: bool = flag(False)
     trusted_proxies: tuple[Network, ...] = items(
         ["127.0.0.1/32", "::1/128"], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
@@ -162,6 +173,7 @@ class HttpConf:
         [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
     )
     proxy_header: str = choice("x-forwarded", ("x-forwarded", "forwarded"))
+    proxy_protocol: bool = flag(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +209,9 @@ class LimitsConf:
 
 @dataclass(frozen=True, slots=True)
 class SessionsConf:
-    provider: str = choice("sqlite", PROVIDERS["sessions.provider"])
+    provider: str = choice("sqlite", providers.names("sessions.provider"))
     fsync: str = choice("never", ("never", "commit"))
     max_bytes: int = integer(10_737_418_240, 1_048_576, MANY_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicsConf:
-    provider: str = choice("mem", PROVIDERS["topics.provider"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +254,11 @@ TABLES: dict[str, type[Any]] = {
     **confauth.TABLES,
     **confbroker.TABLES,
     "sessions": SessionsConf,
-    "topics": TopicsConf,
     "redis": RedisConf,
     "cluster": ClusterConf,
     "database": DatabaseConf,
     "console": ConsoleConf,
+    "metrics": MetricsConf,
     "log": LogConf,
 }
 RULES: dict[str, dict[str, Rule]] = {
@@ -269,14 +276,15 @@ class Conf:
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()
     sessions: SessionsConf = SessionsConf()
-    topics: TopicsConf = TopicsConf()
     redis: RedisConf = RedisConf()
     cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
     console: ConsoleConf = ConsoleConf()
+    metrics: MetricsConf = MetricsConf()
     log: LogConf = LogConf()
     file: str = field(default="", compare=False)
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)  # key -> variable that set it
+    in_file: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the file sets
 
     def error(self, key: str, found: str, allowed: str, hint: str = "") -> ConfError:
         """An error about `key` ("table.key") that names the file or the variable which set it."""
@@ -315,24 +323,35 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     environ = os.environ if environ is None else environ
     file = environ.get(PREFIX + "CONF") or str(default_file())
     values = _from_file(file)
+    in_file = frozenset(f"{table}.{key}" for table, keys in values.items() for key in keys)
     variables = _from_environment(environ, values)
     tables = {table: kind(**values[table]) for table, kind in TABLES.items()}
     for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
         parent, _, key = name.partition(".")
         tables[parent] = replace(tables[parent], **{key: tables.pop(name)})
-    tables["auth"] = confauth.exempting(tables["auth"], tables["listeners"].trusted_proxies)
-    conf = Conf(**tables, file=file, variables=variables)
+    tables["auth"] = confauth.knowing(
+        tables["auth"], (*tables["listeners"].trusted_proxies, *tables["http"].trusted_proxies)
+    )
+    conf = Conf(**tables, file=file, variables=variables, in_file=in_file)
+    check(conf)
+    return conf
+
+
+def check(conf: Conf) -> None:
+    """ConfError for what no single key can tell."""
     _check_tls(conf)
     _check_tables(conf)
     _check_limits(conf)
     _check_anonymous(conf)
     _check_auth_service(conf)
-    return conf
 
 
 def _from_file(file: str) -> dict[str, dict[str, object]]:
     values: dict[str, dict[str, object]] = {table: {} for table in TABLES}
     for table, keys in _toml(file).items():
+        if table in OBSOLETE:
+            logger.warning("%s: [%s] has no effect, delete it: %s", file, table, OBSOLETE[table])
+            continue
         if table not in TABLES:
             raise ConfError(file, table, "an unknown table", ", ".join(TABLES), _nearest(table, TABLES))
         if not isinstance(keys, dict):
@@ -380,6 +399,10 @@ def _from_environment(environ: Mapping[str, str], values: dict[str, dict[str, ob
             continue
         where = f"environment variable {set_by}"
         name, value = set_by, environ[set_by]
+        obsolete = name.removeprefix(PREFIX).partition("__")[0].lower()
+        if obsolete in OBSOLETE:
+            logger.warning("%s has no effect, delete it: %s", where, OBSOLETE[obsolete])
+            continue
         if name not in names and name.removesuffix("_FILE") in names:
             name = name.removesuffix("_FILE")
             value = secret(environ, name) or ""
@@ -430,9 +453,15 @@ def _check_tls(conf: Conf) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(ca)
         except (OSError, ValueError):
             raise conf.error("listeners.tls_client_ca", shown(str(ca)), "PEM certificates") from None
+    wrong = conftls.complaint(listeners)
+    if wrong is not None:
+        raise conf.error(*wrong)
     if listeners.proxy_protocol and not listeners.trusted_proxies:
         hint = "listeners.proxy_protocol is true, and nobody may speak it"
         raise conf.error("listeners.trusted_proxies", "[]", "at least one network", hint)
+    if conf.http.proxy_protocol and not conf.http.trusted_proxies:
+        hint = "http.proxy_protocol is true, and nobody may speak it"
+        raise conf.error("http.trusted_proxies", "[]", "at least one network", hint)
 
 
 def _readable(conf: Conf, key: str, user: str) -> Path:
@@ -456,17 +485,18 @@ def _check_tables(conf: Conf) -> None:
     for found in complaints:
         if found is not None:
             raise conf.error(*found)
-    if conf.broker.provider == "kafka" and not conf.cluster.enabled:
-        raise conf.error("cluster.enabled", "false", 'true, for broker.provider is "kafka"')
-    kafka, sessions = conf.broker.provider == "kafka", conf.sessions.provider
-    if kafka and sessions == "sqlite":
-        allowed = (
-            '"redis" (any node goes on with a session) or "mock" (in memory), for broker.provider is "kafka"'
-        )
-        raise conf.error("sessions.provider", '"sqlite"', allowed)
-    if sessions == "redis" and not kafka:
-        allowed = '"sqlite" or "mock": sessions are in Redis where broker.provider is "kafka"'
-        raise conf.error("sessions.provider", '"redis"', allowed)
+    bus, sessions = conf.broker.provider, conf.sessions.provider
+    clustered = providers.find("broker.provider", bus).cluster
+    if clustered and not conf.cluster.enabled:
+        raise conf.error("cluster.enabled", "false", f'true, for broker.provider is "{bus}"')
+    usable = [
+        name
+        for name, each in providers.PROVIDERS["sessions.provider"].items()
+        if each.cluster in (None, clustered)
+    ]
+    if sessions not in usable:
+        allowed = " or ".join(f'"{name}"' for name in usable)
+        raise conf.error("sessions.provider", f'"{sessions}"', f'{allowed}, for broker.provider is "{bus}"')
 
 
 def _check_limits(conf: Conf) -> None:
@@ -493,10 +523,10 @@ def _check_anonymous(conf: Conf) -> None:
     auth = conf.auth
     if auth.allow_anonymous or auth.mock != "success":
         return
-    if "mock" in auth.client:
+    if auth.lets_anyone_in:
         key = "client"
         hint = "to open it set auth.allow_anonymous = true or choose another provider in auth.client"
-    elif "mock" in auth.acl and not auth.allow_all_topics:
+    elif providers.any_open("auth.acl", auth.acl) and not auth.allow_all_topics:
         key = "acl"
         hint = 'set auth.acl = ["django"], or auth.allow_all_topics = true to let every client do everything'
     else:
@@ -525,7 +555,7 @@ def _check_auth_service(conf: Conf) -> None:
     if auth.allow_anonymous or auth.mock != "success" or service.listen is None or service.listen.is_loopback:
         return
     for key, chain in (("client", service.client), ("acl", service.acl)):
-        if "mock" in chain and not (key == "acl" and auth.allow_all_topics):
+        if providers.any_open(f"auth.{key}", chain) and not (key == "acl" and auth.allow_all_topics):
             allowed = f"a loopback address while mock is in auth.service.{key}"
             hint = f'set auth.service.{key} = ["django"], or auth.allow_anonymous = true'
             raise conf.error("auth.service.listen", shown(service.listen.netloc), allowed, hint)

@@ -40,7 +40,7 @@ def test_a_version_is_three_numbers(version: str) -> None:
 def test_this_changelog_and_this_version_can_be_released() -> None:
     release.changelog((ROOT / "CHANGELOG.md").read_text(), "999.0.0", DAY)
     source = (ROOT / "gmqtt_platform" / "__init__.py").read_text()
-    assert '__version__ = "999.0.0"' in release.versioned(source, "999.0.0")
+    assert '__version__ = "999.0.0"' in release.versioned(source, "999.0.0", DAY)
 
 
 def test_checksums(tmp_path: Path) -> None:

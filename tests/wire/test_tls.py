@@ -124,6 +124,7 @@ from pathlib import Path
 import django
 django.setup()
 from apps.gateway.server import GatewayServer, HttpListener
+from apps.gateway.net.tls import Tls
 
 async def application(scope, receive, send):
     await receive()
@@ -135,7 +136,7 @@ async def nothing():
 
 listening = socket.create_server(("127.0.0.1", 0))
 listening.setblocking(False)
-http = [HttpListener(listening, *map(Path, sys.argv[1:]))]
+http = [HttpListener(listening, Tls(*map(Path, sys.argv[1:]), client_auth="optional"))]
 GatewayServer(application, http, nothing, nothing, 5, 5).run()
 """
 

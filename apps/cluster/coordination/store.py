@@ -6,6 +6,7 @@ touch keys whose names they find in others.
 | key | type | what |
 |---|---|---|
 | `cluster` | string | a random id; another one means that Redis lost its data |
+| `format` | string | the version of all this (`versions.FORMAT`) |
 | `epoch` | integer | the last fencing epoch that was given out |
 | `nodes` | hash | name -> "<incarnation> <count of heartbeats> <JSON>" |
 | `graves` | hash | "<name> <incarnation>" of a failed node -> "<token> <who runs its failover> <when>" |
@@ -38,7 +39,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgpack
 import redis.asyncio
@@ -80,7 +81,7 @@ class Store:
     async def table(self, key: str) -> dict[bytes, bytes]:
         """A hash. Raises `RedisUnavailable`."""
         async with self._answering():
-            found: dict[bytes, bytes] = await self._redis.hgetall(f"{self.prefix}:{key}")  # type: ignore[misc]
+            found: dict[bytes, bytes] = await self._redis.hgetall(f"{self.prefix}:{key}")  # type: ignore[assignment]
             return found
 
     async def scan(self, key: str, at_once: int) -> AsyncIterator[dict[bytes, bytes]]:
@@ -89,7 +90,7 @@ class Store:
         while True:
             async with self._answering():
                 cursor, piece = await self._redis.hscan(f"{self.prefix}:{key}", cursor, count=at_once)
-            yield piece
+            yield cast("dict[bytes, bytes]", piece)
             if not cursor:
                 return
 
@@ -101,6 +102,13 @@ class Store:
     async def text(self, key: str) -> str:
         """ "" where there is none. Raises `RedisUnavailable`."""
         async with self._answering():
+            found: Any = await self._redis.get(f"{self.prefix}:{key}")
+            return found.decode() if found else ""
+
+    async def settle(self, key: str, value: str) -> str:
+        """What stands there; `value`, from now on, where there was nothing. Raises `RedisUnavailable`."""
+        async with self._answering():
+            await self._redis.set(f"{self.prefix}:{key}", value, nx=True)
             return (await self._redis.get(f"{self.prefix}:{key}") or b"").decode()
 
     async def tell(self, messages: Iterable[tuple[str, list[Any]]]) -> None:

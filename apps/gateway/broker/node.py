@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from apps.gateway.broker import closing, ports, systopics
 from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
+from apps.gateway.broker.histogram import Timed
 from apps.gateway.broker.limits import DROP_QOS_0, REFUSE_CONNECTS, Limits
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.pressure import Pressure
@@ -84,6 +85,8 @@ class Node:
         self._wake = wake
         self._awake = False  # a flush is on its way
         self._assign = assign
+        self.clock: Callable[[], float] | None = None  # monotonic seconds, for durations; None: not measured
+        self.loads = systopics.Loads(self.stats)
         self._sys_interval = sys_interval
         self._sys_next = now
         self._dirty: list[Outbound] = []
@@ -363,6 +366,8 @@ class Node:
         """The completion of this loop turn: hold it for what must be durable before it is acknowledged."""
         if self.open_completion is None:
             self.open_completion = Completion()
+            if self.clock is not None:
+                self.open_completion.then(Timed(self.stats.ack_seconds, self.clock))
             self.rouse()
         return self.open_completion
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from apps.gateway.broker.histogram import Histogram
+
 # Why a message to a subscriber was dropped: the keys of `Stats.drops`.
 DROP_SLOW: Final = "slow_subscriber"  # QoS 0, the client does not read fast enough
 DROP_QUEUE: Final = "queue_full"  # QoS 1 or 2, the client's queue is at its limit
@@ -35,8 +37,10 @@ DROP_REASONS: Final = (
 
 class Stats:
     __slots__ = (
+        "ack_seconds",
         "bytes_in",
         "bytes_out",
+        "connect_seconds",
         "connections",
         "connects",
         "disconnects",
@@ -78,6 +82,8 @@ class Stats:
         self.queued = 0  # gauge: messages in sessions' queues
         self.granted = 0  # gauge: bytes of what connections remember that they may publish
         self.inbound = 0  # gauge: bytes of packets that are not complete yet
+        self.connect_seconds = Histogram()  # from a CONNECT that was read to its answer
+        self.ack_seconds = Histogram()  # of loop turns whose acknowledgements wait until they are durable
 
     def refuse(self, reason: int) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

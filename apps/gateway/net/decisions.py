@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,7 +44,9 @@ async def decide(connection: Connection, authenticator: Authenticator, clock: Ca
         if pending is None:
             return
         if isinstance(pending, PendingConnect):
+            began = time.monotonic()
             await _authenticate(connection, authenticator, pending.request, pending.request.auth_data, clock)
+            connection.node.stats.connect_seconds.observe(time.monotonic() - began)
         elif isinstance(pending, PendingAuth):
             await _authenticate(connection, authenticator, _request(connection), pending.data, clock)
         elif isinstance(pending, PendingPublish):

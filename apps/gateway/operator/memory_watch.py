@@ -3,8 +3,8 @@
 Once a second, ten times where half of what the limit leaves beside the program is in use, the resident
 memory is compared with the limit. Near it the node refuses in this order: new
 connections (5.0: 0x97, 3.x: "server unavailable"), QoS 0 (dropped, reason `memory`), and QoS 1 and 2 (0x97;
-3.x: disconnected, as where a message cannot be stored). What it took before that is acknowledged and delivered
-as ever.
+3.x: disconnected, as where a message cannot be stored). What it took before that is acknowledged and
+delivered as ever.
 """
 
 from __future__ import annotations

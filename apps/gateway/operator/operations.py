@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,15 @@ class NodeOperations:
         found["retained"] = len(node.retained)
         found["retained_bytes"] = node.retained.bytes
         return found
+
+    def transports(self) -> dict[str, int]:
+        """Connections by transport and protocol level: {"tls v5": 7}."""
+        found: Counter[str] = Counter()
+        for session in list(self._node.sessions.values()):
+            connection = session.connection
+            if connection is not None:
+                found[f"{connection.peer.transport} v{connection.level}"] += 1
+        return dict(found)
 
     def client_ids(self) -> list[str]:
         """Of every session, as of the call."""
