@@ -36,7 +36,7 @@ class Series:
     def rise(self) -> tuple[float, float]:
         """(How much it rose after the warm-up, what is noise).
 
-        The rise is the Theil-Sen slope (the median of the slopes between all pairs of samples) times the time.
+        The rise is the Theil-Sen slope (the median of all pairs' slopes) times the time.
         Noise is three times the median absolute deviation from that line, or 3% of the level, or `least`.
         """
         start = self.at[0] + WARM * (self.at[-1] - self.at[0])
