@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster docs helm dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
+.PHONY: soak help run cluster docs helm dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -21,6 +21,7 @@ help:
 	@echo "make format   let ruff put right what it can"
 	@echo "make types    mypy, strict, on all but the tests"
 	@echo "make faults   kill processes under traffic (KILLS=..., SEED=...), fuzz packets for 10 minutes, and REST"
+	@echo "make soak     use a node in every way for an hour: nothing of it may rise (MINUTES=...)"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
 	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
@@ -103,6 +104,9 @@ faults: $(VENV)/.dev build
 	FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults
 	FUZZ_SECONDS=600 FUZZ_EXAMPLES=200 $(PY) -m pytest -q -s tests/fuzz tests/apps/auth/api/test_fuzz.py \
 	    tests/apps/cluster/api/test_fuzz.py
+
+soak: $(VENV)/.dev build
+	SOAK_MINUTES=$(or $(MINUTES),60) $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/soak
 
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)

@@ -30,12 +30,16 @@ from apps.common.node_services import NodeServices
 from apps.console import selectors as console
 from apps.console import sources
 from apps.console.sampler import Sampler
+from apps.gateway import process_memory
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.net.runner import Runner
 from apps.gateway.observer import LogObserver, Observers
+from apps.gateway.operator import memory
 from apps.gateway.operator.events import RecentEvents
 from apps.gateway.operator.maintenance import MaintenanceHandlers
+from apps.gateway.operator.memory import MemoryParts
+from apps.gateway.operator.memory_watch import MemoryWatch
 from apps.gateway.operator.operations import NodeOperations
 from apps.gateway.operator.sessions import SessionHandlers
 from apps.gateway.operator.slow_subscribers import SlowSubscribers
@@ -82,6 +86,8 @@ class GatewayNode:
     startup: Startup
     reloader: Reloader
     dumper: Dumper
+    memory: MemoryParts
+    watch: MemoryWatch
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -95,11 +101,15 @@ class GatewayNode:
         await self.recorder.start()
         rpc.serve(self.runtime.node.name, self.handlers)
         node_services.install(self.services)
+        self.memory.started()
+        self.watch.start()
+        self.watch.run(asyncio.get_running_loop())
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         node_services.install(None)
+        self.watch.stop()
         await rpc.stop()
         await self.wills.stop()
         if self.cluster is not None:
@@ -200,8 +210,9 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Gat
     sessions.acl_of = lambda client_id: acl_of(chain, client_id)
     reloader = Reloader(conf, node.limits, chain, live, maintenance)
     dumper = Dumper(conf.node.data_dir, operations.stats, operations.transports, reloader.show)
+    memory_parts = MemoryParts()
     served = (
-        *(sessions, maintenance, tracer.rates, events),
+        *(sessions, maintenance, tracer.rates, events, memory_parts),
         *(SlowSubscribers(node), Explaining(chain), reloader, dumper),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
@@ -234,8 +245,23 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Gat
         if cluster.sessions is not None:
             operations.elsewhere = cluster.sessions.forget
     runtime = Runtime(node, runner, chain)
+    watch = MemoryWatch(node, lambda: loop.run_in_executor(None, process_memory.give_back))
+    services.checks["memory"] = watch.status
+    services.readiness["memory"] = watch.readiness
+    services.memory = memory_parts.sizes
+    for name, read in (
+        *(("unused", watch.unused), ("auth", chain.memory), ("guard", chain.guard.memory)),
+        *(("refusals", records.memory), ("directory", recorder.memory), ("dashboard", sampler.memory)),
+    ):
+        memory_parts.reads(name, read)
+    memory.of_node(memory_parts, node)
+    memory.of_operators(memory_parts, tracer, events)
+    if cluster is not None:
+        memory.of_cluster(memory_parts, cluster)
+    tasks = "Tasks of the node's event loop."
+    sources.gauges["asyncio_tasks"] = (tasks, lambda: float(len(asyncio.all_tasks(loop))))
     parts = (live, wills, recorder, handlers, sampler, store, cluster, startup, reloader, dumper)
-    return GatewayNode(runtime, services, *parts)
+    return GatewayNode(runtime, services, *parts, memory_parts, watch)
 
 
 def _end(taken: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
+LONG: Final = 128  # characters of a name; longer ones are known by a digest
+COUNTED: Final = 400  # bytes that a key costs
 MAX_KEYS: Final = 100_000  # addresses, credentials and client ids that are counted at the same time
 AT_HOME: Final = 10  # times as many wrong secrets are taken from where a credential succeeded last
 MAX_OF_ONE: Final = (
@@ -113,7 +116,7 @@ class Guard:
 
     def refusal(self, name: str, address: str) -> Rejection | None:
         """Is it one attempt too many? `name` is the user name that came, or the client id."""
-        now = self._clock()
+        now, name = self._clock(), _short(name)
         window = self._by_address.get(address)
         if window is not None and self._full(window, self._conf.failures_per_address, now):
             self.counts["address"] += 1
@@ -129,7 +132,7 @@ class Guard:
 
     def failed(self, name: str, address: str, proxied: bool = False) -> None:
         """A wrong secret came. `proxied`: a trusted proxy says that it is from this address."""
-        now = self._clock()
+        now, name = self._clock(), _short(name)
         conf = self._conf
         count = self._count(self._by_client, (name, address), now)
         if not conf.failures_per_address or not address:
@@ -147,12 +150,17 @@ class Guard:
         """The client was let in."""
         conf = self._conf
         if conf.failures_per_client and address:
-            _remember(self._home, username or client_id, address)
+            _remember(self._home, _short(username or client_id), address)
         if conf.connects_per_client:
-            count = self._count(self._connects, client_id, self._clock())
+            count = self._count(self._connects, _short(client_id), self._clock())
             if count == conf.connects_per_client and conf.ban_seconds:
                 text = f"flapping: {count} connects in {conf.window} s"
                 self._banned("client_id", (client_id,), text)
+
+    def memory(self) -> int:
+        """Bytes of what is counted, roughly."""
+        counted = (self._by_address, self._by_client, self._connects, self._home, self._exempt, self._proxies)
+        return COUNTED * sum(map(len, counted))
 
     def exempts(self, address: str) -> bool:
         return _is_in(address, self._conf.exempt, self._exempt)
@@ -182,6 +190,11 @@ _Window = list[float]  # start, count
 
 _TOO_MANY_BY_ADDRESS = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets from this address")
 _TOO_MANY_FOR_CLIENT = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client")
+
+
+def _short(text: str) -> str:
+    """The text, or of a long one a digest: who counts strangers' names must not keep them whole."""
+    return text if len(text) <= LONG else hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _is_in(address: str, these: Iterable[Any], known: dict[str, bool]) -> bool:

@@ -16,6 +16,9 @@ from apps.gateway.broker.ports import ConnectRequest, Peer
 from apps.gateway.mqtt import reasons
 
 WAITING: Final = 10_000  # rows; beyond them new ones are counted and dropped
+MAX_BYTES: Final = 16 << 20  # of their texts and what they cost beside
+ROW: Final = 800  # bytes that a row costs beside its texts
+SEEN: Final = 120  # bytes of a client id that waits to be noted
 BATCH_SIZE: Final = 1000  # rows in one write
 MAX_SEEN: Final = 100_000  # client ids that wait to be noted
 SEEN_BATCH_SIZE: Final = 5000
@@ -32,6 +35,7 @@ class Records:
         self._node = node
         self._explain = explain
         self._rows: deque[dict[str, Any]] = deque()  # columns of a Refusal
+        self._bytes = 0  # of them, and of those that are being written
         self._seen: set[str] = set()
         self.notes_seen = True  # False: no client here is one of the database's
         self.row_of: Callable[[str], str] = lambda client_id: client_id  # which row a client belongs to
@@ -64,9 +68,11 @@ class Records:
     ) -> None:
         if not self._kept:
             return
-        if len(self._rows) >= WAITING:
+        size = ROW + len(client_id) + len(username or "") + len(text) + len(topic)
+        if len(self._rows) >= WAITING or self._bytes + size > MAX_BYTES:
             self.dropped += 1
             return
+        self._bytes += size
         self._rows.append(
             {
                 "at": datetime.now(UTC),
@@ -92,6 +98,7 @@ class Records:
             except Unavailable:
                 self._rows.extendleft(reversed(batch))
                 return
+        self._bytes = 0
         while self._seen:
             seen = {self._seen.pop() for _ in range(min(SEEN_BATCH_SIZE, len(self._seen)))}
             try:
@@ -99,6 +106,10 @@ class Records:
             except Unavailable:
                 self._seen |= seen
                 return
+
+    def memory(self) -> int:
+        """Bytes of what waits to be written."""
+        return self._bytes + SEEN * len(self._seen)
 
     @property
     def waiting(self) -> int:

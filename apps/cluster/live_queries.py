@@ -86,6 +86,14 @@ def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict
     )
 
 
+def memory(actor: Actor) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Where the memory of each node is: {"node", "rss", "parts"}; and who is missing."""
+    actor.require(permissions.VIEW_NODE)
+    found = rpc.call_all(up(), "memory")
+    rows = [{"node": node, **answer} for node, answer in sorted(found.found.items())]
+    return rows, {node: str(why) for node, why in found.missing.items()}
+
+
 def kafka(actor: Actor) -> dict[str, Any]:
     """As `operators.KafkaLog.overview`. Raises NoBridge."""
     actor.require(permissions.VIEW_NODE)

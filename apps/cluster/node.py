@@ -40,6 +40,9 @@ SHUTDOWN_TIMEOUT: Final = 5.0  # seconds that what is on its way to Kafka has at
 RETRY_DELAY: Final = 2.0  # seconds until topics are tried to be made again
 
 
+OWNED: Final = 200  # bytes of a client id that is this node's
+
+
 class NodeCluster:
     """A node's part in the cluster: `start` before clients connect, `stop` after they were told goodbye."""
 
@@ -129,6 +132,14 @@ class NodeCluster:
             self.producer.exports.keep(exports.rules)
         if exports.topics - before:
             self._topics_made = False
+
+    def memory(self) -> int:
+        """Bytes of what is known of other nodes and of client ids, roughly."""
+        return self.member.subscription_sync.bytes + OWNED * len(self.member.ownership.epochs)
+
+    def waiting(self) -> int:
+        """Bytes of records that wait for Kafka."""
+        return self.producer.held
 
     def epoch_of(self, client_id: str) -> int:
         """Of this node's ownership of a client; 0: it has none."""

@@ -33,6 +33,7 @@ rbac.declare(
     contents={VIEW_QUEUE, VIEW_PAYLOAD, VIEW_CONFIGURATION},
     endpoints={
         "cluster-status": {"GET": VIEW_NODE},
+        "cluster-memory": {"GET": VIEW_NODE},
         "cluster-nodes": {"GET": VIEW_NODE},
         "cluster-node": {"GET": VIEW_NODE, "DELETE": DELETE_NODE},
         "cluster-node-drain": {"GET": VIEW_NODE, "POST": DRAIN_NODE, "DELETE": DRAIN_NODE},

@@ -24,6 +24,7 @@ class NodeServices:
 
     name: str
     stats: Callable[[], dict[str, Any]]
+    memory: Callable[[], dict[str, int]] = dict  # bytes by part
     checks: dict[str, Check] = field(default_factory=dict)
     readiness: dict[str, Readiness] = field(default_factory=dict)
     _parts: dict[type[Any], Any] = field(default_factory=dict)

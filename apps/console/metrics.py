@@ -85,6 +85,8 @@ class NodeCollector(Collector):
         parts = {name: int(bool(check()["ok"])) for name, check in services.checks.items()}
         text = "Whether a part works, by /healthz: 1 or 0."
         yield _labelled(GaugeMetricFamily("gmqtt_part_works", text, labels=["part"]), parts)
+        text = "Bytes of memory by what they hold."
+        yield _labelled(GaugeMetricFamily("gmqtt_memory_bytes", text, labels=["part"]), services.memory())
         ready = not any(check() for check in services.readiness.values())
         yield GaugeMetricFamily("gmqtt_ready", "Whether /readyz answers 200.", value=int(ready))
 

@@ -23,6 +23,7 @@ from apps.console.models import Sample
 logger = logging.getLogger(__name__)
 
 RECENT: Final = 300  # seconds in memory
+SAMPLE: Final = 1200  # bytes of one, roughly
 NODES: Final = 2.0  # seconds between looks at the other nodes, while somebody sees them
 # Step in seconds -> how many are kept: an hour, a day, a week.
 STEPS: Final = {10: 360, 60: 1440, 600: 1008}
@@ -87,6 +88,10 @@ class Sampler:
         self._known: list[dict[str, Any]] = []
         self._looked = 0.0
         self._looking: asyncio.Task[None] | None = None
+
+    def memory(self) -> int:
+        """Bytes of the samples, roughly."""
+        return SAMPLE * len(self.recent)
 
     @property
     def in_cluster(self) -> bool:

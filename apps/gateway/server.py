@@ -244,6 +244,14 @@ class GatewayServer(Server):
         self.connections[protocol]["application_instance"] = instance
         return queue
 
+    def open_connections(self) -> tuple[int, int]:
+        """HTTP and WebSocket connections, and how many of them have TLS."""
+        secure = sum(listener.tls is not None for listener in self._http)
+        if not secure:
+            return len(self.connections), 0
+        found = [getattr(protocol, "transport", None) for protocol in list(self.connections)]
+        return len(found), sum(isinstance(transport, TlsTransport) for transport in found)
+
     def _describe(self, protocol: Any, scope: dict[str, Any]) -> None:
         scope["scheme"] = "ws"
         if ISSLTransport.providedBy(protocol.transport):

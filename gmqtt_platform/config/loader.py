@@ -208,6 +208,7 @@ class LimitsConf:
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
     route_cache_per_client: int = integer(10_000, 1, MANY)
+    memory: int = integer(0, 0, MANY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

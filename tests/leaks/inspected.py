@@ -1,7 +1,8 @@
 """`python -m tests.leaks.inspected SOCKET`: a node without the cyclic collector that counts its objects.
 
-Whoever connects to the Unix socket SOCKET reads one JSON object, type name -> how many are tracked by the
-collector, and the connection closes. What start-up made does not count: the node freezes it.
+Who connects to the Unix socket SOCKET sends one word and reads one JSON object, then the connection closes.
+"count": type name -> how many are tracked by the collector; what start-up made does not count, for the node
+freezes it. "collect": what the collector found. Any other word is a question to the node, as operators ask.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from typing import Any
 
 
 def counted() -> dict[str, int]:
@@ -20,11 +22,22 @@ def counted() -> dict[str, int]:
     return {f"{kind.__module__}.{kind.__qualname__}": count for kind, count in kinds.items()}
 
 
+def asked(word: str) -> dict[str, Any]:
+    if word == "count":
+        return counted()
+    if word == "collect":
+        return {"found": gc.collect()}
+    from apps.cluster.node_rpc import rpc
+
+    method, _, arguments = word.partition(" ")
+    return rpc.call(rpc.local, method, **json.loads(arguments or "{}"))
+
+
 def answer(listener: socket.socket) -> None:
     while True:
         asker, _ = listener.accept()
         with asker:
-            asker.sendall(json.dumps(counted()).encode())
+            asker.sendall(json.dumps(asked(asker.recv(1000).decode())).encode())
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What has ended is gone: each way for a connection to end, many times, with the cyclic collector off.
 
-`LEAK_COUNT=20000 pytest tests/leaks` is the long form, which also asks for the resident memory.
+`LEAK_COUNT=20000 pytest -s tests/leaks` is the long form, which also asks for the resident memory, and prints
+how much of it each connection left.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.wire.raw import V5, V311, Closed, Raw, RawWebSocket, connect, open_ra
 
 COUNT = int(os.environ.get("LEAK_COUNT", "200"))
 LONG = COUNT >= 5000
-AT_A_TIME = 50  # connections that are open together
+AT_A_TIME = min(COUNT, 1000)  # connections that are open together
 SETTLED = 15.0  # seconds after the last connection in which all of it has to be gone
 NOISE = COUNT / (20 if LONG else 2)  # objects of one type that other work may have made meanwhile
 BOUNDED = ("apps.gateway.broker.ports.Peer",)  # the recent events of clients keep some: bounded in bytes
@@ -41,10 +43,14 @@ class Inspected(Node):
         command = ("-m", "tests.leaks.inspected", str(self._inspect))
         super().__init__(data_dir, template, command, **settings)
 
-    def objects(self) -> dict[str, int]:
+    def ask(self, word: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as asker:
             asker.connect(str(self._inspect))
+            asker.sendall(word.encode())
             return dict(json.loads(b"".join(iter(lambda: asker.recv(65_536), b""))))
+
+    def objects(self) -> dict[str, int]:
+        return self.ask("count")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -
         LIMITS__CONNECT_TIMEOUT="2",
         LIMITS__CONNECT_RATE="0",
     )
-    run(started, "tcp", certificates.context(), connect(V5, "ID"), each(Raw.close), AT_A_TIME)
+    run(started, "tcp", certificates.context(), connect(V5, "NAME"), each(Raw.close), AT_A_TIME)
     time.sleep(3)  # the first rows of its directory are written
     yield started
     assert started.stop() == 0, started.log()
@@ -129,23 +135,23 @@ def silent(clients: list[Raw]) -> None:
 
 # name -> (transports, CONNECT or None: nothing is sent, what ends it)
 WAYS: dict[str, tuple[tuple[str, ...], bytes | None, End]] = {
-    "disconnect": (("tcp", "tls", "ws", "wss"), connect(V311, "ID"), each(lambda c: c.send(DISCONNECT))),
-    "close": (("tcp", "tls", "ws", "wss"), connect(V5, "ID"), each(Raw.close)),
-    "reset": (("tcp", "ws"), connect(V5, "ID"), each(Raw.reset)),
-    "half close": (("tcp",), connect(V311, "ID"), half_closed),
-    "keepalive timeout": (("tcp", "tls", "ws"), connect(V5, "ID", keepalive=1), silent),
-    "protocol error": (("tcp", "tls", "ws"), connect(V5, "ID"), said(GARBAGE)),
+    "disconnect": (("tcp", "tls", "ws", "wss"), connect(V311, "NAME"), each(lambda c: c.send(DISCONNECT))),
+    "close": (("tcp", "tls", "ws", "wss"), connect(V5, "NAME"), each(Raw.close)),
+    "reset": (("tcp", "ws"), connect(V5, "NAME"), each(Raw.reset)),
+    "half close": (("tcp",), connect(V311, "NAME"), half_closed),
+    "keepalive timeout": (("tcp", "tls", "ws"), connect(V5, "NAME", keepalive=1), silent),
+    "protocol error": (("tcp", "tls", "ws"), connect(V5, "NAME"), said(GARBAGE)),
     "refused": (("tcp", "tls", "ws"), None, said(connect(V311, "", clean=False))),
     "unknown version": (("tcp",), None, said(b"\x10\x0e\x00\x04MQTT\x63\x02\x00\x3c\x00\x02ab")),
     "no CONNECT": (("tcp", "tls", "ws"), None, silent),
     "with a session": (
         ("tcp",),
-        connect(V5, "ID", clean=True, properties=b"\x11\0\0\0\x01"),  # it expires after a second
+        connect(V5, "NAME", clean=True, properties=b"\x11\0\0\0\x01"),  # it expires after a second
         each(lambda c: c.subscribe(V5, "kept/#", qos=1)),
     ),
     "a close frame": (
         ("ws",),
-        connect(V311, "ID"),
+        connect(V311, "NAME"),
         each(lambda c: isinstance(c, RawWebSocket) and c.frame(b"\x03\xe8", 8)),
     ),
 }
@@ -159,7 +165,7 @@ def run(
         for number in range(start, min(start + AT_A_TIME, n)):
             client = open_raw(node, transport, context)
             if hello is not None:
-                client.send(hello.replace(b"ID", f"{number % 100:02}".encode()))
+                client.send(hello.replace(b"NAME", f"{number % AT_A_TIME:04}".encode()))
                 assert client.packet()[0] == 0x20
             clients.append(client)
         end(clients)
@@ -180,9 +186,15 @@ def assert_nothing_stays(node: Inspected, act: Callable[[int], None], kinds: tup
     before, memory = node.objects(), node.rss()
     act(COUNT)
     deadline = time.monotonic() + SETTLED
-    while left := grown(before, node.objects(), kinds):
-        assert time.monotonic() < deadline, left
+    while (left := grown(before, node.objects(), kinds)) and time.monotonic() < deadline:
         time.sleep(0.25)
+    if LONG:
+        stays = node.rss() - memory
+        print(
+            f"\n{memory / 1e6:.1f} MB {stays / 1e6:+.1f} MB, {stays / COUNT:.0f} bytes a connection",
+            flush=True,
+        )
+    assert not left, left
     if LONG and kinds == ("",):
         assert node.rss() < memory * 1.05 + 4e6
 
@@ -225,6 +237,19 @@ def test_a_tls_handshake_given_up(node: Inspected, hello: bytes) -> None:
             client.close()
 
     assert_nothing_stays(node, act)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls", "ws"])
+def test_drained(node: Inspected, certificates: Certificates, transport: str) -> None:
+    """An operator empties the node: all that are connected are told to go, and go."""
+
+    def drained(clients: list[Raw]) -> None:
+        node.ask('drain {"rate": 100000}')
+        answered(clients)
+        assert not node.ask("cancel_drain")["draining"]
+
+    context = certificates.context()
+    assert_nothing_stays(node, lambda n: run(node, transport, context, connect(V5, "NAME"), drained, n))
 
 
 def test_http(node: Inspected) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
+from apps.auth import caches
 from apps.auth.fair_queue import Busy
 from apps.auth.guard import BanList, Guard, active_bans
 from apps.auth.providers.base import (
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 _UNAVAILABLE = Verdict(reasons.SERVER_UNAVAILABLE)
 _BUSY = Verdict(reasons.SERVER_BUSY)
+
+
+ACL: Final = 900  # bytes of a connected client's compiled rules, roughly
 
 
 class Chain:
@@ -89,6 +93,10 @@ class Chain:
             raise
         self._take(*made)
         self.guard.reconfigure(conf.guard)
+
+    def memory(self) -> int:
+        """Bytes of what is remembered about clients."""
+        return caches.total() + ACL * len(self.live)
 
     # ------------------------------------------------------------ ports.Authenticator
 

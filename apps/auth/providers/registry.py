@@ -47,6 +47,9 @@ class Account:
     credentials: list[CredentialFacts]
 
 
+FACTS: Final = 1500  # bytes of a client's facts, roughly
+
+
 class Registry:
     """`facts` costs one query for a client id that is not remembered, none for one that is.
 
@@ -68,7 +71,7 @@ class Registry:
     ) -> None:
         self._database = database
         self._fetch = fetch
-        self._known: Cache[str, _Entry] = Cache(size, ttl, grace)
+        self._known: Cache[str, _Entry] = Cache(size, ttl, grace, weight=FACTS)
         self._unknown: Cache[str, _Entry] = Cache(min(size, 10_000), unknown_ttl)
         self._loading: dict[str, asyncio.Future[_Entry]] = {}
         self._waiting: list[_Question] = []  # those of _loading that nobody asks yet

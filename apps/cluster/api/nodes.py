@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.cluster import permissions, selectors, services
+from apps.cluster import live_queries, permissions, selectors, services
 from apps.cluster.api.base import ClusterView
 from apps.cluster.bridge import operators
 from apps.cluster.models import ClusterNode
@@ -101,6 +101,31 @@ class NodeView(ClusterView):
     def delete(self, request: Request, pk: int) -> Response:
         services.forget_node(self.actor, self.one(pk))
         return Response(status=204)
+
+
+class MemoryPartOut(serializers.Serializer[Any]):
+    part = serializers.CharField()
+    bytes = serializers.IntegerField()
+    bound = serializers.CharField()
+    holds = serializers.CharField()
+
+
+class NodeMemoryOut(serializers.Serializer[Any]):
+    node = serializers.CharField()
+    rss = serializers.IntegerField(help_text="Bytes that the process occupies.")
+    parts = MemoryPartOut(many=True, help_text="The largest first.")
+
+
+class MemoryOut(serializers.Serializer[Any]):
+    results = NodeMemoryOut(many=True)
+    missing = serializers.DictField(child=serializers.CharField(), help_text="Nodes that did not answer.")
+
+
+class MemoryView(ClusterView):
+    @extend_schema(summary="Where the memory of each node is", responses=MemoryOut)
+    def get(self, request: Request) -> Response:
+        results, missing = live_queries.memory(self.actor)
+        return Response({"results": results, "missing": missing})
 
 
 class BridgeOut(serializers.Serializer[Any]):

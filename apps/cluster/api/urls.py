@@ -8,6 +8,7 @@ from apps.cluster.api import configuration, maintenance, messages, nodes, sessio
 
 urlpatterns = [
     path("status/", nodes.StatusView.as_view(), name="cluster-status"),
+    path("memory/", nodes.MemoryView.as_view(), name="cluster-memory"),
     path("nodes/", nodes.NodesView.as_view(), name="cluster-nodes"),
     path("nodes/<int:pk>/", nodes.NodeView.as_view(), name="cluster-node"),
     path("clients/", sessions.ClientsView.as_view(), name="cluster-clients"),

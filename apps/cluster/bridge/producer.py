@@ -86,7 +86,7 @@ class KafkaProducer:
         self.limits: dict[str, int] = {}  # Kafka topic -> bytes that a record may have there, where known
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0  # records on their way
-        self._held = 0  # their bytes
+        self.held = 0  # their bytes
         self.delivery_seconds = Histogram()  # of batches: from the first record to the last report
         self._refused = 0
         self._delivered = 0
@@ -123,7 +123,7 @@ class KafkaProducer:
         self, topic: str, key: bytes, value: bytes, headers: Headers, completion: Completion | None
     ) -> bool:
         size = _size(key, value, headers)
-        if self._held + size > self._conf.buffer_bytes:
+        if self.held + size > self._conf.buffer_bytes:
             self._refused += 1
             return False
         if size - OVERHEAD > self.limits.get(topic, size):  # it would never get through
@@ -159,7 +159,7 @@ class KafkaProducer:
     ) -> bool:
         size = _size(key, value, headers)
         topic = rule.kafka_topic
-        if self._held + size > self._conf.buffer_bytes:
+        if self.held + size > self._conf.buffer_bytes:
             self._refused += 1
             self.exports.failed(rule, "the producer's buffer is full", lasting=False)
             return False
@@ -205,7 +205,7 @@ class KafkaProducer:
         batch.left += 1
         batch.size += size
         self._left += 1
-        self._held += size
+        self.held += size
         if self._timer is None:
             self._timer = self._loop.call_later(POLL, self._poll)
 
@@ -274,7 +274,7 @@ class KafkaProducer:
                 del self._exports[batch.rule]
             if batch.patience is not None:
                 batch.patience.cancel()
-        self._held -= batch.size
+        self.held -= batch.size
         completion, batch.completion = batch.completion, None
         if completion is not None:
             completion.done(batch.reason)
@@ -303,7 +303,7 @@ class KafkaProducer:
         return {
             "ok": not self._down,
             "waiting": self._left,
-            "waiting_bytes": self._held,
+            "waiting_bytes": self.held,
             "delivered": self._delivered,
             "failed": self._errors,
             "refused": self._refused,

@@ -27,6 +27,7 @@ SESSION: Final = (
 )
 SUBSCRIPTION: Final = ("client_id", "filter", "share", "qos", "node")
 MESSAGE: Final = ("topic", "qos", "retain", "size", "publisher", "expires_in", "payload")
+MEMORY: Final = ("node", "part", "bytes", "of_rss", "bound", "holds")
 LIST_FILTERS: Final = ("node", "prefix", "username", "address", "transport")
 
 
@@ -298,7 +299,26 @@ def lift_ban(api: Api, out: Output, options: argparse.Namespace) -> None:
     out.done(f"Lifted ban {options.id}.")
 
 
-# ---------------------------------------------------------------- nodes, bridges
+# ---------------------------------------------------------------- memory, nodes, bridges
+
+
+def memory(nouns: Verbs) -> None:
+    verb(nouns, "memory", "where the memory of each node is", show_memory)
+
+
+def show_memory(api: Api, out: Output, options: argparse.Namespace) -> None:
+    found = api.get("cluster/memory/")
+    rows = [
+        {"node": node["node"], "of_rss": f"{part['bytes'] / node['rss']:.1%}", **part}
+        for node in found["results"]
+        for part in [
+            {"part": "resident", "bytes": node["rss"], "bound": "limits.memory", "holds": "all"},
+            *node["parts"],
+        ]
+    ]
+    out.table(rows, MEMORY)
+    for node, why in found["missing"].items():
+        print(f"{node}: {why}", file=sys.stderr)
 
 
 def nodes(nouns: Verbs) -> None:
@@ -360,6 +380,19 @@ def show_status(api: Api, out: Output, options: argparse.Namespace) -> None:
 
 
 NOUNS: Final[tuple[Callable[[Verbs], None], ...]] = (
-    *(status, nodes, clients, sessions, subscriptions, topics, subscribe, publish, retained, drops, ban),
+    *(
+        status,
+        memory,
+        nodes,
+        clients,
+        sessions,
+        subscriptions,
+        topics,
+        subscribe,
+        publish,
+        retained,
+        drops,
+        ban,
+    ),
     bridge,
 )

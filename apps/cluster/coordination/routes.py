@@ -133,6 +133,9 @@ class _Group:
         return max(sorted(weights), key=score, default="")
 
 
+FILTER: Final = 1400  # bytes of another node's filter in the tree, and of its text
+
+
 class Routes:
     def __init__(self, own: str) -> None:
         """`own`: this node's name."""
@@ -144,6 +147,11 @@ class Routes:
         self._wanted_tree: FilterTree[_Wanted] = FilterTree()
         self._groups: dict[str, _Group] = {}
         self._group_tree: FilterTree[_Group] = FilterTree()
+
+    @property
+    def bytes(self) -> int:
+        """Of the filters of all nodes, roughly."""
+        return FILTER * (len(self._plain) + sum(map(len, self._known.values())))
 
     # What the node asks -----------------------------------------------------------------------------
 

@@ -99,6 +99,10 @@ class SubscriptionSync:
 
     # Interest ---------------------------------------------------------------------------------------
 
+    @property
+    def bytes(self) -> int:
+        return self._routes.bytes
+
     def wants(self, topic: str) -> int:
         return self._routes.wants(topic)
 

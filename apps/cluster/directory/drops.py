@@ -30,7 +30,7 @@ class DropLedger:
 
     def __init__(self) -> None:
         self._counts: dict[Kind, int] = {}
-        self._bytes = 0
+        self.bytes = 0
 
     def dropped(self, client_id: str, reason: str, topic: str, count: int) -> None:
         kind = (client_id, reason, topic)
@@ -38,8 +38,8 @@ class DropLedger:
         known = counts.get(kind)
         if known is None:
             size = len(client_id) + len(topic)
-            if len(counts) < MOST and self._bytes + size <= MAX_BYTES:
-                self._bytes += size
+            if len(counts) < MOST and self.bytes + size <= MAX_BYTES:
+                self.bytes += size
                 known = 0
             else:
                 kind = ("", reason, "")
@@ -50,7 +50,7 @@ class DropLedger:
         """What was counted since the last time."""
         taken = self._counts
         self._counts = {}
-        self._bytes = 0
+        self.bytes = 0
         return taken
 
     def put_back(self, taken: Mapping[Kind, int]) -> None:

@@ -30,6 +30,7 @@ SLICE: Final = 100  # sessions read off the node in one turn of the loop
 SUBSCRIPTIONS_BATCH_SIZE: Final = 20_000  # in one transaction, but for a session that has more alone
 LOOKED_AT: Final = 10_000  # sessions with a queue, in one tick
 MAX_WAITING: Final = 200_000  # client ids
+CHANGED: Final = 700  # bytes that a changed session costs beside its id
 MAX_BYTES: Final = 32 << 20  # of client ids
 
 # Where sessions outlive their connections, the argument `kept` of Recorder.
@@ -158,6 +159,10 @@ class Recorder:
             known = 0
         self._dirty[client_id] = known | what
         return True
+
+    def memory(self) -> int:
+        """Bytes of what waits to be written, roughly."""
+        return self._bytes + CHANGED * len(self._dirty) + self._ledger.bytes
 
     # ------------------------------------------------------------ the task
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.session import Session
     from apps.gateway.mqtt.packets import Connect
 
+GRANT: Final = 120  # bytes that a remembered topic costs beside its name
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
 PROGRESS: Final = 512  # bytes of a packet that count as a sign of life: its client cannot ping meanwhile
@@ -69,6 +70,7 @@ class Connection(Outbound):
         self.aliases_in: dict[int, bytes] | None = None
         self.aliases_held = 0  # bytes of the topics in it, counted against the node's budget
         self._publish_grants: dict[bytes, PublishGrant] | None = None
+        self._granted = 0  # bytes of them
         self._long_topic = b""
         self._long_permit: PublishGrant | None = None
         self._partial: list[bytes] | None = None  # of a packet that is not complete
@@ -428,11 +430,24 @@ class Connection(Outbound):
             self._long_topic = raw
             self._long_permit = publish_grant
             return
+        stats = self.node.stats
+        if len(raw) + GRANT + stats.granted > self.limits.node_bytes // 8 or (
+            self._publish_grants is not None and len(self._publish_grants) >= MAX_PUBLISH_GRANTS
+        ):
+            self._drop_publish_grants()
         publish_grants = self._publish_grants
-        if publish_grants is None or len(publish_grants) >= MAX_PUBLISH_GRANTS:
+        if publish_grants is None:
             publish_grants = {}
             self._publish_grants = publish_grants
+        if raw not in publish_grants:
+            self._granted += len(raw) + GRANT
+            stats.granted += len(raw) + GRANT
         publish_grants[raw] = publish_grant
+
+    def _drop_publish_grants(self) -> None:
+        self._publish_grants = None
+        self.node.stats.granted -= self._granted
+        self._granted = 0
 
     def remember_denied(self, raw: bytes, publish_grant: PublishGrant) -> None:
         """Keep it until another one is denied, or a topic too long to be cached comes."""
@@ -446,7 +461,7 @@ class Connection(Outbound):
         return self._publish_grants.get(raw) if self._publish_grants is not None else None
 
     def forget_publish_grants(self) -> None:
-        """The ACL has changed."""
-        self._publish_grants = None
+        """The ACL has changed, or the connection has ended."""
+        self._drop_publish_grants()
         self._long_topic = b""
         self._long_permit = None

@@ -13,6 +13,10 @@ FULL: Final = 1024  # `Session.fill` of a queue at its limit
 HALF: Final = FULL // 2  # above, publishers are slowed down for a client that is online
 QUARTER: Final = FULL // 4  # below, they are not any more
 FEW: Final = 128  # messages: a queue shorter than that fills and empties too fast to slow anybody down
+# `Node.strain`: what a node no longer does when its process runs short of memory; each includes those before.
+REFUSE_CONNECTS: Final = 1
+DROP_QOS_0: Final = 2
+REFUSE_PUBLISHES: Final = 3
 NO_LIMIT: Final = wire.MAX_VARINT + 5  # the largest packet there can be
 
 
@@ -51,6 +55,7 @@ class Limits:
         publish_rate: int = 0,
         route_cache: int = 100_000,
         route_cache_per_client: int = 10_000,
+        memory: int = 0,
     ) -> None:
         self.max_packet_size = max_packet_size
         self.max_topic_length = max_topic_length
@@ -82,3 +87,4 @@ class Limits:
         self.publish_rate = publish_rate
         self.route_cache = route_cache
         self.route_cache_per_client = route_cache_per_client
+        self.memory = memory

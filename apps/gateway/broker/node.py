@@ -15,7 +15,7 @@ from apps.gateway.broker.chores import FEW, Chores, Expiring, Forgetting, Handin
 from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
 from apps.gateway.broker.histogram import Timed
-from apps.gateway.broker.limits import Limits
+from apps.gateway.broker.limits import DROP_QOS_0, REFUSE_CONNECTS, Limits
 from apps.gateway.broker.messages import Delivery, Message
 from apps.gateway.broker.pressure import Pressure
 from apps.gateway.broker.replay import Replays
@@ -81,6 +81,7 @@ class Node:
         self.chores = Chores(self)
         self._expiring = Expiring(self)
         self.pressure = Pressure()
+        self.strain = 0  # as the constants in `limits`: the memory of the process runs short
         self.overflows = 0  # messages dropped because the queue of a client that is online was full
         self.sessions: dict[str, Session] = {}
         self.timers = Timers(self)
@@ -119,6 +120,8 @@ class Node:
         limits = self.limits
         if self.closing:
             return reasons.SERVER_SHUTTING_DOWN
+        if self.strain >= REFUSE_CONNECTS:
+            return reasons.QUOTA_EXCEEDED
         if self.drain is not None:
             return reasons.USE_ANOTHER_SERVER
         if self.full(client_id):
@@ -425,7 +428,7 @@ class Node:
 
     def count_bytes(self, size: int) -> bool:
         """Count bytes that a client makes the node keep; False: the node's budget is used up."""
-        if self.stats.held + size > self.limits.node_bytes:
+        if self.stats.held + size > self.limits.node_bytes or (self.strain >= DROP_QOS_0 and size > 0):
             return False
         self.stats.held += size
         return True
@@ -458,6 +461,8 @@ class Node:
     def _keep(self, message: Message, known: bool) -> bool:
         store = self.store
         if store is not None and store.own and message.qos and store.full:
+            return False
+        if self.strain >= DROP_QOS_0 and message.payload:
             return False
         if not self.retained.keep(message, known):
             return False

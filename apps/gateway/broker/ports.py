@@ -212,6 +212,10 @@ class SessionStore(Protocol):
     own: bool  # of this node alone; else a cluster's
     full: bool  # nothing more is taken now: what would have to be stored is refused
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes."""
+
     def begin(self, session: Session) -> Durable:
         """Keep a new session from now on."""
 

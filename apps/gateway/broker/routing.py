@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
+from apps.gateway.broker.limits import DROP_QOS_0, REFUSE_PUBLISHES
 from apps.gateway.broker.messages import Delivery, Message, identifier_properties
-from apps.gateway.broker.topictree import TopicTree, levels_size
+from apps.gateway.broker.topictree import LEVEL, TopicTree, levels_size
 from apps.gateway.broker.trie import SubscriptionTrie
 from apps.gateway.mqtt import reasons, wire
 
@@ -125,7 +126,13 @@ class Router:
         self._oldest: Route | None = None
         self._newest: Route | None = None
         self.generation = 0
+        self.charged = 0  # bytes of cached routes that are counted against `node_bytes`
         self.work = 0  # what all that was asked of it cost so far, in units of about 0.2 us
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the cached routes cost, roughly."""
+        return ROUTE * len(self._routes) + LEVEL * self._routes.levels
 
     # Subscriptions -------------------------------------------------------------------------------
 
@@ -214,6 +221,7 @@ class Router:
             if not self._node.count_bytes(route.size):
                 route.generation = -1  # made for each message, like those of long topics
                 return
+            self.charged += route.size
             charge.routes.append(route)
             charge.count += 1
         route.cached = True
@@ -244,6 +252,7 @@ class Router:
         if charge is not None:
             route.charge = None
             charge.count -= 1
+            self.charged -= route.size
             self._node.uncount_bytes(route.size)
         older, newer = route.older, route.newer
         if older is None:
@@ -315,6 +324,12 @@ class Router:
         """
         if route.durable and message.qos and self._node.store_full:
             return reasons.QUOTA_EXCEEDED
+        if self._node.strain >= DROP_QOS_0:
+            if not message.qos:
+                self._node.dropped(message.origin, st.DROP_MEMORY, message.topic, 1)
+                return reasons.SUCCESS
+            if self._node.strain >= REFUSE_PUBLISHES:
+                return reasons.QUOTA_EXCEEDED
         if route.bus:
             return self._dispatch_to_bus(route, message)
         if route.empty:
@@ -429,6 +444,9 @@ class Router:
         `largest` is the size of the biggest, `payload_bytes` that of all payloads. What cannot go out
         verbatim is sent message by message.
         """
+        if self._node.strain >= DROP_QOS_0:
+            self._node.dropped(origin, st.DROP_MEMORY, route.topic, count)
+            return
         if route.bus:
             for payload in payloads(packets, len(route.raw_topic), level):
                 self.dispatch(

@@ -10,6 +10,7 @@ from apps.gateway.broker.histogram import Histogram
 DROP_SLOW: Final = "slow_subscriber"  # QoS 0, the client does not read fast enough
 DROP_QUEUE: Final = "queue_full"  # QoS 1 or 2, the client's queue is at its limit
 DROP_NODE: Final = "node_memory"  # the node's byte budget is used up
+DROP_MEMORY: Final = "memory"  # QoS 0, the process is short of memory
 DROP_EXPIRED: Final = "expired"
 DROP_TOO_LARGE: Final = "packet_too_large"  # larger than the client's maximum packet size
 DROP_DENIED: Final = "denied"  # its publisher may not publish it
@@ -23,6 +24,7 @@ DROP_REASONS: Final = (
     DROP_SLOW,
     DROP_QUEUE,
     DROP_NODE,
+    DROP_MEMORY,
     DROP_EXPIRED,
     DROP_TOO_LARGE,
     DROP_DENIED,
@@ -45,6 +47,7 @@ class Stats:
         "connects",
         "disconnects",
         "drops",
+        "granted",
         "held",
         "inbound",
         "max_connections",
@@ -79,6 +82,7 @@ class Stats:
         self.drops: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
         self.held = 0  # gauge: bytes in queues, in flight and unsent
         self.queued = 0  # gauge: messages in sessions' queues
+        self.granted = 0  # gauge: bytes of what connections remember that they may publish
         self.inbound = 0  # gauge: bytes of packets that are not complete yet
         self.connect_seconds = Histogram()  # from a CONNECT that was read to its answer
         self.ack_seconds = Histogram()  # of loop turns whose acknowledgements wait until they are durable

@@ -28,6 +28,10 @@ class Timers:
         self._heap: list[tuple[float, int, Session]] = []
         self._sequence = 0
 
+    def __len__(self) -> int:
+        """Entries, for the table of what the memory holds."""
+        return len(self._heap) + self._node.stats.connections
+
     def at(self, when: float, session: Session) -> None:
         """Call the node's `session_due` at `when`, or before: one entry for a session is enough."""
         if session.armed and session.armed <= when:

@@ -57,6 +57,7 @@ class SubscriptionTrie:
     def __init__(self) -> None:
         self._root = _Node()
         self.count = 0  # subscriptions, shared ones included
+        self.bytes = 0  # that they cost, the tree included
         self.shared_count = 0
 
     def add(self, subscription: Subscription) -> Subscription | None:
@@ -92,6 +93,7 @@ class SubscriptionTrie:
         before = subscriptions.get(subscription.client_id)
         if before is None:
             self.count += 1
+            self.bytes += subscription.size
         subscriptions[subscription.client_id] = subscription
         return before
 
@@ -112,6 +114,7 @@ class SubscriptionTrie:
         if before is None:
             self.count += 1
             self.shared_count += 1
+            self.bytes += subscription.size
         return before
 
     def remove(self, subscription: Subscription) -> None:
@@ -142,6 +145,7 @@ class SubscriptionTrie:
                 return  # the client has it anew, by its next session
             del subscriptions[subscription.client_id]
         self.count -= 1
+        self.bytes -= subscription.size
         while path and node.idle():
             node = path.pop()
             level = levels[len(path)]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from apps.gateway.broker.limits import DROP_QOS_0
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Peer
 from apps.gateway.mqtt import reasons
@@ -55,6 +56,7 @@ class MqttServer:
         self._node = node
         self._application = application
         self._streams: set[Stream] = set()
+        self.secure = 0  # those with TLS
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._acceptors: list[asyncio.Task[None]] = []
@@ -122,15 +124,27 @@ class MqttServer:
             return peer
         return Peer(*header.source, "tls" if header.secure else peer.transport, proxied=True)
 
+    @property
+    def count(self) -> int:
+        """Connections over TCP and TLS."""
+        return len(self._streams)
+
     # Called by Stream -------------------------------------------------------------------------------
 
     def connected(self, stream: Stream) -> None:
         node = self._node
-        if node.closing or len(self._streams) >= node.limits.max_connections:
-            node.stats.refuse(reasons.SERVER_SHUTTING_DOWN if node.closing else reasons.SERVER_BUSY)
+        refused = reasons.SERVER_SHUTTING_DOWN if node.closing else 0
+        if len(self._streams) >= node.limits.max_connections:
+            refused = reasons.SERVER_BUSY
+        if node.strain >= DROP_QOS_0:  # not even for the reason why
+            refused = reasons.QUOTA_EXCEEDED
+        if refused:
+            node.stats.refuse(refused)
             stream.transport.abort()
             return
         self._streams.add(stream)
+        stream.secure = stream.transport.get_extra_info("ssl_object") is not None
+        self.secure += stream.secure
         scope = {
             "type": "mqtt",
             "asgi": {"version": "3.0"},
@@ -156,7 +170,9 @@ class MqttServer:
         return known
 
     def disconnected(self, stream: Stream) -> None:
-        self._streams.discard(stream)
+        if stream in self._streams:
+            self._streams.remove(stream)
+            self.secure -= stream.secure
         if self._empty is not None and not self._streams and not self._empty.done():
             self._empty.set_result(None)
 

@@ -58,6 +58,7 @@ class Stream(asyncio.Protocol):
         "_waiter",
         "connection",
         "peer",
+        "secure",
         "transport",
     )
 
@@ -65,6 +66,7 @@ class Stream(asyncio.Protocol):
         self._server = server
         self.peer = peer  # None: to be read from the transport
         self.connection: Connection | None = None
+        self.secure = False  # it has TLS
         self.transport: Any = None
         self._early: bytes | None = None  # arrived before the application attached
         self._rest: bytes | None = None  # of a long read, not fed yet

@@ -16,6 +16,8 @@ from apps.gateway.operator.sessions import CommandRefused
 
 LEASE: Final = 15.0  # seconds
 MAX_FILTERS: Final = 100  # of all who look at this node
+MAX_LENGTH: Final = 512  # characters of a topic; the filters of longer ones are looked for each time
+TOPIC: Final = 300  # bytes of a topic that is remembered
 MAX_TOPICS: Final = 10_000  # whose filters are remembered
 
 
@@ -61,6 +63,11 @@ class Rates:
         counts = {filter: [self._counts[filter].messages, self._counts[filter].bytes] for filter in wanted}
         return {"at": now, "counts": counts}
 
+    @property
+    def bytes(self) -> int:
+        """Of the topics that are remembered, roughly."""
+        return TOPIC * len(self._of_topic)
+
     def wants(self, topic: str) -> bool:
         return bool(self._counts) and bool(self._find(topic))
 
@@ -80,6 +87,8 @@ class Rates:
         found = self._of_topic.get(topic)
         if found is None:
             found = [each for each in self._counts.values() if topics.matches(each.filter, topic)]
+            if len(topic) > MAX_LENGTH:
+                return found
             if len(self._of_topic) >= MAX_TOPICS:
                 self._of_topic.clear()
             self._of_topic[topic] = found

@@ -95,6 +95,10 @@ class Tracer:
         self._running = 0
         self.rates = Rates(now, lambda: node.bus_changed(None))
 
+    @property
+    def bytes(self) -> int:
+        return sum(trace.size for trace in self._traces.values())
+
     # Operators --------------------------------------------------------------------------------------
 
     def start(self, trace: Trace) -> None:

@@ -65,6 +65,14 @@ class BatchStore:
         self._closed = False
         self._key = last_key
 
+    @property
+    def memory(self) -> int:
+        """Bytes of what waits to be written, and of the pages that the backend keeps."""
+        return self._batch.size + (self._writing.size if self._writing is not None else 0) + self._pages()
+
+    def _pages(self) -> int:
+        return 0
+
     def status(self) -> dict[str, Any]:
         """For health checks."""
         return {"ok": not self.error, "error": self.error}

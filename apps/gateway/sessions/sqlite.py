@@ -14,6 +14,7 @@ from apps.gateway.sessions.batch_store import BatchStore, Jobs
 from apps.gateway.sessions.database import Database
 from apps.gateway.sessions.worker import Worker
 
+CACHE: Final = 16 << 20  # bytes, as `PRAGMA cache_size` in `database`
 UPKEEP: Final = 10.0  # seconds between looks for what has expired
 
 
@@ -25,6 +26,7 @@ class SqliteStore(BatchStore):
     ) -> None:
         """Raises `StoreError`."""
         self.database = Database(path, fsync, max_bytes)
+        self._path = path
         super().__init__(self.database, node, worker, self.database.last_key())
 
     def restore(self, now: float) -> None:
@@ -36,6 +38,10 @@ class SqliteStore(BatchStore):
     def begin(self, session: Session) -> Durable:
         self._key += 1
         return Durable(session, self, self._key)
+
+    def _pages(self) -> int:
+        """SQLite's cache, as far as the file can fill it."""
+        return min(self._path.stat().st_size, CACHE)
 
     def _upkeep(self) -> None:
         if self._closed:

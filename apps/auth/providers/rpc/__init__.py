@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from gmqtt_platform.config.auth import AuthConf
 
 
-MAX_TOPICS: Final = 1000  # remembered per client
+MAX_TOPICS: Final = 100  # remembered per client
+MAX_LENGTH: Final = 512  # characters; the answers for longer topics are not remembered
 
 _Question = tuple[str, str, str, int]  # user name, method, topic or filter, QoS
 
@@ -156,6 +157,8 @@ class RpcAcl:
             self.unanswered.add(identity.client_id)
             raise
         known = self._known.get(identity.client_id)
+        if len(topic) > MAX_LENGTH:
+            return reply
         if known is None or len(known) >= MAX_TOPICS:
             known = {}
             self._known.put(identity.client_id, known)

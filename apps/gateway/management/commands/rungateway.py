@@ -17,11 +17,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from apps.common.tls_status import TlsStatus
-from apps.gateway import compiled
+from apps.gateway import compiled, process_memory
 from apps.gateway.net.certificates import Certificates
 from apps.gateway.net.handshakes import Handshakes
 from apps.gateway.net.server import Listener, MqttServer
 from apps.gateway.net.tls import Tls
+from apps.gateway.operator import memory
 from gmqtt_platform import routing, startup, wiring
 from gmqtt_platform.binding import listen
 from gmqtt_platform.config.loader import Conf, ConfError
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         for number in (signal.SIGHUP, signal.SIGUSR1):  # until there is somebody to hear them
             signal.signal(number, signal.SIG_IGN)
         _raise_descriptor_limit()
+        process_memory.settle()
         loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
         unknown = startup.check()
         mqtt, http, certificates = _open(conf)
@@ -88,6 +90,7 @@ class Command(BaseCommand):
             conf.node.shutdown_timeout,
             gateway_node.reloader.signalled,
         )
+        memory.of_servers(gateway_node.memory, server, gateway.open_connections)
         gateway.run()
         if isinstance(gateway.failure, ConfError):
             raise gateway.failure

@@ -33,6 +33,7 @@ V1 = "/api/v1/cluster/"
 # Status of nobody, gateway, registrar, viewer, admin, alice, bob, charlie.
 TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("status/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
+    ("memory/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
     ("nodes/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
     ("nodes/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
     ("nodes/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
