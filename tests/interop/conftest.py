@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
-import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.interop.programs import Program, available
-from tests.wire import certs, nodes
-from tests.wire.nodes import Node
+from tests.interop.programs import Missing, Program, available, run_together
+from tests.wire import certs, fronts, nodes
+from tests.wire.fronts import Front
+from tests.wire.nodes import Node, until
+from tests.wire.programs import find
+from tests.wire.raw import V311, Closed, Raw, connect
 
 USER, PASSWORD = "interop", "correct horse battery staple"
 REGISTER = f"""
@@ -18,61 +22,137 @@ from apps.common.actors import SYSTEM
 new = registering.NewClient(client_id={USER!r}, username={USER!r}, password={PASSWORD!r}, client_ids="*")
 registering.register(SYSTEM, new)
 """
+FRONTS = ("nginx", "haproxy")
 
 
 class Host:
-    """A node that asks for a user name and a password, at the same ports after each start."""
+    """A node that asks for a user name and a password, at the same ports after each start, and what is before it.
 
-    def __init__(self, directory: Path) -> None:
+    `balanced`: its MQTT listeners are for proxies only. `doors`: by name a plain URL and one with TLS.
+    """
+
+    def __init__(self, directory: Path, balanced: bool = False) -> None:
         self.certificates = certs.make(directory)
+        self._directory = directory
         self._data = directory / "data"
+        self._balanced = balanced
         nodes.migrate(self._data)
         nodes.manage(self._data, "shell", "--no-imports", "-c", REGISTER)
-        with socket.socket() as tcp, socket.socket() as tls, socket.socket() as http:
-            ports = []
-            for each in (tcp, tls, http):
-                each.bind(("127.0.0.1", 0))
-                ports.append(int(each.getsockname()[1]))
-        self.tcp, self.tls, self.ws = ports
-        self.node = self._start()
+        self.tcp, self.tls, self.ws, self.wss = fronts.free_ports(4)
+        self.fronts: dict[str, Front] = {}
+        self.node: Node | None = None
+        self.doors = {
+            "tcp": (f"tcp://localhost:{self.tcp}", f"tls://localhost:{self.tls}"),
+            "ws": (f"ws://localhost:{self.ws}/mqtt", f"wss://localhost:{self.wss}/mqtt"),
+        }
 
-    def _start(self) -> Node:
-        return Node(
+    def start(self) -> None:
+        directory = self._directory
+        if find("nginx") != "nginx" and not self._balanced:
+            self.fronts["nginx"] = front = fronts.nginx(directory, self.certificates, self.ws)
+            secure = f"wss://localhost:{front.ports['wss']}/mqtt"
+            self.doors["nginx"] = (secure, secure)
+        if find("haproxy") != "haproxy":
+            front = fronts.haproxy(directory, self.certificates, self.tcp, self.tls, self.ws)
+            self.fronts["haproxy"] = front
+            tcp, tls, ws, wss = (front.ports[scheme] for scheme in ("tcp", "tls", "ws", "wss"))
+            self.doors["haproxy"] = (f"ws://localhost:{ws}/mqtt", f"wss://localhost:{wss}/mqtt")
+            self.doors["haproxy, MQTT"] = (f"tcp://localhost:{tcp}", f"tls://localhost:{tls}")
+        self.node = self._node()
+
+    def _node(self) -> Node:
+        origins = ",".join(
+            url.replace("wss:", "https:").replace("ws:", "http:").removesuffix("/mqtt")
+            for name, urls in self.doors.items()
+            for url in urls
+            if name in FRONTS
+        )
+        node = Node(
             self._data,
             AUTH__CLIENT="django",
+            HTTP__PUBLIC_URLS=origins,
+            HTTP__TRUSTED_PROXIES="127.0.0.1/32",
             LISTENERS__TCP=f"tcp://127.0.0.1:{self.tcp}",
             LISTENERS__TLS=f"mqtts://127.0.0.1:{self.tls}",
             LISTENERS__HTTP=f"127.0.0.1:{self.ws}",
+            LISTENERS__HTTPS=f"127.0.0.1:{self.wss}",
             LISTENERS__TLS_CERT=str(self.certificates.server),
             LISTENERS__TLS_KEY=str(self.certificates.server_key),
+            LISTENERS__PROXY_PROTOCOL=str(self._balanced).lower(),
         )
+        if self._balanced:
+            for port in (self.fronts["haproxy"].ports["tcp"], self.fronts["haproxy"].ports["tls"]):
+                context = None if port == self.fronts["haproxy"].ports["tcp"] else self.certificates.context()
+                until(partial(_is_through, port, context), 20, "HAProxy does not see the node")
+        return node
 
     def restart(self) -> None:
+        assert self.node is not None
         self.node.process.kill()
         self.node.process.wait()
         self.node.stop()
-        self.node = self._start()
+        self.node = self._node()
+
+    def stop(self) -> None:
+        for front in self.fronts.values():
+            front.stop()
+        if self.node is not None:
+            self.node.stop()
+
+
+def _is_through(port: int, context: object) -> bool:
+    """Does a CONNECT get an answer?"""
+    try:
+        with Raw(port, context) as client:  # type: ignore[arg-type]
+            client.send(connect(V311, "is-through"))
+            return client.packet()[0] == 0x20
+    except (Closed, OSError):
+        return False
+
+
+@contextmanager
+def running(host: Host) -> Iterator[Host]:
+    try:
+        host.start()
+        yield host
+    finally:
+        host.stop()
 
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    started = Host(tmp_path_factory.mktemp("interop"))
-    yield started
-    started.node.stop()
+    with running(Host(tmp_path_factory.mktemp("interop"))) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with running(Host(tmp_path_factory.mktemp("balanced"), balanced=True)) as started:
+        yield started
+
+
+def _missing(program: str) -> list[str]:
+    raise Missing(f"not installed: {program}")
 
 
 _tags = itertools.count()
 
 
-@pytest.fixture
-def interop(host: Host) -> Callable[..., dict[str, str]]:
-    """interop(make, "5"): run the program that `make` builds, with more arguments; what it said by step."""
-
-    def run(make: Callable[[], list[str]], *more: str) -> dict[str, str]:
+def runner(host: Host) -> Callable[..., None]:
+    def run(make: Callable[[], list[str]], *variants: tuple[str, str]) -> None:
         line = available(make)
-        common = [host.tcp, host.tls, host.ws, host.certificates.ca, USER, PASSWORD, f"interop{next(_tags)}"]
-        program = Program(line, [*map(str, common), *more], host.restart)
-        program.run()
-        return program.steps
+        programs = {}
+        for version, door in variants:
+            if door not in host.doors:
+                available(partial(_missing, door))
+            common = [*host.doors[door], str(host.certificates.ca), USER, PASSWORD, f"interop{next(_tags)}"]
+            programs[f"{version} over {door}"] = Program(line, [*common, version])
+        run_together(programs, host.restart)
 
     return run
+
+
+@pytest.fixture
+def interop(host: Host) -> Callable[..., None]:
+    """interop(make, ("5", "ws")): the program that `make` builds, once for each version and door, all at once."""
+    return runner(host)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
-import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gmqtt_platform.config.loader import ROOT
+from tests.wire import fronts
 from tests.wire.certs import Certificates
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, until
@@ -20,11 +18,6 @@ from tests.wire.programs import find, needs
 from tests.wire.raw import V5, RawWebSocket
 
 NAME = "mqtt.example.test"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -59,43 +52,12 @@ def test_cookies_are_secure_where_the_proxy_has_tls(node: Node) -> None:
     assert "Secure" not in headers["set-cookie"]
 
 
-NGINX = """
-worker_processes 1; daemon off; pid {directory}/pid; error_log {directory}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-    upstream web_nodes {{ server 127.0.0.1:{node}; }}
-    {shipped}
-}}
-"""
-
-
 @pytest.fixture
 def nginx(node: Node, certificates: Certificates, tmp_path: Path) -> Iterator[int]:
     """The port of an nginx with the shipped server block: TLS ends there."""
-    port = free_port()
-    shipped = (ROOT / "conf" / "nginx.conf").read_text()
-    block = shipped[shipped.index("    map $http_upgrade") : shipped.index("\nstream {")].rstrip()
-    block = block.removesuffix("}").replace("listen [::]:443 ssl;", "")
-    block = block.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl").replace("mqtt.example.com", NAME)
-    block = re.sub(r"ssl_certificate \S+;", f"ssl_certificate {certificates.server};", block)
-    block = re.sub(r"ssl_certificate_key \S+;", f"ssl_certificate_key {certificates.server_key};", block)
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(NGINX.format(directory=tmp_path, node=node.ws, shipped=block))
-    process = subprocess.Popen([find("nginx"), "-c", str(conf), "-p", str(tmp_path)], stderr=subprocess.PIPE)
-    until(lambda: answers(port) or process.poll() is not None, 10)
-    yield port
-    process.send_signal(signal.SIGTERM)
-    process.wait(10)
-    assert process.stderr is not None
-    process.stderr.close()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    front = fronts.nginx(tmp_path, certificates, node.ws, NAME)
+    yield front.ports["wss"]
+    front.stop()
 
 
 @needs("nginx")
