@@ -415,6 +415,9 @@ class Live:
                 await self._save_bans()
                 await self._records.flush()
                 await self._chain.parts.verifiers.flush(self._chain.parts.database)
+                await self._chain.parts.verifiers.hash_one(
+                    self._chain.parts.database, self._chain.parts.passwords
+                )
             except Unavailable:
                 continue
             except Exception:

@@ -96,21 +96,30 @@ def encode_keyed(password: str | bytes) -> str:
     """`keyed$salt$hex`: quick to check, and worth nothing to who has the database but not SECRET_KEY."""
     raw = password.encode() if isinstance(password, str) else password
     salt = secrets.token_hex(16)
-    return f"{_KEYED}{salt}${hmac.digest(_pepper(settings.SECRET_KEY), salt.encode() + raw, 'sha256').hex()}"
+    return f"{_KEYED}{salt}${hmac.digest(_peppers()[0], salt.encode() + raw, 'sha256').hex()}"
 
 
 def matches_keyed(password: bytes, encoded: str) -> bool:
-    """Is it the password that `encode_keyed` made `encoded` of? False for any other text."""
+    """Is it the password that `encode_keyed` made `encoded` of, by this SECRET_KEY or one that it replaced?"""
     if not encoded.startswith(_KEYED):
         return False
     _, salt, digest = encoded.split("$")
-    made = hmac.digest(_pepper(settings.SECRET_KEY), salt.encode() + password, "sha256").hex()
-    return hmac.compare_digest(made, digest)
+    salted = salt.encode() + password
+    return any(hmac.compare_digest(hmac.digest(key, salted, "sha256").hex(), digest) for key in _peppers())
+
+
+def is_keyed(encoded: str) -> bool:
+    """Can it be checked with SECRET_KEY alone, and is lost with it?"""
+    return encoded.startswith(_KEYED)
+
+
+def _peppers() -> list[bytes]:
+    return _derived(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
 
 
 @lru_cache(maxsize=1)
-def _pepper(secret_key: str) -> bytes:
-    return sealing.key("password verifier")
+def _derived(secret_key: str, fallbacks: tuple[str, ...]) -> list[bytes]:
+    return sealing.keys("password verifier")
 
 
 class Passwords:
@@ -156,6 +165,10 @@ class Passwords:
         finally:
             self._queue.leave(asker, seconds, found)
         return found
+
+    async def encode(self, password: bytes) -> str:
+        """Its slow hash, made on the threads that check."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, make_password, password.decode())
 
     def _digest(self, password: bytes, encoded: list[str]) -> bytes:
         digest = hashlib.blake2b("\n".join(encoded).encode(), key=self._key, digest_size=32)

@@ -56,6 +56,8 @@ class DjangoClients:
     ) -> CredentialFacts | None:
         for each in candidates:
             if passwords.matches_keyed(password, each.verifier):
+                if self._verifiers is not None:
+                    self._verifiers.note_unhashed(each, password)
                 return each
         asker = Asker(request.peer.address, request.username or request.client_id, request.left)
         matching = None
@@ -63,7 +65,7 @@ class DjangoClients:
             if await self._passwords.verify(password, (each.secret,), asker):
                 matching = each
                 if self._verifiers is not None:
-                    self._verifiers.note(each.id, password)
+                    self._verifiers.note(each, password)
         if not candidates:
             await self._passwords.verify(password, (), asker)
         return matching
