@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import http.client
 import itertools
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -80,10 +82,13 @@ class Host:
             LISTENERS__TLS_KEY=str(self.certificates.server_key),
             LISTENERS__PROXY_PROTOCOL=str(self._balanced).lower(),
         )
-        if self._balanced:
-            for port in (self.fronts["haproxy"].ports["tcp"], self.fronts["haproxy"].ports["tls"]):
-                context = None if port == self.fronts["haproxy"].ports["tcp"] else self.certificates.context()
-                until(partial(_is_through, port, context), 20, "HAProxy does not see the node")
+        if "haproxy" in self.fronts:
+            ports = self.fronts["haproxy"].ports
+            tls = self.certificates.context()
+            until(partial(_is_ready, ports["ws"]), 20, "HAProxy does not see the node's HTTP")
+            if self._balanced:
+                until(partial(_is_through, ports["tcp"], None), 20, "HAProxy does not see its MQTT")
+                until(partial(_is_through, ports["tls"], tls), 20, "HAProxy does not see its MQTT over TLS")
         return node
 
     def restart(self) -> None:
@@ -100,10 +105,21 @@ class Host:
             self.node.stop()
 
 
-def _is_through(port: int, context: object) -> bool:
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _is_through(port: int, context: ssl.SSLContext | None) -> bool:
     """Does a CONNECT get an answer?"""
     try:
-        with Raw(port, context) as client:  # type: ignore[arg-type]
+        with Raw(port, context) as client:
             client.send(connect(V311, "is-through"))
             return client.packet()[0] == 0x20
     except (Closed, OSError):

@@ -78,9 +78,7 @@ def nginx(directory: Path, certificates: Certificates, http: int, name: str = "l
     block = re.sub(r"ssl_certificate_key \S+;", f"ssl_certificate_key {certificates.server_key};", block)
     conf = directory / "nginx.conf"
     conf.write_text(NGINX.format(directory=directory, node=http, shipped=block))
-    return _start(
-        directory, "nginx", [find("nginx"), "-c", str(conf), "-p", str(directory)], {"wss": port}
-    )
+    return _start(directory, "nginx", [find("nginx"), "-c", str(conf), "-p", str(directory)], {"wss": port})
 
 
 def haproxy(directory: Path, certificates: Certificates, tcp: int, tls: int, http: int) -> Front:

@@ -33,7 +33,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 def manage(data_dir: Path, *arguments: str) -> None:
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    subprocess.run(command, env=environment(data_dir), check=True, timeout=60)
+    subprocess.run(command, env=environment(data_dir), check=True, timeout=180)
 
 
 def migrate(data_dir: Path) -> None:

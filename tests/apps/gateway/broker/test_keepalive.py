@@ -66,7 +66,10 @@ def test_a_large_packet_may_take_its_time(world: World, level: int) -> None:
         client.send_raw(MEGABYTE[start : start + 3000])
         world.advance(10)
     assert not client.closed
-    assert [len(message.payload) for message in reader.take()] in ([1_000_000], [999_999])  # one 0 is the length of the properties
+    assert [len(message.payload) for message in reader.take()] in (
+        [1_000_000],
+        [999_999],
+    )  # one 0 is the length of the properties
     world.advance(91)
     assert client.closed
 
