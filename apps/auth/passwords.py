@@ -100,7 +100,7 @@ def encode_keyed(password: str | bytes) -> str:
 
 
 def matches_keyed(password: bytes, encoded: str) -> bool:
-    """Is it the password that `encode_keyed` made `encoded` of, by this SECRET_KEY or one that it replaced?"""
+    """Did `encode_keyed` make `encoded` of this password, by SECRET_KEY or one that it replaced?"""
     if not encoded.startswith(_KEYED):
         return False
     _, salt, digest = encoded.split("$")

@@ -33,10 +33,14 @@ class Verifiers:
             self._waiting[credential.id] = passwords.encode_keyed(password)
 
     def note_unhashed(self, credential: CredentialFacts, password: bytes) -> None:
-        """It is right by the keyed digest. Where that is all there is, the hash is made when there is time."""
-        if passwords.is_keyed(credential.secret) and len(self._unhashed) < UNHASHED:
-            if self._hashed.get(credential.id) != credential.secret:
-                self._unhashed[credential.id] = (credential.secret, password)
+        """It is right by the keyed digest. Where there is no hash, one is made when there is time."""
+        missing = passwords.is_keyed(credential.secret)
+        if (
+            missing
+            and self._hashed.get(credential.id) != credential.secret
+            and len(self._unhashed) < UNHASHED
+        ):
+            self._unhashed[credential.id] = (credential.secret, password)
 
     @property
     def unhashed(self) -> int:

@@ -28,7 +28,7 @@ FRONTS = ("nginx", "haproxy")
 
 
 class Host:
-    """A node that asks for a user name and a password, at the same ports after each start, and what is before it.
+    """A node that asks for a user name and a password, at the same ports after each start; its proxies.
 
     `balanced`: its MQTT listeners are for proxies only. `doors`: by name a plain URL and one with TLS.
     """
@@ -170,5 +170,5 @@ def runner(host: Host) -> Callable[..., None]:
 
 @pytest.fixture
 def interop(host: Host) -> Callable[..., None]:
-    """interop(make, ("5", "ws")): the program that `make` builds, once for each version and door, all at once."""
+    """interop(make, ("5", "ws")): the program that `make` builds, for each version and door, all at once."""
     return runner(host)

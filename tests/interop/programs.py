@@ -1,8 +1,10 @@
 """Builds the clients of other people and runs each through what installations do.
 
 A program is started with: URL (tcp, tls, ws or wss), URL with TLS (tls or wss), file of the CA, user name,
-password, a word that is part of all its topics and client ids, and the protocol version (3, 4 or 5). It prints a line "<step> ok" for each of STEPS. After the line "restart" it waits for a line on its standard input: meanwhile the node is killed
-and started again. What goes wrong ends it with a non-zero code and its reason on standard error.
+password, a word that is part of all its topics and client ids, and the protocol version (3, 4 or 5). It
+prints a line "<step> ok" for each of STEPS. After the line "restart" it waits for a line on its standard
+input: meanwhile the node is killed and started again. What goes wrong ends it with a non-zero code and its
+reason on standard error.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -102,6 +105,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # it may start programs of its own, that end with it
         )
         self._threads = [threading.Thread(target=work) for work in (self._read_steps, self._read_errors)]
         for thread in self._threads:
@@ -135,8 +139,10 @@ class Program:
         try:
             code: object = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = f"{self.process.wait()} (it took too long)"
+            code = "none: it took too long"
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         for thread in self._threads:
             thread.join()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):

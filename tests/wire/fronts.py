@@ -82,7 +82,7 @@ def nginx(directory: Path, certificates: Certificates, http: int, name: str = "l
 
 
 def haproxy(directory: Path, certificates: Certificates, tcp: int, tls: int, http: int) -> Front:
-    """The shipped file before one node, with TLS for the web, too. Its ports: "tcp", "tls", "ws" and "wss"."""
+    """The shipped file before one node, with TLS for the web, too. Ports: "tcp", "tls", "ws" and "wss"."""
     names = ("tcp", "tls", "ws", "wss")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     both = directory / "haproxy.pem"

@@ -82,9 +82,9 @@ class Connection(Outbound):
     def silent_after(self) -> float:
         """When the keepalive has passed, in UNIX seconds.
 
-        A client is to *start* its next packet in time (section 3.1.2.10) and cannot ping in the middle of one; but
-        only a whole packet is received [MQTT-3.1.2-24]. So what has come of it buys the time that it takes on a
-        slow line, and no more: neither a few bytes now and then nor a length that is only announced last.
+        A client is to *start* its next packet in time (section 3.1.2.10) and cannot ping in the middle of
+        one; but only a whole packet is received [MQTT-3.1.2-22]. So what has come of it buys the time that
+        it takes on a slow line, and no more: neither a few bytes now and then nor an announced length do.
         """
         return self.last_seen + self.keepalive + self._partial_size / PACE
 

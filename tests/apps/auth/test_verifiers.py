@@ -181,7 +181,7 @@ async def test_while_others_wait_no_hash_is_made(chain: Chain, monkeypatch: pyte
     await sync_to_async(registering.register_many)(SYSTEM, news, True)
     assert (await chain.connect(connect("d-3", "d-3", "correct horse 3"))).accepted
     waiting = asyncio.create_task(chain.connect(connect("nobody", "nobody", "wrong horse")))
-    while not chain.parts.passwords.running:
+    while not chain.parts.passwords.running:  # noqa: ASYNC110
         await asyncio.sleep(0)
     await chain.parts.verifiers.hash_one(chain.parts.database, chain.parts.passwords)
     assert chain.parts.verifiers.unhashed == 1

@@ -209,7 +209,7 @@ def test_everything_in_one_segment(world: World, level: int) -> None:
 
 
 def test_a_large_retained_list_of_devices(make_world: Worlds) -> None:
-    """Zigbee2MQTT's bridge/devices: a few hundred KB, retained, to a client with a small maximum packet size."""
+    """Zigbee2MQTT's bridge/devices: a few hundred KB, retained; a client may be too small for it."""
     world = make_world()
     world.join("zigbee").publish("zigbee2mqtt/bridge/devices", bytes(600_000), 0, True)
     large = world.join("large")
