@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,10 @@ RUN_TIMEOUT = 180.0  # for programs that run at once, until and after the restar
 
 class Missing(Exception):
     """A toolchain or a package cannot be had here: the reason."""
+
+
+class NotToBeHad(Missing):
+    """Nor can .ci/run install it, so that it is skipped in CI, too."""
 
 
 @contextmanager
@@ -82,10 +87,23 @@ def command(directory: Path, *arguments: str, **environment: str) -> None:
         raise Missing(f"{arguments[0]} failed: {(done.stderr or done.stdout)[-1500:]}")
 
 
+def at_least(least: str, *command_line: str) -> None:
+    """Is the toolchain new enough? Debian's packages of Go and Rust can be years older than their users'."""
+    command(HERE, *command_line)
+    done = subprocess.run(
+        [find(command_line[0]), *command_line[1:]], capture_output=True, text=True, check=True
+    )
+    found = re.search(r"(\d+)\.(\d+)", done.stdout)
+    if found is None or tuple(map(int, found.groups())) < tuple(map(int, least.split("."))):
+        raise NotToBeHad(f"{command_line[0]} {least} or later is needed; here is: {done.stdout.strip()}")
+
+
 def available(make: Callable[[], list[str]]) -> list[str]:
     """The command line of a program; skips with the reason where it cannot be had, and fails in CI."""
     try:
         return make()
+    except NotToBeHad as reason:
+        pytest.skip(str(reason))
     except Missing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(str(missing))
