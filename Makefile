@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2
-TYPED := apps/gateway/mqtt apps/gateway/broker apps/gateway/net apps/gateway/sessions gmqtt_platform/config
+TYPED := apps gmqtt_platform tools bench
 COMPILER := $(shell command -v $(firstword $(CC)) 2>/dev/null)
 NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/dev/null))
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
@@ -19,7 +19,7 @@ help:
 	@echo "make test     the whole suite, with the compiled core and without (PYTEST_ARGS=...)"
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
-	@echo "make types    mypy, strict, on the core"
+	@echo "make types    mypy, strict, on all but the tests"
 	@echo "make faults   kill a node 50 times under traffic, and each process of a cluster (KILLS=..., SEED=...)"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"

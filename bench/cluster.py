@@ -42,7 +42,10 @@ from .verify import Faults, check_order, stamps
 WANTED: Final = 15_289  # messages/s of B1
 WANTED_DURABLE: Final = 8_000  # of D2
 SLOW: Final = 250.0  # ms, of which D2's 99th percentile at 1,000/s stays below
-QUEUES: Final = {"LIMITS__MAX_QUEUED_MESSAGES": "1000000", "LIMITS__MAX_QUEUED_BYTES": "1000000000"}
+QUEUES: Final[dict[str, Any]] = {
+    "LIMITS__MAX_QUEUED_MESSAGES": "1000000",
+    "LIMITS__MAX_QUEUED_BYTES": "1000000000",
+}
 LEVELS: Final = ("l0", "l1", "l2", "l3")  # first levels with a Kafka topic of their own
 
 
@@ -349,7 +352,11 @@ def two(
             time.sleep(3.0)  # the ends of the sessions before are written
             show(run("B4 A -> A, in a cluster", pairs(messages), pids(cluster), a, a))
     if "B4" in wanted:
-        alone = {"BROKER__PROVIDER": "mock", "CLUSTER__ENABLED": "false", "SESSIONS__PROVIDER": "mock"}
+        alone: dict[str, Any] = {
+            "BROKER__PROVIDER": "mock",
+            "CLUSTER__ENABLED": "false",
+            "SESSIONS__PROVIDER": "mock",
+        }
         with Cluster(directory / "one", 1, alone=True, **alone) as single:
             node = single.nodes[0]
             show(run("B4 alone", pairs(messages), {node.name: node.pid}, node, node))

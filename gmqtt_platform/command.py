@@ -53,6 +53,7 @@ def run(arguments: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     from apps.cluster.commandline import maintenance
     from apps.cluster.commandline.nouns import NOUNS
+    from gmqtt_platform import operating
 
     top = argparse.ArgumentParser("gmqtt", description="Run gmqtt platform, and look after it.")
     top.add_argument("--version", action="version", version=f"gmqtt {__version__}")
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     command("healthcheck", healthcheck, "exit code 0 if the node of this configuration answers /healthz")
     completion = command("completion", complete, "print a completion script for a shell")
     completion.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
-    for add in (*NOUNS, maintenance.drain, maintenance.trace):
+    for add in (*NOUNS, maintenance.drain, maintenance.trace, *operating.COMMANDS):
         add(commands)
     return top
 

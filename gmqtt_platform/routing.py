@@ -41,7 +41,7 @@ def application(runtime: Runtime, listeners: ListenersConf, proxies: HttpConf | 
                 [
                     re_path(path, mqtt),
                     re_path(r"^console/feed/$", _console(DashboardFeed.as_asgi())),
-                    re_path("", refuse_websocket),
+                    re_path("", refuse_websocket),  # type: ignore[arg-type]
                 ]
             ),
             "mqtt": MqttConsumer.as_asgi(runtime=runtime),

@@ -11,11 +11,24 @@ from django.utils.translation import gettext_lazy as _
 
 from gmqtt_platform import __version__, database, datadir, log
 from gmqtt_platform.config import loader
-from gmqtt_platform.config.values import BUNDLE, CHECKOUT, host_of
+from gmqtt_platform.config.values import BUNDLE, CHECKOUT, ROOT, host_of
 
 GMQTT = loader.load()
-BASE_DIR = loader.ROOT
+BASE_DIR = ROOT
 
+# Django's own first: what is hashed here is hashed by its first. The rest are checked alone.
+PASSWORD_HASHERS = (
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.BCryptPasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "apps.auth.hashers.MosquittoSha512",
+    "apps.auth.hashers.MosquittoPbkdf2",
+    "apps.auth.hashers.EmqxDigest",
+    "apps.auth.hashers.EmqxPbkdf2",
+)
 SECRET_KEY = datadir.prepare(GMQTT)
 SECRET_KEY_FALLBACKS = datadir.old_secret_keys(GMQTT)
 DEBUG = False

@@ -28,7 +28,7 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         static_file = self.files.get(request.path_info)
         if static_file is None:
-            return await self.get_response(request)
+            return await self.get_response(request)  # type: ignore[no-any-return]
         return await sync_to_async(_read, thread_sensitive=False)(static_file, request)
 
 

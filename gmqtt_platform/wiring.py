@@ -22,11 +22,11 @@ from apps.auth.live import Live
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
 from apps.auth.wills import WillRights
-from apps.cluster.bridge import operators
 from apps.cluster.directory.names import client_key
 from apps.cluster.directory.recorder import BY_CLUSTER, BY_NODE, IN_MEMORY, Recorder
 from apps.cluster.node_rpc import rpc
-from apps.console import health, sampler, sources
+from apps.common import node_services
+from apps.common.node_services import NodeServices
 from apps.console import selectors as console
 from apps.console.sampler import Sampler
 from apps.gateway.broker.limits import Limits
@@ -41,21 +41,20 @@ from apps.gateway.operator.slow_subscribers import SlowSubscribers
 from apps.gateway.operator.tracing import Tracer
 from apps.gateway.runtime import Runtime
 from apps.gateway.sessions.database import StoreError
-from apps.gateway.sessions.sqlite import SqliteStore
-from apps.gateway.sessions.worker import Worker
 from gmqtt_platform import __version__, datadir
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
 
 if TYPE_CHECKING:
+    # Kafka's client and Celery are for clusters only.
     from apps.cluster.node import NodeCluster
+    from apps.gateway.sessions.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
 
-# Where sessions outlive their connections, by sessions.provider.
-KEPT_BY = {"sqlite": BY_NODE, "redis": BY_CLUSTER}
-# What operators do with one session, whether its client is here or away.
-OF_SESSIONS = ("session", "kick", "end_session", "subscribe", "unsubscribe", "queue", "purge", "replay")
+# Where sessions outlive their connections, for the directory.
+KEPT = {"": IN_MEMORY, "node": BY_NODE, "cluster": BY_CLUSTER}
 
 
 def client_identifier() -> str:
@@ -64,38 +63,35 @@ def client_identifier() -> str:
 
 
 @dataclass(frozen=True)
-class Parts:
+class GatewayNode:
     """A node, not yet listening, and what has to run beside it."""
 
     runtime: Runtime
+    services: NodeServices
     live: Live
     wills: WillRights
     recorder: Recorder
     handlers: dict[str, Callable[..., Any]]  # what the node answers and does for operators
-    sampling: Sampler
+    sampler: Sampler
     store: SqliteStore | None
     cluster: NodeCluster | None  # None: the node is alone
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def report(self, name: str, read: Callable[[], dict[str, Any]]) -> None:
-        """Show what `read` answers under `name` in /healthz."""
-        health.checks[name] = read
-
     async def start(self) -> None:
         self.runtime.runner.start(self.runtime.node)
-        sampler.running = self.sampling
-        self._tasks.append(asyncio.create_task(self.sampling.run(), name="sampler"))
+        self._tasks.append(asyncio.create_task(self.sampler.run(), name="sampler"))
         if self.cluster is not None:
             await self.cluster.start()
         await self.live.start()
         self.wills.start()
         await self.recorder.start()
         rpc.serve(self.runtime.node.name, self.handlers)
+        node_services.install(self.services)
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        sampler.running = None
+        node_services.install(None)
         await rpc.stop()
         await self.wills.stop()
         if self.cluster is not None:
@@ -108,23 +104,31 @@ class Parts:
 
 
 def open_store(conf: Conf, node: Node, loop: asyncio.AbstractEventLoop) -> SqliteStore | None:
-    """The node's sessions from the last time; None: they end with the process."""
-    if conf.sessions.provider != "sqlite":
+    """The node's sessions from the last time; None: they are not this node's to keep."""
+    provider = providers.find("sessions.provider", conf.sessions.provider)
+    if not provider.build:
         return None
-    path = datadir.sessions_file(conf)
+    path, fsync = datadir.sessions_file(conf), conf.sessions.fsync == "commit"
     try:
-        fsync = conf.sessions.fsync == "commit"
-        store = SqliteStore(path, node, Worker(loop), fsync, conf.sessions.max_bytes)
-        store.restore(node.now)
+        store: SqliteStore = provider.load()(path, node, loop, fsync, conf.sessions.max_bytes)
     except (StoreError, sqlite3.Error) as error:
         allowed = "a session store of this program that no other node uses; to begin anew move the file away"
         raise conf.error("sessions.provider", f"{shown(str(path))} ({error})", allowed) from None
-    health.checks["sessions"] = store.status
-    health.readiness["sessions"] = lambda: "sessions cannot be stored" if store.error else ""
     return store
 
 
-def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
+def join_cluster(
+    conf: Conf, node: Node, incarnation: str, loop: asyncio.AbstractEventLoop, now: Callable[[], float]
+) -> NodeCluster | None:
+    """The node's part in the cluster; None: its messages go to its own clients only."""
+    provider = providers.find("broker.provider", conf.broker.provider)
+    if not provider.build:
+        return None
+    cluster: NodeCluster = provider.load()(conf, node, incarnation, loop, now, _end)
+    return cluster
+
+
+def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> GatewayNode:
     runner = Runner(loop)
     chain = chains.build(conf.auth, conf.limits.connect_timeout)
 
@@ -153,8 +157,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     )
     operations = NodeOperations(node, runner.now)
     incarnation = secrets.token_hex(8)
-
-    cluster: NodeCluster | None = None
+    cluster = join_cluster(conf, node, incarnation, loop, runner.now)
 
     def describe() -> dict[str, Any]:
         """Columns of the node's own row in the directory."""
@@ -170,10 +173,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
             "seen_at": datetime.now(UTC),
         }
 
-    def describe_shortly() -> dict[str, Any]:
-        return {"version": __version__, "host": socket.gethostname(), "connections": node.stats.connections}
-
-    kept = KEPT_BY.get(conf.sessions.provider, IN_MEMORY)
+    kept = KEPT[providers.find("sessions.provider", conf.sessions.provider).kept]
     recorder = Recorder(conf.node.name, operations, runner.now, describe, kept)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
@@ -182,44 +182,37 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> Parts:
     live = Live(chain, operations, records)
     wills = WillRights(chain, lambda will, grant: node.settle_will(will, grant, runner.now()))
     node.ask_will = wills.ask
-    health.checks["auth"] = live.status
-    health.checks["directory"] = recorder.status
-    health.readiness["node"] = lambda: readiness(node)
-    sources.stats = operations.stats
-    steering = MaintenanceHandlers(node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference)
-    answers = SessionHandlers(node, operations, client_key)
-    answers.acl_of = lambda client_id: acl_of(chain, client_id)
+    maintenance = MaintenanceHandlers(
+        node, tracer, runner.now, conf.node.drain_rate, conf.node.server_reference
+    )
+    sessions = SessionHandlers(node, operations, client_key)
+    sessions.acl_of = lambda client_id: acl_of(chain, client_id)
     served = (
-        *(answers, steering, tracer.rates, events),
+        *(sessions, maintenance, tracer.rates, events),
         *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
-    sampling = Sampler(conf.node.name, operations.stats, console.nodes)
+    sampler = Sampler(conf.node.name, operations.stats, console.nodes)
+    services = NodeServices(
+        conf.node.name,
+        operations.stats,
+        checks={"auth": live.status, "directory": recorder.status},
+        readiness={"node": lambda: readiness(node)},
+    )
+    services.provide(Sampler, sampler)
     store = open_store(conf, node, loop)
-    if conf.broker.provider == "kafka":
-        # Kafka's client and Celery are for clusters only.
-        from celery import Celery
-
-        from apps.cluster.bridge.build import kafka_conf
-        from apps.cluster.bridge.control import CeleryBridges
-        from apps.cluster.bridge.overview import KafkaOverview
-        from apps.cluster.node import NodeCluster
-
-        control = CeleryBridges(Celery("gmqtt", broker=conf.redis.url))
-        operators.register(control, KafkaOverview(kafka_conf(conf)))
-        cluster = NodeCluster(conf, node, incarnation, loop, runner.now, describe_shortly, _end)
+    if store is not None:
+        services.checks["sessions"] = store.status
+        services.readiness["sessions"] = lambda: "sessions cannot be stored" if store.error else ""
+    if cluster is not None:
         cluster.view.will_grant = wills.grant
-        health.checks.update(cluster.checks())
         recorder.epoch_of = cluster.epoch_of
-        sessions = cluster.sessions
-        if sessions is not None:
-            operations.elsewhere = sessions.forget
-            ok = sessions.status
-            health.readiness["sessions"] = lambda: "" if ok()["ok"] else "sessions cannot be stored"
-            for name in OF_SESSIONS:
-                handlers[name] = sessions.visited(handlers[name])
-            handlers["replay"] = sessions.replayed(handlers["replay"], sessions.visited(answers.give))
-    return Parts(Runtime(node, runner, chain), live, wills, recorder, handlers, sampling, store, cluster)
+        cluster.provide(services, handlers, sessions.give)
+        if cluster.sessions is not None:
+            operations.elsewhere = cluster.sessions.forget
+    return GatewayNode(
+        Runtime(node, runner, chain), services, live, wills, recorder, handlers, sampler, store, cluster
+    )
 
 
 def _end(taken: Exception) -> None:

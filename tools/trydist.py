@@ -28,9 +28,9 @@ def main() -> int:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("GMQTT_")}
         environ |= {"GMQTT_LISTENERS__TCP": "tcp://127.0.0.1:0", "GMQTT_LISTENERS__HTTP": "127.0.0.1:0"}
         environ |= {"GMQTT_PURE_PYTHON": "1"} if pure else {}
-        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         began = time.monotonic()
-        subprocess.run([*pip, artifact], check=True, env=environ)
+        subprocess.run([*pip, str(artifact)], check=True, env=environ)
         print(f"installed in {time.monotonic() - began:.0f} s")
         return start(home / "bin" / "gmqtt", work, environ, pure)
 

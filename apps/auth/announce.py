@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
@@ -55,10 +56,10 @@ def changed(what: str, client_ids: Iterable[str] | None) -> None:
             old = Change.objects.filter(at__lt=timezone.now() - KEPT).order_by()
             old._raw_delete(old.db)
         message = {"what": what, "client_ids": chunk}
-        transaction.on_commit(lambda message=message: _send(message), robust=True)
+        transaction.on_commit(partial(_send, message), robust=True)
 
 
-def _send(message: dict[str, object]) -> None:
+def _send(message: dict[str, Any]) -> None:
     layer = get_channel_layer()
     if layer is not None:
         async_to_sync(layer.group_send)(GROUP, {"type": "auth.changed", "body": sign(PURPOSE, message)})

@@ -344,7 +344,7 @@ class Live:
     async def _ask(self, client_id: str, acl: ClientAcl) -> dict[str, int]:
         """What the auth service says of the client's open subscriptions; those it did not answer are asked
         about again (`Chain.unanswered`), and stay until then."""
-        if self._chain.parts.rpc_acl is None:
+        if not self._chain.asks:
             return {}
         asked: dict[str, int] = {}
 
@@ -359,7 +359,7 @@ class Live:
 
     def _review_some(self, elapsed: float) -> None:
         """Ask the auth service about everybody once in `cache_ttl`, evenly spread."""
-        if self._chain.parts.rpc_acl is None:
+        if not self._chain.asks:
             return
         now = time.monotonic()
         ttl = self._chain.parts.conf.cache_ttl
@@ -415,9 +415,6 @@ class Live:
                 await self._save_bans()
                 await self._records.flush()
                 await self._chain.parts.verifiers.flush(self._chain.parts.database)
-                await self._chain.parts.verifiers.hash_one(
-                    self._chain.parts.database, self._chain.parts.passwords
-                )
             except Unavailable:
                 continue
             except Exception:

@@ -1,50 +1,60 @@
-"""What a right password brings: a quick check from then on, and a slow hash where there was none yet.
-
-Both are written to the database off the loop; the hash is made on one of the threads that check passwords.
-"""
+"""Quick checks of passwords that were right before: written to the database in batches, off the loop."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from apps.auth import passwords
-from apps.auth.facts import CredentialFacts
-from apps.auth.passwords import Passwords
+from apps.auth.hashers import is_foreign
 from apps.auth.providers.base import Unavailable
 from apps.auth.providers.database import Database
 from apps.auth.services import credentials
 
 WAITING: Final = 100_000  # verifiers; beyond them a slow check comes once more
-UNHASHED: Final = 10_000  # passwords that wait for their hash; beyond them the next login brings them again
 BATCH_SIZE: Final = 500  # in one write
+UPGRADES: Final = 1000  # passwords that wait for a hash of ours; beyond them the next login asks again
 
 
 class Verifiers:
-    """The methods that note are for the loop and take microseconds; `flush` is to be called every second."""
+    """`note` on the loop, in microseconds; `flush` to be called every second."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, str] = {}  # credential's id -> what to keep
-        self._unhashed: dict[int, tuple[str, bytes]] = {}  # credential's id -> (its keyed digest, password)
-        self._hashed: dict[int, str] = {}  # those that facts in memory still show without their hash
+        self._upgrades: dict[int, tuple[str, bytes]] = {}  # credential's id -> what it has, password
+        self._upgraded: dict[int, str] = {}  # what facts in memory may still show of them
 
-    def note(self, credential: CredentialFacts, password: bytes) -> None:
+    def note(self, credential_id: int, password: bytes) -> None:
         """The password was checked against the slow hash of this credential, and is right."""
         if len(self._waiting) < WAITING:
-            self._waiting[credential.id] = passwords.encode_keyed(password)
+            self._waiting[credential_id] = passwords.encode_keyed(password)
 
-    def note_unhashed(self, credential: CredentialFacts, password: bytes) -> None:
-        """It is right by the keyed digest. Where there is no hash, one is made when there is time."""
-        missing = passwords.is_keyed(credential.secret)
-        if (
-            missing
-            and self._hashed.get(credential.id) != credential.secret
-            and len(self._unhashed) < UNHASHED
-        ):
-            self._unhashed[credential.id] = (credential.secret, password)
+    def upgrade(self, credential_id: int, encoded: str, password: bytes) -> None:
+        """The password is right. Replace `encoded` where another broker made it, or where it is no slow hash."""
+        wanted = is_foreign(encoded) or passwords.is_keyed(encoded)
+        if wanted and self._upgraded.get(credential_id) != encoded and len(self._upgrades) < UPGRADES:
+            self._upgrades[credential_id] = (encoded, password)
+
+    async def _upgrade(self, database: Database) -> None:
+        """One, as it costs 0.3 s of CPU: clients that log in have the rest."""
+        if not self._upgrades:
+            return
+        credential_id, (encoded, password) = next(iter(self._upgrades.items()))
+        made = await asyncio.to_thread(_encoded, password)
+        if made is not None:
+            try:
+                await database.run(credentials.replace_hash, credential_id, encoded, *made)
+            except Unavailable:
+                return
+        if len(self._upgraded) >= UPGRADES:
+            self._upgraded.clear()
+        self._upgraded[credential_id] = encoded
+        self._upgrades.pop(credential_id, None)
 
     @property
-    def unhashed(self) -> int:
-        return len(self._unhashed)
+    def upgrades(self) -> int:
+        """Those that wait."""
+        return len(self._upgrades)
 
     async def flush(self, database: Database) -> None:
         """While the database is away they wait on, within their bound."""
@@ -57,18 +67,12 @@ class Verifiers:
             for credential_id, verifier in some.items():
                 if self._waiting.get(credential_id) == verifier:
                     del self._waiting[credential_id]
+        await self._upgrade(database)
 
-    async def hash_one(self, database: Database, hasher: Passwords) -> None:
-        """Make one slow hash that is missing, 0.3 s of CPU, unless somebody waits for a check."""
-        if not self._unhashed or hasher.running:
-            return
-        credential_id, (digest, password) = next(iter(self._unhashed.items()))
-        try:
-            made = await hasher.encode(password)
-            await database.run(credentials.keep_hash, credential_id, digest, made)
-        except Unavailable:
-            return
-        if len(self._hashed) >= UNHASHED:
-            self._hashed.clear()
-        self._hashed[credential_id] = digest
-        self._unhashed.pop(credential_id, None)
+
+def _encoded(password: bytes) -> tuple[str, str] | None:
+    """Its slow hash, and what SCRAM needs; None: it looks like a secret of ours, and keeps its hash."""
+    text = password.decode(errors="surrogateescape")
+    if passwords.looks_generated(password) or not (text.isprintable() or text.isascii()):
+        return None
+    return passwords.encode_password(text), passwords.encode_scram(text)

@@ -87,6 +87,6 @@ def explain(actor: Actor, session: SessionInfo, action: str, topic: str) -> dict
 
 
 def kafka(actor: Actor) -> dict[str, Any]:
-    """As `operators.Log.overview`. Raises NoBridge."""
+    """As `operators.KafkaLog.overview`. Raises NoBridge."""
     actor.require(permissions.VIEW_NODE)
     return operators.log().overview()

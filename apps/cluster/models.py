@@ -126,7 +126,7 @@ class SessionInfo(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.client_id
+        return self.client_id  # type: ignore[no-any-return]
 
 
 class SubscriptionInfo(models.Model):

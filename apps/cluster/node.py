@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from celery import Celery
 from confluent_kafka import KafkaException
 
-from apps.cluster.bridge import export_sync, librdkafka
+from apps.cluster.bridge import export_sync, librdkafka, operators
 from apps.cluster.bridge.build import kafka_conf, message_proof, topic_names
 from apps.cluster.bridge.client import BridgeClient, Wanted
+from apps.cluster.bridge.control import CeleryBridges
 from apps.cluster.bridge.export_rules import Export, Exports
 from apps.cluster.bridge.kafka_bus import KafkaBus
+from apps.cluster.bridge.overview import KafkaOverview
 from apps.cluster.bridge.producer import KafkaProducer
 from apps.cluster.coordination.member import Member, NameTaken
 from apps.cluster.directory import writer
+from apps.cluster.node_rpc import Handler
 from apps.cluster.sessions.node_sessions import NodeSessions
 from apps.common.database import DatabaseThread
+from apps.common.node_services import NodeServices
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.stats import DROP_CLUSTER
 from apps.gateway.node_adapter import ClusterView
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import Conf
 
 logger = logging.getLogger(__name__)
@@ -99,7 +106,7 @@ class NodeCluster:
         node.bus = self.bus
         node.ownership = self.member.ownership
         self.sessions: NodeSessions | None = None
-        if conf.sessions.provider == "redis":
+        if providers.find("sessions.provider", conf.sessions.provider).kept == "cluster":
             self.sessions = NodeSessions(conf, node, incarnation, loop, self.member, self._database)
             self.bus.sessions = self.sessions
             node.ownership = self.sessions
@@ -189,14 +196,32 @@ class NodeCluster:
         state = status.get("state", "down")
         return {"state": state if state in ("paused", "down") else "running", "lag": status.get("lag")}
 
-    def checks(self) -> dict[str, Callable[[], dict[str, Any]]]:
-        """For /healthz."""
-        found: dict[str, Callable[[], dict[str, Any]]] = {
+    def provide(self, services: NodeServices, handlers: dict[str, Handler], give: Handler) -> None:
+        """Add what the cluster lets operators see and do; `handlers` of sessions reach those of others, too.
+
+        `give`: hands messages to a session here, for a replay.
+        """
+        services.checks |= {
             "kafka": lambda: dict(self.producer.status()),
             "bridge": self.feed.status,
             "cluster": self.member.status,
             "kafka_topics": lambda: {"ok": not self._narrow, "max.message.bytes too small": self._narrow},
         }
+        services.provide(operators.BridgeControl, CeleryBridges(Celery("gmqtt", broker=self._conf.redis.url)))
+        services.provide(operators.KafkaLog, KafkaOverview(self._kafka))
         if self.sessions is not None:
-            found["sessions"] = self.sessions.status
-        return found
+            self.sessions.provide(services, handlers, give)
+
+
+def build(
+    conf: Conf,
+    node: Node,
+    incarnation: str,
+    loop: asyncio.AbstractEventLoop,
+    now: Callable[[], float],
+    fail: Callable[[Exception], None],
+) -> NodeCluster:
+    def describe() -> dict[str, Any]:
+        return {"version": node.version, "host": socket.gethostname(), "connections": node.stats.connections}
+
+    return NodeCluster(conf, node, incarnation, loop, now, describe, fail)

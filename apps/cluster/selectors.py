@@ -45,7 +45,7 @@ def _reached(rows: QuerySet[Any], actor: Actor, permission: str) -> QuerySet[Any
     return rows.filter(client_id__in=actor.clients(permission).values_list(AsKey("client_id")))
 
 
-def topics(actor: Actor) -> QuerySet[Any, dict[str, str]]:
+def topics(actor: Actor) -> QuerySet[Any, Any]:
     """The filters that somebody is subscribed to, each once: rows {"filter": ...}."""
     return subscriptions(actor).order_by("filter").values("filter").distinct()
 

@@ -70,7 +70,7 @@ def created(rows: Sequence[Model], extra: Sequence[dict[str, Any]] | None = None
     entries = []
     for index, row in enumerate(rows):
         changes = model_instance_diff(None, row, use_json_for_changes=True) or {}
-        about = getattr(row, "get_additional_data", dict)()
+        about: dict[str, Any] = getattr(row, "get_additional_data", dict)()
         entries.append(
             _signed(
                 LogEntry(

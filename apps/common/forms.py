@@ -21,7 +21,7 @@ class Seen(forms.CharField):
         return False
 
 
-class CheckedForm(forms.ModelForm):
+class CheckedForm(forms.ModelForm):  # type: ignore[type-arg]
     """Refuses what was typed into a page that shows its row as it no longer is."""
 
     seen = Seen(required=False)

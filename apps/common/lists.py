@@ -14,7 +14,8 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.views import ChangeList
@@ -29,7 +30,7 @@ class Pages(Paginator):  # type: ignore[type-arg]
     template_name = "admin/mqtt_auth/pages.html"
 
 
-class KeysetList(ChangeList):  # type: ignore[misc]
+class KeysetList(ChangeList):
     """One page of rows behind the key in `?after=`."""
 
     next_url = ""
@@ -85,7 +86,7 @@ class LongList(admin.ModelAdmin):  # type: ignore[type-arg]
         return KeysetList
 
     @action(description=_("Export as CSV"), url_path="export", icon="download")
-    def export_list(self, request: HttpRequest) -> HttpResponse:
+    def export_list(self, request: HttpRequest) -> HttpResponseBase:
         """The rows of the list as it is filtered, at most MAX_EXPORTED of them."""
         if not self.has_view_permission(request):
             raise PermissionDenied

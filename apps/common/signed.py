@@ -48,21 +48,25 @@ class Reader:
     def open(self, text: object) -> dict[str, Any] | None:
         """None for what was not signed by one of our processes, is too old, or was read before."""
         if not isinstance(text, str):
-            return self._refuse("it is not signed")
+            self._refuse("it is not signed")
+            return None
         try:
             at, nonce, body = json.loads(_signer(self._purpose).unsign(text))
         except signing.BadSignature:
-            return self._refuse("its signature is not ours")
+            self._refuse("its signature is not ours")
+            return None
         if not self._timed:
             return dict(body)
         now = self._now()
         if abs(now - at) > WINDOW:
-            return self._refuse(f"its time differs from ours by {now - at:.0f} s")
+            self._refuse(f"its time differs from ours by {now - at:.0f} s")
+            return None
         with self._lock:
             while self._seen and next(iter(self._seen.values())) < now:
                 self._seen.popitem(last=False)
             if nonce in self._seen or len(self._seen) >= MAX_SEEN:
-                return self._refuse("it was read before")
+                self._refuse("it was read before")
+                return None
             self._seen[nonce] = now + 2 * WINDOW
         return dict(body)
 

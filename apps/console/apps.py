@@ -26,4 +26,4 @@ class ConsoleAdminConfig(SimpleAdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        self.module.autodiscover()
+        self.module.autodiscover()  # type: ignore[union-attr]  # Django loads it

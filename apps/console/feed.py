@@ -9,7 +9,9 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth import get_user_model
 
-from apps.console import health, sampler
+from apps.common import node_services
+from apps.console import health
+from apps.console.sampler import Sampler
 
 MAX_VIEWERS: Final = 200  # of one process
 FORBIDDEN: Final = 4403  # WebSocket close codes
@@ -20,12 +22,12 @@ RECHECK: Final = 30.0  # seconds after which it is asked again whether the viewe
 class DashboardFeed(AsyncJsonWebsocketConsumer):
     """For staff who may see the dashboard; a viewer that reads too slowly misses samples."""
 
-    _running: sampler.Sampler | None = None
+    _running: Sampler | None = None
     _sender: asyncio.Task[None] | None = None
     _next: dict[str, Any] | None = None
 
     async def connect(self) -> None:
-        running = sampler.running
+        running = node_services.find(Sampler)
         if running is None or not await self._may():
             await self.close(FORBIDDEN)
             return

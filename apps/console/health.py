@@ -9,12 +9,8 @@ from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
+from apps.common import node_services
 from apps.console import metrics
-
-# Set by the composition root: name -> a quick function whose `ok` is False while that part does not work.
-checks: dict[str, Callable[[], dict[str, Any]]] = {}
-# Name -> a quick function: "" when ready, else why no new clients should be sent here.
-readiness: dict[str, Callable[[], str]] = {}
 
 
 class HealthMiddleware:
@@ -45,13 +41,17 @@ class HealthMiddleware:
 
 def summary() -> dict[str, Any]:
     """Strangers read this: which part does not work, and no more."""
-    failing = [name for name, check in checks.items() if not check()["ok"]]
+    services = node_services.current()
+    failing = [name for name, check in services.checks.items() if not check()["ok"]] if services else []
     return {"status": "degraded", "failing": failing} if failing else {"status": "ok"}
 
 
 def reasons() -> dict[str, str]:
     """Why the node is not ready, by part."""
-    return {name: reason for name, check in readiness.items() if (reason := check())}
+    services = node_services.current()
+    if services is None:
+        return {"node": "starting"}
+    return {name: reason for name, check in services.readiness.items() if (reason := check())}
 
 
 def _health(request: HttpRequest) -> HttpResponse:

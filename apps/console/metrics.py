@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from apps.common import node_services
 from apps.common.secretfile import secret_file
-from apps.console import sources
 
 # Key of the node's counters -> help.
 COUNTERS: Final = {
@@ -48,17 +48,16 @@ class NodeCollector(Collector):
     """Reads the node's own counters at each scrape; nothing is counted twice."""
 
     def collect(self) -> Iterator[Metric]:
-        if sources.stats is None:
+        services = node_services.current()
+        if services is None:
             return
-        stats = sources.stats()
+        stats = services.stats()
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"gmqtt_{name}", text, value=stats[name])
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(f"gmqtt_{name}", text, value=stats[name])
         yield _labelled("gmqtt_dropped_messages", "Messages dropped.", "reason", stats["drops"])
         yield _labelled("gmqtt_refused_connects", "CONNECTs refused.", "reason_code", stats["refused"])
-        for name, read in sources.gauges.items():
-            yield GaugeMetricFamily(f"gmqtt_{name}", name.replace("_", " "), value=read())
 
 
 def _labelled(name: str, text: str, label: str, counts: dict[Any, int]) -> Metric:

@@ -167,7 +167,3 @@ def save(rows: list[Sample]) -> None:
         logger.warning("samples for the dashboard were not written: %s", error)
     finally:
         close_old_connections()
-
-
-# Of this process; None in one without a node.
-running: Sampler | None = None

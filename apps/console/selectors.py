@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from apps.cluster import selectors
+from apps.common import node_services
 from apps.console import sampler
 from apps.console.models import Sample
 
@@ -47,7 +48,7 @@ def history(name: str) -> list[dict[str, Any]]:
     """The points of a range, oldest first: {"at": UNIX seconds, **values}. Of all nodes, added up."""
     length, step = RANGES[name]
     if step is None:
-        running = sampler.running
+        running = node_services.find(sampler.Sampler)
         return [{"at": round(at, 1), **values} for at, values in running.recent] if running else []
     rows = Sample.objects.filter(step=step, at__gte=timezone.now() - length).order_by("at")
     points: dict[datetime, dict[str, Any]] = {}

@@ -34,7 +34,7 @@ def satisfied(user: Any) -> bool:
     return not required()
 
 
-class LoginForm(AuthenticationForm):  # type: ignore[misc]
+class LoginForm(AuthenticationForm):
     """User name, password, and the code for those who have an authenticator."""
 
     otp_token = forms.CharField(

@@ -17,7 +17,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django_otp import login as otp_login
 
-from apps.console import sampler, selectors, twofactor
+from apps.common import node_services
+from apps.console import selectors, twofactor
+from apps.console.sampler import Sampler
 
 VIEW = "console.view_sample"
 
@@ -25,7 +27,7 @@ VIEW = "console.view_sample"
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the first page shows beside Django's own; unfold calls it."""
     listeners = settings.GMQTT.listeners
-    context["may_see_dashboard"] = request.user.has_perm(VIEW) and sampler.running is not None
+    context["may_see_dashboard"] = request.user.has_perm(VIEW) and node_services.find(Sampler) is not None
     context["ranges"] = list(selectors.RANGES)
     context["device_address"] = listeners.tcp[0] if listeners.tcp else None
     return context

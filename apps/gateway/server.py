@@ -88,7 +88,7 @@ class _Reply:
         self._protocol = None
 
 
-class GatewayServer(Server):  # type: ignore[misc]
+class GatewayServer(Server):
     """Runs until SIGINT or SIGTERM, then in order; a second signal ends it at once."""
 
     def __init__(
@@ -119,7 +119,7 @@ class GatewayServer(Server):  # type: ignore[misc]
             ready_callable=self._open,
             server_name="gmqtt",
         )
-        self.endpoints = []
+        self.endpoints: list[Any] = []
         self._http = http
         self._start = start
         self._stop = stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.values import (
     Address,
     Network,
@@ -23,8 +24,6 @@ from gmqtt_platform.config.values import (
     url,
 )
 
-CLIENT_PROVIDERS = ("mock", "django", "jwt", "x509", "scram", "rpc")
-ACL_PROVIDERS = ("mock", "django", "jwt", "rpc")
 ALGORITHMS = ("HS256", "RS256", "ES256")
 
 DAY = 86_400
@@ -64,7 +63,7 @@ class X509Conf:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryConf:
-    provider: str = choice("static", ("static", "etcd", "consul"))
+    provider: str = choice("static", providers.names("auth.discovery.provider"))
     addresses: tuple[Address, ...] = items(["grpc://127.0.0.1:50051"], address("grpc"), "grpc://host:port")
     service: str = text("gmqtt-auth", name, _WORD)
     etcd: str = text("http://127.0.0.1:2379", url(("http", "https")), "http://host:port or https://host:port")
@@ -91,8 +90,8 @@ class RpcConf:
 class ServiceConf:
     listen: Address | None = text("127.0.0.1:50051", bare_address("grpc"), "host:port; IPv6 as [::1]:port")
     advertise: Address | None = text("", bare_address("grpc"), '"" or host:port')
-    client: tuple[str, ...] = chain(["django"], [each for each in CLIENT_PROVIDERS if each != "rpc"])
-    acl: tuple[str, ...] = chain(["django"], [each for each in ACL_PROVIDERS if each != "rpc"])
+    client: tuple[str, ...] = chain(["django"], providers.local("auth.client"))
+    acl: tuple[str, ...] = chain(["django"], providers.local("auth.acl"))
     tls_cert: Path | None = file("a PEM file")
     tls_key: Path | None = file("a PEM file")
     workers: int = integer(4, 1, 256)
@@ -100,8 +99,8 @@ class ServiceConf:
 
 @dataclass(frozen=True, slots=True)
 class AuthConf:
-    client: tuple[str, ...] = chain(["mock"], CLIENT_PROVIDERS)
-    acl: tuple[str, ...] = chain(["mock"], ACL_PROVIDERS)
+    client: tuple[str, ...] = chain(["mock"], providers.names("auth.client"))
+    acl: tuple[str, ...] = chain(["mock"], providers.names("auth.acl"))
     mock: str = choice("success", ("success", "failure"))
     allow_anonymous: bool = flag(False)
     allow_all_topics: bool = flag(False)
@@ -120,6 +119,11 @@ class AuthConf:
     rpc: RpcConf = RpcConf()
     service: ServiceConf = ServiceConf()
     discovery: DiscoveryConf = DiscoveryConf()
+
+    @property
+    def lets_anyone_in(self) -> bool:
+        """Does a client need no credential?"""
+        return self.mock == "success" and providers.any_open("auth.client", self.client)
 
 
 TABLES = {
@@ -153,7 +157,7 @@ def complaint(auth: AuthConf) -> tuple[str, str, str] | None:
             return "auth.jwt.algorithms", "no HS256", "HS256 among them, for auth.jwt.secret is set"
         if len(auth.jwt.secret.encode()) < 32:
             return "auth.jwt.secret", "a short one", "at least 32 bytes"
-    if "rpc" in (*auth.client, *auth.acl):
+    if providers.any_remote("auth.client", auth.client) or providers.any_remote("auth.acl", auth.acl):
         if not (auth.rpc.access_key and auth.rpc.secret):
             key = "secret" if auth.rpc.access_key else "access_key"
             return f"auth.rpc.{key}", '""', "what a service account with the role gateway has: rpc needs it"

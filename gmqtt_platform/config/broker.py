@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.values import (
     HOME,
     Address,
@@ -17,7 +18,6 @@ from gmqtt_platform.config.values import (
     text,
 )
 
-PROVIDERS = ("mock", "kafka")
 RESERVED = ("default", "deadletter")  # Kafka topics that no first level of an MQTT topic takes
 _LEVEL = '1 to 64 of: letters, digits, ".", "_", "-"; not "default" or "deadletter"'
 _PREFIX = '0 to 64 of: letters, digits, ".", "_", "-"'
@@ -65,7 +65,7 @@ class KafkaConf:
 
 @dataclass(frozen=True, slots=True)
 class BrokerConf:
-    provider: str = choice("mock", PROVIDERS)
+    provider: str = choice("mock", providers.names("broker.provider"))
     kafka: KafkaConf = field(default_factory=KafkaConf)
 
 
@@ -74,8 +74,12 @@ TABLES = {"broker": BrokerConf, "broker.kafka": KafkaConf}
 
 def complaint(broker: BrokerConf) -> tuple[str, str, str] | None:
     """What no single key can tell, as (key, found, allowed); None: all is well."""
-    if broker.provider == "kafka" and not broker.kafka.bootstrap_servers:
-        return "broker.kafka.bootstrap_servers", "[]", 'at least one: broker.provider = "kafka" needs it'
+    if providers.find("broker.provider", broker.provider).cluster and not broker.kafka.bootstrap_servers:
+        return (
+            "broker.kafka.bootstrap_servers",
+            "[]",
+            f'at least one: broker.provider = "{broker.provider}" needs it',
+        )
     if len(set(broker.kafka.topics)) != len(broker.kafka.topics):
         return "broker.kafka.topics", "the same level twice", "each level once"
     return None

@@ -9,6 +9,7 @@ This module knows no Django, so the broker and the tools can use it alone.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import socket
@@ -22,6 +23,7 @@ from typing import Any
 from gmqtt_platform.config import auth as confauth
 from gmqtt_platform.config import broker as confbroker
 from gmqtt_platform.config import cluster as confcluster
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
@@ -47,16 +49,12 @@ from gmqtt_platform.config.values import (
     url,
 )
 
+logger = logging.getLogger(__name__)
+
 PREFIX = "GMQTT_"
 
-# What each provider key can name. A new provider is one word here and its class in wiring.py.
-PROVIDERS = {
-    "auth.client": confauth.CLIENT_PROVIDERS,
-    "auth.acl": confauth.ACL_PROVIDERS,
-    "broker.provider": confbroker.PROVIDERS,
-    "sessions.provider": ("sqlite", "mock", "redis"),
-    "topics.provider": ("mem",),
-}
+# Tables that earlier versions had: what stands in them has no effect.
+OBSOLETE = {"topics": "filters are always kept in memory"}
 
 MAX_PACKET = 268_435_460  # bytes: the largest remaining length and its fixed header (MQTT 5.0, 2.1.4)
 UINT32 = 2**32 - 1
@@ -196,14 +194,9 @@ class LimitsConf:
 
 @dataclass(frozen=True, slots=True)
 class SessionsConf:
-    provider: str = choice("sqlite", PROVIDERS["sessions.provider"])
+    provider: str = choice("sqlite", providers.names("sessions.provider"))
     fsync: str = choice("never", ("never", "commit"))
     max_bytes: int = integer(10_737_418_240, 1_048_576, MANY_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicsConf:
-    provider: str = choice("mem", PROVIDERS["topics.provider"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +239,6 @@ TABLES: dict[str, type[Any]] = {
     **confauth.TABLES,
     **confbroker.TABLES,
     "sessions": SessionsConf,
-    "topics": TopicsConf,
     "redis": RedisConf,
     "cluster": ClusterConf,
     "database": DatabaseConf,
@@ -268,7 +260,6 @@ class Conf:
     auth: AuthConf = AuthConf()
     broker: BrokerConf = BrokerConf()
     sessions: SessionsConf = SessionsConf()
-    topics: TopicsConf = TopicsConf()
     redis: RedisConf = RedisConf()
     cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
@@ -332,6 +323,9 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
 def _from_file(file: str) -> dict[str, dict[str, object]]:
     values: dict[str, dict[str, object]] = {table: {} for table in TABLES}
     for table, keys in _toml(file).items():
+        if table in OBSOLETE:
+            logger.warning("%s: [%s] has no effect, delete it: %s", file, table, OBSOLETE[table])
+            continue
         if table not in TABLES:
             raise ConfError(file, table, "an unknown table", ", ".join(TABLES), _nearest(table, TABLES))
         if not isinstance(keys, dict):
@@ -379,6 +373,10 @@ def _from_environment(environ: Mapping[str, str], values: dict[str, dict[str, ob
             continue
         where = f"environment variable {set_by}"
         name, value = set_by, environ[set_by]
+        obsolete = name.removeprefix(PREFIX).partition("__")[0].lower()
+        if obsolete in OBSOLETE:
+            logger.warning("%s has no effect, delete it: %s", where, OBSOLETE[obsolete])
+            continue
         if name not in names and name.removesuffix("_FILE") in names:
             name = name.removesuffix("_FILE")
             value = secret(environ, name) or ""
@@ -455,17 +453,18 @@ def _check_tables(conf: Conf) -> None:
     for found in complaints:
         if found is not None:
             raise conf.error(*found)
-    if conf.broker.provider == "kafka" and not conf.cluster.enabled:
-        raise conf.error("cluster.enabled", "false", 'true, for broker.provider is "kafka"')
-    kafka, sessions = conf.broker.provider == "kafka", conf.sessions.provider
-    if kafka and sessions == "sqlite":
-        allowed = (
-            '"redis" (any node goes on with a session) or "mock" (in memory), for broker.provider is "kafka"'
-        )
-        raise conf.error("sessions.provider", '"sqlite"', allowed)
-    if sessions == "redis" and not kafka:
-        allowed = '"sqlite" or "mock": sessions are in Redis where broker.provider is "kafka"'
-        raise conf.error("sessions.provider", '"redis"', allowed)
+    bus, sessions = conf.broker.provider, conf.sessions.provider
+    clustered = providers.find("broker.provider", bus).cluster
+    if clustered and not conf.cluster.enabled:
+        raise conf.error("cluster.enabled", "false", f'true, for broker.provider is "{bus}"')
+    usable = [
+        name
+        for name, each in providers.PROVIDERS["sessions.provider"].items()
+        if each.cluster in (None, clustered)
+    ]
+    if sessions not in usable:
+        allowed = " or ".join(f'"{name}"' for name in usable)
+        raise conf.error("sessions.provider", f'"{sessions}"', f'{allowed}, for broker.provider is "{bus}"')
 
 
 def _check_limits(conf: Conf) -> None:
@@ -492,10 +491,10 @@ def _check_anonymous(conf: Conf) -> None:
     auth = conf.auth
     if auth.allow_anonymous or auth.mock != "success":
         return
-    if "mock" in auth.client:
+    if auth.lets_anyone_in:
         key = "client"
         hint = "to open it set auth.allow_anonymous = true or choose another provider in auth.client"
-    elif "mock" in auth.acl and not auth.allow_all_topics:
+    elif providers.any_open("auth.acl", auth.acl) and not auth.allow_all_topics:
         key = "acl"
         hint = 'set auth.acl = ["django"], or auth.allow_all_topics = true to let every client do everything'
     else:
@@ -524,7 +523,7 @@ def _check_auth_service(conf: Conf) -> None:
     if auth.allow_anonymous or auth.mock != "success" or service.listen is None or service.listen.is_loopback:
         return
     for key, chain in (("client", service.client), ("acl", service.acl)):
-        if "mock" in chain and not (key == "acl" and auth.allow_all_topics):
+        if providers.any_open(f"auth.{key}", chain) and not (key == "acl" and auth.allow_all_topics):
             allowed = f"a loopback address while mock is in auth.service.{key}"
             hint = f'set auth.service.{key} = ["django"], or auth.allow_anonymous = true'
             raise conf.error("auth.service.listen", shown(service.listen.netloc), allowed, hint)

@@ -6,15 +6,15 @@ import itertools
 
 import pytest
 
-from gmqtt_platform.config.auth import ACL_PROVIDERS, CLIENT_PROVIDERS
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import ConfError, load
 
 LOOPBACK = ("tcp://127.0.0.1:1883", "tcp://[::1]:1883", "tcp://localhost:1883")
 PUBLIC = ("tcp://0.0.0.0:1883", "tcp://192.0.2.1:1883", "tcp://[::]:1883")
 NEEDED = {"JWT__SECRET": "s" * 32, "RPC__ACCESS_KEY": "gak_x", "RPC__SECRET": "gmq_x"}
 # Every provider alone, and every ordered pair of different ones.
-CLIENTS = [each for n in (1, 2) for each in itertools.permutations(CLIENT_PROVIDERS, n)]
-ACLS = [each for n in (1, 2) for each in itertools.permutations(ACL_PROVIDERS, n)]
+CLIENTS = [each for n in (1, 2) for each in itertools.permutations(providers.names("auth.client"), n)]
+ACLS = [each for n in (1, 2) for each in itertools.permutations(providers.names("auth.acl"), n)]
 
 
 def start(client: tuple[str, ...], acl: tuple[str, ...], listen: str, **more: str) -> ConfError | None:

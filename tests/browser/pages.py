@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import ConsoleMessage, Error, Page
 
-from gmqtt_platform.config.loader import ROOT
+from gmqtt_platform.config.values import ROOT
 from tests.wire import nodes
 from tests.wire.nodes import Node
 from tests.wire.programs import needs

@@ -156,7 +156,6 @@ REFUSED = [
     ("[auth]\nmock = 'yes'", "auth.mock", '"yes"', "success | failure", ""),
     ("[broker]\nprovider = 'kafkaa'", "broker.provider", '"kafkaa"', "mock | kafka", ""),
     ("[sessions]\nprovider = 'mysql'", "sessions.provider", '"mysql"', "sqlite | mock | redis", ""),
-    ("[topics]\nprovider = 'mock'", "topics.provider", '"mock"', "mem", ""),
     ("[log]\nlevel = 'INFO'", "log.level", '"INFO"', "debug | info | warning | error", ""),
     ("[log]\nlevel = {a = 1}", "log.level", "a table", "debug | info", ""),
     ("[node]\nname = 'a b'", "node.name", '"a b"', "letters, digits", ""),
@@ -294,3 +293,12 @@ def test_a_url_that_may_hold_a_password_is_not_in_the_repr(file: Path) -> None:
     conf = read(file, "[database]\nurl = 'postgresql://ada:s3cret@db/name'")
     assert conf.database.url.endswith("@db/name")
     assert "s3cret" not in repr(conf)
+
+
+def test_a_table_of_an_earlier_version_is_ignored_and_said(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read(file, "[topics]\nprovider = 'mem'\n[limits]\nmax_sessions = 5").limits.max_sessions == 5
+    assert "[topics] has no effect, delete it" in caplog.text
+    load({"GMQTT_CONF": str(file), "GMQTT_TOPICS__PROVIDER": "mem"})
+    assert "GMQTT_TOPICS__PROVIDER has no effect" in caplog.text

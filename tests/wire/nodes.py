@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from gmqtt_platform.config.loader import ROOT
+from gmqtt_platform.config.values import ROOT
 
 START_TIMEOUT = 20.0  # seconds
 TROUBLE = re.compile(r"Traceback|^\S+ \S+ (ERROR|CRITICAL)|Exception|Warning", re.MULTILINE)

@@ -40,13 +40,16 @@ def is_id(text: str) -> bool:
 class GroupFilter(admin.RelatedFieldListFilter):
     """Names the groups that the operator may see, no others."""
 
-    def field_choices(
-        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin
+    def field_choices(  # type: ignore[override]
+        self,
+        field: Any,
+        request: HttpRequest,
+        model_admin: admin.ModelAdmin,  # type: ignore[type-arg]
     ) -> list[tuple[int, str]]:
         return [(group.pk, group.name) for group in selectors.groups(actor_of(request))]
 
 
-class ListedAdmin(ModelAdmin):  # type: ignore[misc]
+class ListedAdmin(ModelAdmin):
     """A list that takes odd queries for what they are, and is never counted in full."""
 
     # All that the query of the list may filter by: what its sidebar links to. By any other the list would
@@ -94,8 +97,9 @@ class DoorAdmin(ListedAdmin):
         return actor.may(permission) or self.reachable(actor, permission).filter(pk=row.pk).exists()
 
     def reachable(self, actor: Actor, permission: str) -> QuerySet[Any]:
-        if self.reach is not None:
-            return type(self).reach(actor, permission)
+        reach = type(self).reach
+        if reach is not None:
+            return reach(actor, permission)
         rows = self.model._default_manager.all()
         return rows if actor.may(permission) else rows.none()
 

@@ -64,7 +64,7 @@ class NewClientForm(ClientForm):
     )
 
 
-class CredentialInline(TabularInline):  # type: ignore[misc]
+class CredentialInline(TabularInline):
     model = Credential
     extra = 0
     fields = readonly_fields = ("kind", "shown_name", "client_ids", "valid_until", "created_at")
@@ -265,7 +265,7 @@ class ClientAdmin(DoorAdmin):
         return HttpResponse(text, content_type="text/csv; charset=utf-8", headers=disposition)
 
 
-class CredentialForm(forms.ModelForm):
+class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
     password = forms.CharField(widget=forms.PasswordInput, required=False, help_text=_("Of kind password."))
 
     class Meta:
@@ -287,7 +287,7 @@ class CredentialAdmin(DoorAdmin):
     """Made, rotated and removed, never edited."""
 
     reach = selectors.credentials
-    form = CredentialForm
+    form = CredentialForm  # type: ignore[assignment]
     list_display = ("client", "kind", "shown_name", "client_ids", "valid", "valid_until", "created_at")
     list_filter = ("kind", "valid_until")
     lookups = ("kind__exact", "valid_until__gte", "valid_until__lt", "valid_until__isnull")
@@ -367,7 +367,7 @@ class GroupAdmin(GuardedModelAdminMixin, DoorAdmin):
         return count
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(members=Count("clients"))
+        return super().get_queryset(request).annotate(members=Count("clients"))  # type: ignore[no-untyped-call]
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()

@@ -15,7 +15,7 @@ from apps.auth.models import Refusal
 from apps.common.lists import LongList
 
 
-class ReadOnly(LongList, ListedAdmin):
+class ReadOnly(LongList, ListedAdmin):  # type: ignore[misc]
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -19,7 +19,7 @@ from apps.common.lists import LongList
 from apps.common.scopes import HIGHEST_ALLOW
 
 
-class RuleInline(TabularInline):  # type: ignore[misc]
+class RuleInline(TabularInline):
     """On the page of a client or a group."""
 
     model = AclRule
@@ -49,7 +49,7 @@ class RuleInline(TabularInline):  # type: ignore[misc]
         if subject is None:
             return actor.may_somewhere(permission)
         of_client = isinstance(subject, Client)
-        rows = selectors.clients if of_client else selectors.groups
+        rows: Any = selectors.clients if of_client else selectors.groups
         more = (permissions.CHANGE_CLIENT if of_client else permissions.CHANGE_GROUP,) if saved else ()
         return all(rows(actor, wanted).filter(pk=subject.pk).exists() for wanted in (permission, *more))
 
@@ -97,7 +97,7 @@ class RuleAdmin(DoorAdmin):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Of clients and groups that are none of the operator's business the form tells no name."""
-        rows = selectors.clients if db_field.name == "client" else selectors.groups
+        rows: Any = selectors.clients if db_field.name == "client" else selectors.groups
         actor = actor_of(request)
         kwargs["queryset"] = rows(actor, permissions.ADD_RULE) | rows(actor, permissions.CHANGE_RULE)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
@@ -138,7 +138,7 @@ class BanForm(CheckedForm):
 
 
 @admin.register(Ban)
-class BanAdmin(LongList, DoorAdmin):
+class BanAdmin(LongList, DoorAdmin):  # type: ignore[misc]
     form = BanForm
     list_display = ("kind", "value", "active", "until", "reason", "automatic", "created_at")
     list_display_links = ("value",)

@@ -44,7 +44,7 @@ class AccountOut(serializers.ModelSerializer[ServiceAccount]):
 
     class Meta:
         model = ServiceAccount
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "name",
             "description",
@@ -55,7 +55,7 @@ class AccountOut(serializers.ModelSerializer[ServiceAccount]):
             "created_at",
             "rotated_at",
         )
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class AccountWithSecret(AccountOut):
@@ -63,7 +63,7 @@ class AccountWithSecret(AccountOut):
 
     class Meta(AccountOut.Meta):
         fields = (*AccountOut.Meta.fields, "secret")
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class AccountIn(Strict):
@@ -141,8 +141,8 @@ class RoleOut(serializers.ModelSerializer[Role]):
 
     class Meta:
         model = Role
-        fields = ("id", "name", "description", "permissions", "builtin")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("id", "name", "description", "permissions", "builtin")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class RoleIn(Strict):
@@ -211,7 +211,7 @@ class TokenView(ApiView):
         description="For access key and secret, in the body or by HTTP Basic.",
         request=TokenIn,
         responses=TokenOut,
-        auth=[{"basic": []}, {}],
+        auth=[{"basic": []}, {}],  # type: ignore[list-item]
     )
     def post(self, request: Request) -> Response:
         given = self.given(TokenIn)

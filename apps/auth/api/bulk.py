@@ -96,13 +96,13 @@ class CsvParser(BaseParser):
 class UploadParser(MultiPartParser):
     """A form whose `file` is such a CSV."""
 
-    def parse(
+    def parse(  # type: ignore[override]
         self, stream: IO[Any], media_type: str | None = None, context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         form = super().parse(stream, media_type, context)
         if "file" not in form.files:
             raise ParseError("The form has no file.")
-        return {"clients": read_csv(form.files["file"].read()), **form.data.dict()}
+        return {"clients": read_csv(form.files["file"].read()), **form.data.dict()}  # type: ignore[union-attr]
 
 
 def read_csv(raw: bytes) -> list[dict[str, Any]]:
@@ -159,7 +159,7 @@ class RowOut(serializers.Serializer[Any]):
     warnings = WarningOut(many=True, required=False)
     code = serializers.CharField(required=False)
     detail = serializers.CharField(required=False)
-    errors = serializers.ListField(child=serializers.DictField(), required=False)
+    errors = serializers.ListField(child=serializers.DictField(), required=False)  # type: ignore[assignment]
     existing_id = serializers.IntegerField(required=False)
 
 
@@ -307,5 +307,5 @@ def _lines(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
 
 async def _awaited(chunks: Iterator[str]) -> AsyncIterator[str]:
     """The event loop serves others while the database answers."""
-    while (chunk := await sync_to_async(next)(chunks, None)) is not None:
+    while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
         yield chunk

@@ -32,7 +32,7 @@ class CredentialOut(serializers.ModelSerializer[Credential]):
 
     class Meta:
         model = Credential
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "client",
             "client_id",
@@ -46,7 +46,7 @@ class CredentialOut(serializers.ModelSerializer[Credential]):
             "valid_until",
             "created_at",
         )
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class Rotated(CredentialOut):
@@ -54,7 +54,7 @@ class Rotated(CredentialOut):
 
     class Meta(CredentialOut.Meta):
         fields = (*CredentialOut.Meta.fields, "secret")
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class CredentialIn(Strict):

@@ -28,7 +28,7 @@ class RuleOut(serializers.ModelSerializer[AclRule]):
 
     class Meta:
         model = AclRule
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "effect",
             "action",
@@ -44,7 +44,7 @@ class RuleOut(serializers.ModelSerializer[AclRule]):
             "created_at",
             "updated_at",
         )
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class WarnedRule(RuleOut):
@@ -54,7 +54,7 @@ class WarnedRule(RuleOut):
 
     class Meta(RuleOut.Meta):
         fields = (*RuleOut.Meta.fields, "warnings")
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class RuleIn(Strict):

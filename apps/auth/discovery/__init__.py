@@ -1,4 +1,4 @@
-"""Where the instances of the auth service are. Each provider has its folder; `build` knows them all.
+"""Where the instances of the auth service are. Each provider has its folder, with a `build`.
 
 A provider's methods block, so they run in a thread, one at a time. They raise `DiscoveryUnavailable` when the
 directory does not answer.
@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from apps.auth.discovery.base import DiscoveryUnavailable
-from apps.auth.discovery.consul import ConsulDirectory
-from apps.auth.discovery.etcd import EtcdDirectory
-from apps.auth.discovery.static import StaticDirectory
+from gmqtt_platform.config import providers
 
 if TYPE_CHECKING:
     from gmqtt_platform.config.auth import DiscoveryConf
@@ -37,15 +34,9 @@ class Directory(Protocol):
         """Leave at once."""
 
 
-DIRECTORIES: dict[str, Callable[[DiscoveryConf], Directory]] = {
-    "static": lambda conf: StaticDirectory(tuple(address.netloc for address in conf.addresses)),
-    "etcd": lambda conf: EtcdDirectory(conf.etcd, conf.service, conf.ttl),
-    "consul": lambda conf: ConsulDirectory(conf.consul, conf.service, conf.ttl, conf.consul_token),
-}
-
-
 def build(conf: DiscoveryConf) -> Directory:
-    return DIRECTORIES[conf.provider](conf)
+    found: Directory = providers.find("auth.discovery.provider", conf.provider).load()(conf)
+    return found
 
 
 class Membership:

@@ -1,4 +1,5 @@
-"""What a provider is. Each has its folder here, and a line in `chain.CLIENTS`, `chain.ACLS` or both.
+"""What a provider is. Each has its folder here, with `build_clients`, `build_acl` or both, and its line in
+`gmqtt_platform/config/providers.py`.
 
 A client provider says who a client is: an `Identity` lets it in, a `Rejection` keeps it out, None passes the
 question on. An ACL provider gives a client's `Layer`: what it may do, PASS where this provider has no rule.
@@ -102,7 +103,12 @@ class ProviderExchange(Protocol):
 
 
 class ClientProvider(Protocol):
+    """`open`: it lets in whoever comes. `registered`: whoever it lets in has a row in the database."""
+
     name: str
+    open: bool
+    needs_database: bool
+    registered: bool
 
     async def connect(self, request: ConnectRequest) -> Outcome: ...
 
@@ -132,7 +138,12 @@ class AskingLayer(Layer, Protocol):
 
 
 class AclProvider(Protocol):
+    """`open`: it allows everything. `asks`: its answers come from elsewhere, topic by topic."""
+
     name: str
+    open: bool
+    needs_database: bool
+    asks: bool
 
     async def layer(self, identity: Identity) -> Layer | None:
         """None: this provider has no rules for the client."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from apps.auth import discovery
 from apps.auth.fair_queue import Busy
 from apps.auth.guard import BanList, Guard, active_bans
-from apps.auth.passwords import Passwords
 from apps.auth.providers.base import (
     WRONG_SECRET,
     AclProvider,
@@ -25,19 +23,12 @@ from apps.auth.providers.base import (
 )
 from apps.auth.providers.console import NAME as CONSOLE
 from apps.auth.providers.console import ConsoleClients
-from apps.auth.providers.database import Database
 from apps.auth.providers.decision import ClientAcl
-from apps.auth.providers.django import DjangoAcl, DjangoClients
-from apps.auth.providers.jwt import JwtAcl, JwtClients
-from apps.auth.providers.mock import MockAcl, MockClients
-from apps.auth.providers.registry import Registry, stays
-from apps.auth.providers.rpc import RpcAcl, RpcClients
-from apps.auth.providers.scram import ScramClients
-from apps.auth.providers.x509 import X509Clients
-from apps.auth.rpc.client import RpcClient
-from apps.auth.verifiers import Verifiers
+from apps.auth.providers.parts import Parts
+from apps.auth.providers.registry import stays
 from apps.gateway.broker.ports import Challenge, ConnectRequest, Exchange, Verdict
 from apps.gateway.mqtt import reasons
+from gmqtt_platform.config import providers
 
 if TYPE_CHECKING:
     from gmqtt_platform.config.auth import AuthConf
@@ -46,66 +37,6 @@ logger = logging.getLogger(__name__)
 
 _UNAVAILABLE = Verdict(reasons.SERVER_UNAVAILABLE)
 _BUSY = Verdict(reasons.SERVER_BUSY)
-
-
-class Parts:
-    """What the providers of one chain share."""
-
-    def __init__(self, conf: AuthConf, patience: float) -> None:
-        """`patience`: seconds that a client waits for an answer."""
-        self.conf = conf
-        self.database = Database(conf.database_threads)
-        self.registry = Registry(
-            self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
-        )
-        self.passwords = Passwords(
-            conf.password_threads, conf.password_queue, ttl=conf.cache_ttl, patience=patience
-        )
-        self.verifiers = Verifiers()
-        self.on_forget: list[Callable[[list[str] | None], None]] = [self.registry.forget]
-        self.rpc_acl: RpcAcl | None = None
-        self._rpc: RpcClient | None = None
-
-    @property
-    def rpc(self) -> RpcClient:
-        """The one client of the auth service; `has_rpc` where a provider uses it."""
-        if self._rpc is None:
-            directory = discovery.build(self.conf.discovery)
-            self._rpc = RpcClient(self.conf.rpc, directory, max(1.0, self.conf.discovery.ttl / 5))
-        return self._rpc
-
-    @property
-    def has_rpc(self) -> bool:
-        return self._rpc is not None
-
-
-def _rpc_clients(parts: Parts) -> ClientProvider:
-    provider = RpcClients(parts.rpc, parts.conf)
-    parts.on_forget.append(provider.forget)
-    return provider
-
-
-def _rpc_acl(parts: Parts) -> AclProvider:
-    parts.rpc_acl = RpcAcl(parts.rpc, parts.conf)
-    parts.on_forget.append(parts.rpc_acl.forget)
-    return parts.rpc_acl
-
-
-CLIENTS: dict[str, Callable[[Parts], ClientProvider]] = {
-    "mock": lambda parts: MockClients(parts.conf.mock == "success"),
-    "django": lambda parts: DjangoClients(parts.registry, parts.passwords, parts.verifiers),
-    "jwt": lambda parts: JwtClients(parts.conf.jwt, parts.registry),
-    "x509": lambda parts: X509Clients(parts.registry, parts.conf.x509.match),
-    "scram": lambda parts: ScramClients(parts.registry),
-    "rpc": _rpc_clients,
-}
-
-ACLS: dict[str, Callable[[Parts], AclProvider]] = {
-    "mock": lambda parts: MockAcl(parts.conf.mock == "success"),
-    "django": lambda parts: DjangoAcl(parts.registry),
-    "jwt": lambda parts: JwtAcl(),
-    "rpc": _rpc_acl,
-}
 
 
 class Chain:
@@ -124,18 +55,20 @@ class Chain:
         self._shared: dict[str, set[str]] = {}  # client ids that came in for another, registered one
         self.operators: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()  # those of the web client
         self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
-        # Where mock alone decides, there is nobody to guard and no database to ask.
-        names = {each.name for each in clients} | {each.name for each in acls}
-        names.discard(CONSOLE)
-        self.open = names == {"mock"}
-        self.uses_database = bool(names & {"django", "x509", "scram", "jwt"})
-        # Is there a row for a client that is let in, to note in when it was last seen?
-        self.knows_clients = bool(names & {"django", "x509", "scram"}) or (
-            "jwt" in names and parts.conf.jwt.registered
+        # Where every answer is yes, there is nobody to guard and no database to ask.
+        deciding = [each for each in clients if each is not self.console]
+        self.open = all(each.open for each in deciding) and all(each.open for each in acls)
+        self.uses_database = any(each.needs_database for each in deciding) or any(
+            each.needs_database for each in acls
+        )
+        # Must the answers about topics be asked for again and again?
+        self.asks = any(each.asks for each in acls)
+        # May there be a row for a client that is let in, to note in when it was last seen?
+        self.knows_clients = any(each.registered for each in deciding) or any(
+            each.needs_database for each in acls
         )
         # Has everyone who is let in a row?
-        who = {each.name for each in clients} - {CONSOLE}
-        self.registered_only = who <= {"django", "x509", "scram", *(["jwt"] * parts.conf.jwt.registered)}
+        self.registered_only = all(each.registered for each in deciding)
         self._default = parts.conf.acl_default
         self._loading: asyncio.Lock | None = None
 
@@ -296,11 +229,9 @@ class Chain:
 
     def unanswered(self) -> set[str]:
         """Connected clients that the auth service could not answer, once it is there again."""
-        acl = self.parts.rpc_acl
-        if acl is None or not acl.unanswered or not self.parts.rpc.ok:
+        if not (self.parts.has_rpc and self.parts.rpc.ok):
             return set()
-        found, acl.unanswered = acl.unanswered, set()
-        return found
+        return set().union(*(take() for take in self.parts.unanswered))
 
     @property
     def ok(self) -> bool:
@@ -382,6 +313,8 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
 
 
 def build(conf: AuthConf, patience: float = 10.0) -> Chain:
+    """`patience`: seconds that a client waits for an answer."""
     parts = Parts(conf, patience)
-    clients = [ConsoleClients(parts.database), *(CLIENTS[name](parts) for name in conf.client)]
-    return Chain(parts, clients, [ACLS[name](parts) for name in conf.acl])
+    clients = [providers.find("auth.client", name).load()(parts) for name in conf.client]
+    acls = [providers.find("auth.acl", name).load()(parts) for name in conf.acl]
+    return Chain(parts, [ConsoleClients(parts.database), *clients], acls)

@@ -93,7 +93,7 @@ def authenticate(token: str) -> Actor:
     return actor_of_account(account)
 
 
-class Access(aio.ServerInterceptor):  # type: ignore[misc]
+class Access(aio.ServerInterceptor):
     """Lets a call through when its account may make it; health checks are open."""
 
     def __init__(self, database: Database) -> None:

@@ -153,7 +153,7 @@ def _rule_rows(rules: QuerySet[AclRule], scope: str, group: Any) -> QuerySet[Any
 def _rows(kind: str, rows: QuerySet[Any], columns: str, **more: Any) -> QuerySet[Any, Any]:
     named = {name: F(name) for name in columns.split()} | more
     shaped = rows.annotate(row_kind=Value(kind), row=JSONObject(**named))
-    return shaped.order_by().values_list("row_kind", "row")
+    return shaped.order_by().values_list("row_kind", "row")  # type: ignore[no-any-return]
 
 
 def _seconds(written: str | None) -> float | None:

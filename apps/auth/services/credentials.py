@@ -29,6 +29,7 @@ class NewCredential:
     username: str = ""  # secret, password; "": the client id
     client_ids: str = ""  # secret, password; other client ids that may connect by it, a pattern
     password: str = field(default="", repr=False)  # password
+    hashed: str = field(default="", repr=False)  # password: its hash instead, from another broker
     subject: str = ""  # x509
     claim: str = ""  # jwt
     claim_value: str = ""  # jwt
@@ -61,7 +62,11 @@ def add(actor: Actor, client: Client, new: NewCredential) -> tuple[Credential, s
     if new.kind in _ROTATING:
         credential.username = new.username or client.client_id
         credential.client_ids = new.client_ids
-    secret = _make_secret(credential, new.password)
+    secret = None
+    if new.hashed:
+        credential.secret = new.hashed
+    else:
+        secret = _make_secret(credential, new.password)
     with writing(actor):
         actor.require(permissions.ADD_CREDENTIAL, group_ids(locked(client)))
         _save(credential)
@@ -137,6 +142,19 @@ def remove(actor: Actor, credential: Credential) -> None:
         announce.changed("credentials", [client.client_id])
 
 
+def change_client_ids(actor: Actor, credential: Credential, client_ids: str) -> Credential:
+    """For which other client ids it is. ValidationError, PermissionDenied, Gone."""
+    with writing(actor):
+        client = locked(credential.client)
+        credential = locked(credential)
+        actor.require(permissions.CHANGE_CREDENTIAL, group_ids(client))
+        credential.client_ids = client_ids
+        credential.clean_fields()
+        credential.save(update_fields=["client_ids"])
+        announce.changed("credentials", [client.client_id])
+    return credential
+
+
 def keep_verifiers(verifiers: Mapping[int, str]) -> None:
     """By the credential's id. Not audited, nor announced: what a credential proves stays the same."""
     with transaction.atomic():
@@ -146,9 +164,13 @@ def keep_verifiers(verifiers: Mapping[int, str]) -> None:
             )
 
 
-def keep_hash(credential_id: int, digest: str, made: str) -> None:
-    """In the place of the keyed digest, if that is still what the credential has. Not audited, as above."""
-    Credential.objects.filter(pk=credential_id, secret=digest).update(secret=made)
+def replace_hash(credential_id: int, encoded: str, secret: str, scram: str) -> None:
+    """In the place of another broker's hash, or of a keyed digest that has its keys for SCRAM already.
+
+    Not audited, nor announced: the password is the same.
+    """
+    rows = Credential.objects.filter(pk=credential_id, kind=Credential.Kind.PASSWORD, secret=encoded)
+    rows.update(secret=secret, **({} if passwords.is_keyed(encoded) else {"scram": scram}))
 
 
 def group_ids(client: Client) -> set[int]:
@@ -160,7 +182,7 @@ def check_password(password: str, client: Client) -> None:
     if passwords.looks_generated(password):
         raise invalid("password", "This looks like a generated secret.", "looks_generated")
     try:
-        validate_password(password, client)
+        validate_password(password, client)  # type: ignore[arg-type]  # any object with such fields
     except ValidationError as error:
         raise ValidationError({"password": error.error_list}) from None
 
@@ -170,7 +192,7 @@ def _check_fields(new: NewCredential, client: Client) -> None:
         raise invalid("kind", f"One of {', '.join(_FIELDS)}.", "invalid_choice")
     wanted = _FIELDS[Credential.Kind(new.kind)]
     for name in ("password", "subject", "claim", "claim_value"):
-        if name in wanted and not getattr(new, name):
+        if name in wanted and not getattr(new, name) and not (name == "password" and new.hashed):
             raise invalid(name, f"A credential of kind {new.kind} needs it.", "required")
         if name not in wanted and getattr(new, name):
             raise invalid(name, f"A credential of kind {new.kind} has none.", "not_allowed")

@@ -19,7 +19,7 @@ def record(refusals: Sequence[Refusal], kept: int = KEPT) -> None:
     """
     for refusal in refusals:
         for field in ("client_id", "username", "address", "reason", "topic", "node"):
-            longest = Refusal._meta.get_field(field).max_length
+            longest = getattr(Refusal._meta.get_field(field), "max_length", None)
             setattr(refusal, field, getattr(refusal, field).replace("\0", "")[:longest])
     Refusal.objects.bulk_create(refusals, batch_size=1000)
     newest = Refusal.objects.aggregate(newest=Max("id"))["newest"] or 0

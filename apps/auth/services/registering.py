@@ -41,6 +41,7 @@ class NewClient:
     transports: Sequence[str] = tuple(TRANSPORTS)
     username: str = ""  # "": the client id
     password: str = field(default="", repr=False)  # "": a generated secret
+    hashed: str = field(default="", repr=False)  # instead of it: a password's hash, from another broker
     client_ids: str = ""  # other client ids that may connect by the credential: a pattern
     scram: bool = True  # keep what SCRAM-SHA-256 needs (1 ms of CPU a client)
 
@@ -120,8 +121,12 @@ class _Row:
         )
         self.client.transports = list(new.transports)
         self.client.clean_fields()
-        kind = Credential.Kind.PASSWORD if new.password else Credential.Kind.SECRET
-        self.credential = Credential(kind=kind, username=username, client_ids=new.client_ids)
+        kind = Credential.Kind.PASSWORD if new.password or new.hashed else Credential.Kind.SECRET
+        self.credential = Credential(
+            kind=kind, username=username, client_ids=new.client_ids, secret=new.hashed
+        )
+        if new.hashed.startswith("keyed$"):
+            self.credential.verifier = new.hashed
         self.credential.clean_fields(exclude=["client"])
         if new.password:
             check_password(new.password, self.client)

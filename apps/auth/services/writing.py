@@ -30,7 +30,7 @@ def locked(row: M) -> M:
     try:
         found: M = model._default_manager.select_for_update().get(pk=row.pk)
         return found
-    except model.DoesNotExist:
+    except model.DoesNotExist:  # type: ignore[attr-defined]
         raise Gone(f"This {model._meta.verbose_name} is gone.") from None
 
 

@@ -70,7 +70,7 @@ class QosFilter(_Filter):
         return [(str(qos), str(qos)) for qos in range(3)]
 
 
-class SeenAdmin(LongList, ModelAdmin):  # type: ignore[misc]
+class SeenAdmin(LongList, ModelAdmin):
     """Rows that the cluster writes: they are looked at, not edited."""
 
     rows: ClassVar[Callable[[Actor], QuerySet[Any]]]

@@ -17,7 +17,7 @@ from apps.common.lists import LongList
 
 
 @admin.register(ExportRule)
-class ExportRuleAdmin(LongList, ModelAdmin):  # type: ignore[misc]
+class ExportRuleAdmin(LongList, ModelAdmin):
     list_display = ("filter", "kafka_topic", "key_template", "enabled", "failed", "last_error", "updated_at")
     list_filter = ("enabled",)
     search_fields = ("filter", "kafka_topic", "note")

@@ -11,6 +11,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
@@ -123,7 +124,7 @@ def retained(request: HttpRequest) -> HttpResponse:
     return page_of(request, "cluster/retained.html", _("Retained messages"), **context)
 
 
-def retained_csv(request: HttpRequest) -> HttpResponse:
+def retained_csv(request: HttpRequest) -> HttpResponseBase:
     """The retained messages that `?filter=` matches, without payloads, at most MAX_EXPORTED of them."""
     actor = actor_of(request)
     actor.require(permissions.VIEW_RETAINED)

@@ -19,7 +19,7 @@ SAFE: Final = frozenset(("bridge", "ping"))
 _questions: Final = signed.Reader(ASK)
 
 
-class BridgeStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class BridgeStep(bootsteps.StartStopStep):
     """Runs in workers that are started with --bridge. `build` makes the bridge."""
 
     requires: ClassVar[Any] = {"celery.worker.components:Pool"}

@@ -99,9 +99,9 @@ class Bridge:
             each.stop()
         if self._queueing is not None:
             self._queueing.stop()
-        for each in (*threads, self._accepting, self._queueing):
-            if each is not None:
-                each.join(10)
+        for thread in (*threads, self._accepting, self._queueing):
+            if thread is not None:
+                thread.join(10)
 
     def _accept(self) -> None:
         assert self._listener is not None

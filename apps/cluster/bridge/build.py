@@ -23,6 +23,7 @@ from apps.cluster.bridge.reader import KafkaReader
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.cluster.sessions.queues import QueueLimits, Queues
 from apps.common import sealing
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import Conf
 
 MARGIN: Final = 65_536  # bytes of a record's headers that are no MQTT properties
@@ -78,6 +79,8 @@ def bridge(conf: Conf) -> Bridge:
     place = blake2b(str(conf.broker.kafka.bridge_socket).encode(), digest_size=8).hexdigest()
     member = f"bridge-{socket.gethostname()}-{place}"  # one bridge listens there
 
+    kept = providers.find("sessions.provider", conf.sessions.provider).kept
+
     def queue_consumer() -> QueueConsumer:
         group = partial(KafkaGroup, kafka, f"{kafka.prefix}durable", member)
         return QueueConsumer(names, sizes, group, Queues(conf.redis.url, conf.cluster.prefix, most))
@@ -88,5 +91,5 @@ def bridge(conf: Conf) -> Bridge:
         sizes,
         lambda node: KafkaReader(kafka, f"{kafka.prefix}live-{node}"),
         KafkaDeadLetters(kafka, names.dead_letter, claim),
-        queue_consumer if conf.sessions.provider == "redis" else None,
+        queue_consumer if kept == "cluster" else None,
     )

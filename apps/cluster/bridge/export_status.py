@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from apps.cluster.bridge.export_rules import Export
 
@@ -14,7 +14,8 @@ SHARE: Final = 4  # of the producer's buffer a rule may fill one part of as many
 PROBE: Final = 65_536  # bytes on their way of a rule that fails: enough to see that it works again
 
 
-class Failures(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Failures:
     """Of one rule since the last look."""
 
     count: int

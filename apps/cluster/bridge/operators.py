@@ -1,8 +1,13 @@
-"""The bridges of the cluster, as operators see them. Who runs bridges registers its `BridgeControl`."""
+"""The bridges of the cluster and Kafka, as operators see them.
+
+A node in a cluster provides a `BridgeControl` and a `KafkaLog` (`apps.common.node_services`).
+"""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
+
+from apps.common import node_services
 
 
 class NoBridge(Exception):
@@ -24,7 +29,7 @@ class BridgeControl(Protocol):
     def resume(self, node: str) -> dict[str, Any]: ...
 
 
-class Log(Protocol):
+class KafkaLog(Protocol):
     """Kafka as operators see it. Called from threads, never from the event loop."""
 
     def overview(self) -> dict[str, Any]:
@@ -40,24 +45,17 @@ class Silent(Exception):
     """Kafka does not answer; the text says what its client said."""
 
 
-_control: BridgeControl | None = None
-_log: Log | None = None
-
-
-def register(control: BridgeControl | None, log: Log | None = None) -> None:
-    global _control, _log
-    _control, _log = control, log
-
-
-def log() -> Log:
+def log() -> KafkaLog:
     """`NoBridge` where messages do not pass through Kafka."""
-    if _log is None:
+    found = node_services.find(KafkaLog)
+    if found is None:
         raise NoBridge("This platform runs without Kafka.")
-    return _log
+    return found
 
 
 def control() -> BridgeControl:
-    """`NoBridge` where nobody registered one."""
-    if _control is None:
+    """`NoBridge` where this process's node is in no cluster."""
+    found = node_services.find(BridgeControl)
+    if found is None:
         raise NoBridge("This platform runs without a bridge to Kafka.")
-    return _control
+    return found

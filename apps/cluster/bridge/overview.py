@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata
+from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata  # type: ignore[attr-defined]
 
 from apps.cluster.bridge.librdkafka import KafkaConf
 from apps.cluster.bridge.operators import Silent
@@ -20,7 +20,7 @@ Offsets = dict[tuple[str, int], int]  # of topics and partitions
 
 
 class KafkaOverview:
-    """`apps.cluster.bridge.operators.Log`. Its client is made when somebody first looks, and kept."""
+    """`apps.cluster.bridge.operators.KafkaLog`. Its client is made when somebody first looks, and kept."""
 
     def __init__(self, conf: KafkaConf) -> None:
         self._conf = conf
@@ -41,10 +41,10 @@ class KafkaOverview:
 
     def _overview(self, admin: AdminClient) -> dict[str, Any]:
         metadata = admin.list_topics(timeout=WAIT)
-        ours = [each for each in metadata.topics.values() if each.topic.startswith(self._conf.prefix)]
+        ours = [each for each in metadata.topics.values() if str(each.topic).startswith(self._conf.prefix)]
         groups = self._groups(admin)
         committed = {name: self._committed(admin, name) for name in groups}
-        places = {(each.topic, number) for each in ours for number in each.partitions}
+        places = {(str(each.topic), number) for each in ours for number in each.partitions}
         asked = sorted(places.union(*committed.values()))[:MAX_PARTITIONS]
         first = self._offsets(admin, asked, OffsetSpec.earliest())
         last = self._offsets(admin, asked, OffsetSpec.latest())
@@ -53,7 +53,7 @@ class KafkaOverview:
             {"id": each.id, "address": f"{each.host}:{each.port}", "controller": each.id == head}
             for each in metadata.brokers.values()
         ]
-        topics = [_topic(each, first, last) for each in sorted(ours, key=lambda each: each.topic)]
+        topics = [_topic(each, first, last) for each in sorted(ours, key=lambda each: str(each.topic))]
         lags = [{**groups[name], "name": name, **_lag(committed[name], last)} for name in sorted(groups)]
         return {"brokers": brokers, "topics": topics, "groups": lags}
 
@@ -89,7 +89,7 @@ class KafkaOverview:
 
 def _topic(found: TopicMetadata, first: Offsets, last: Offsets) -> dict[str, Any]:
     partitions = found.partitions
-    places = [(found.topic, number) for number in partitions]
+    places = [(str(found.topic), number) for number in partitions]
     return {
         "name": found.topic,
         "partitions": len(partitions),

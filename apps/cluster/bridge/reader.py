@@ -127,7 +127,7 @@ def failed(raw: Raw) -> bool:
 def record(raw: Raw) -> Record:
     """As the other parts know it."""
     try:
-        headers: Headers = raw.headers() or []
+        headers: Headers = raw.headers() or []  # type: ignore[assignment]
     except UnicodeDecodeError:  # a header's name is not UTF-8: the record is no message of ours
         headers = []
     _, timestamp = raw.timestamp()

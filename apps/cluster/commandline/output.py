@@ -12,12 +12,12 @@ WIDEST: Final = 60  # characters of one cell
 class Output:
     def __init__(self, stream: TextIO, as_json: bool) -> None:
         self._stream = stream
-        self._json = as_json
+        self.as_json = as_json
 
     def table(self, rows: Iterable[dict[str, Any]], columns: Sequence[str], empty: str = "None.") -> None:
         """As JSON a list of whole rows."""
         found = list(rows)
-        if self._json:
+        if self.as_json:
             self._dump(found)
             return
         if not found:
@@ -31,7 +31,7 @@ class Output:
 
     def item(self, found: dict[str, Any]) -> None:
         """One thing, a line for each of its members."""
-        if self._json:
+        if self.as_json:
             self._dump(found)
             return
         width = max(map(len, found), default=0)
@@ -42,7 +42,7 @@ class Output:
 
     def done(self, text: str, answer: Any = None) -> None:
         """Something was done; as JSON what the API answered."""
-        if self._json:
+        if self.as_json:
             self._dump(answer if answer is not None else {})
         else:
             self.line(visible(text))

@@ -38,7 +38,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgpack
 import redis.asyncio
@@ -80,7 +80,7 @@ class Store:
     async def table(self, key: str) -> dict[bytes, bytes]:
         """A hash. Raises `RedisUnavailable`."""
         async with self._answering():
-            found: dict[bytes, bytes] = await self._redis.hgetall(f"{self.prefix}:{key}")  # type: ignore[misc]
+            found: dict[bytes, bytes] = await self._redis.hgetall(f"{self.prefix}:{key}")  # type: ignore[assignment]
             return found
 
     async def scan(self, key: str, at_once: int) -> AsyncIterator[dict[bytes, bytes]]:
@@ -89,7 +89,7 @@ class Store:
         while True:
             async with self._answering():
                 cursor, piece = await self._redis.hscan(f"{self.prefix}:{key}", cursor, count=at_once)
-            yield piece
+            yield cast("dict[bytes, bytes]", piece)
             if not cursor:
                 return
 
@@ -101,7 +101,8 @@ class Store:
     async def text(self, key: str) -> str:
         """ "" where there is none. Raises `RedisUnavailable`."""
         async with self._answering():
-            return (await self._redis.get(f"{self.prefix}:{key}") or b"").decode()
+            found: Any = await self._redis.get(f"{self.prefix}:{key}")
+            return found.decode() if found else ""
 
     async def tell(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
         """Publish (channel, message) pairs. Raises `RedisUnavailable`."""

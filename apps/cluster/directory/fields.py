@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Q
 
 
-class KeyField(models.CharField):
+class KeyField(models.CharField):  # type: ignore[type-arg]
     """Text that compares and sorts by code point in every database, so that an index answers prefixes too.
 
     SQLite does so anyway; PostgreSQL's own order is the language's.

@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from apps.cluster.sessions import packing
 from apps.cluster.sessions.queues import QueueLimits
 from apps.cluster.sessions.redis_backend import NotMine, RedisSessions
 from apps.common.database import DatabaseThread, DatabaseUnavailable
+from apps.common.node_services import NodeServices
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.node import Node
@@ -41,6 +42,17 @@ GROWN_BATCH_SIZE: Final = 500
 FORGOTTEN_BATCH_SIZE: Final = 200
 LOOK: Final = 10.0  # seconds between looks for messages that nobody told of
 INSPECT: Final = 60.0  # seconds between looks at how Redis is set up
+# What operators do with one session, whether its client is here or away.
+OF_SESSIONS: Final = (
+    "session",
+    "kick",
+    "end_session",
+    "subscribe",
+    "unsubscribe",
+    "queue",
+    "purge",
+    "replay",
+)
 SHUTDOWN_TIMEOUT: Final = 5.0  # seconds that what was recorded has at the end
 
 
@@ -122,15 +134,20 @@ class NodeSessions:
 
     # Operators ------------------------------------------------------------------------------------
 
+    def provide(self, services: NodeServices, handlers: dict[str, Handler], give: Handler) -> None:
+        services.checks["sessions"] = self.status
+        services.readiness["sessions"] = lambda: "" if self.status()["ok"] else "sessions cannot be stored"
+        for name in OF_SESSIONS:
+            handlers[name] = self.visited(handlers[name])
+        handlers["replay"] = self.replayed(handlers["replay"], self.visited(give))
+
     def visited(self, handler: Handler) -> Handler:
         """As `handler`, also for clients that are away: their sessions come here for the while."""
 
         async def answer(client_id: str, **arguments: Any) -> dict[str, Any]:
             guests = [each for each in (client_id, arguments.get("to")) if each and await self._visit(each)]
             try:
-                found = handler(client_id=client_id, **arguments)
-                if inspect.isawaitable(found):
-                    found = await found
+                found = await _answer(handler(client_id=client_id, **arguments))
                 if guests:
                     await self._stored()
                 return found
@@ -147,14 +164,14 @@ class NodeSessions:
             client_id: str, to: str, limit: int = 1000, within: Sequence[str] = ()
         ) -> dict[str, Any]:
             if client_id in self._node.sessions or client_id == to:
-                return await here(client_id=client_id, to=to, limit=limit, within=within)
+                return await _answer(here(client_id=client_id, to=to, limit=limit, within=within))
             try:
                 waiting = await asyncio.to_thread(self._redis.first, client_id, limit)
             except RedisError as error:
                 raise CommandRefused("no_redis", f"The queue could not be read: {error}") from error
             if waiting is None:
                 raise CommandRefused("not_here", "The client has no session that the cluster keeps.")
-            return await give(client_id=to, waiting=waiting, within=within)
+            return await _answer(give(client_id=to, waiting=waiting, within=within))
 
         return answer
 
@@ -344,3 +361,8 @@ class NodeSessions:
         """For health checks."""
         error = self.store.error or (self._full if self.is_full else "")
         return {"ok": not error, "error": error, "risks": self._risks}
+
+
+async def _answer(found: dict[str, Any] | Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """What a handler says, at once or later."""
+    return await found if inspect.isawaitable(found) else found

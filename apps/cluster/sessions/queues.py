@@ -218,7 +218,7 @@ class Queues:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for topic, count in topics.items():
                     kind = packing.pack(("", DROP_NO_MEMBER, "" if crowded else topic))
-                    pipeline.hincrby(key, kind, count)  # type: ignore[arg-type]
+                    pipeline.hincrby(key, kind, count)
                 pipeline.execute()
         except RedisError as error:
             logger.warning("%d drops were not counted: %s", topics.total(), error)

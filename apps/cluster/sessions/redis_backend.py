@@ -104,12 +104,12 @@ class RedisSessions:
         for put in batch.puts.values():
             if put.durable.key not in ends:
                 self._append(self._of(found, put.durable.key), put.delivery)
-        for row, (packet_id, state) in batch.assigns.items():
-            if row >> PLACE_BITS not in ends:
-                self._of(found, row >> PLACE_BITS).add("=", row & PLACES, f"{packet_id} {state}")
-        for row in batch.removes:
-            if row >> PLACE_BITS not in ends:
-                self._of(found, row >> PLACE_BITS).add("x", row & PLACES)
+        for place, (packet_id, state) in batch.assigns.items():
+            if place >> PLACE_BITS not in ends:
+                self._of(found, place >> PLACE_BITS).add("=", place & PLACES, f"{packet_id} {state}")
+        for gone in batch.removes:
+            if gone >> PLACE_BITS not in ends:
+                self._of(found, gone >> PLACE_BITS).add("x", gone & PLACES)
         for durable, _ in batch.purges:
             if durable.key not in ends:
                 steps = self._of(found, durable.key)
@@ -218,7 +218,7 @@ class RedisSessions:
     def _page(self, client_id: str, after: int, count: int) -> list[tuple[int, Delivery]]:
         found: list[tuple[int, Delivery]] = []
         if client_id:
-            flying = set(self._redis.hkeys(f"{self._prefix}:inflight:{client_id}"))  # type: ignore[arg-type]
+            flying = set(self._redis.hkeys(f"{self._prefix}:inflight:{client_id}"))
             queue = f"{self._prefix}:queue:{client_id}"
             entries: Any = self._redis.xrange(queue, f"({after}-0", count=count + len(flying))
             for identifier, fields in entries:

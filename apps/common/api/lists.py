@@ -32,7 +32,7 @@ class Pages(CursorPagination):
             )
         return int(given)
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> Any:
+    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> Any:  # type: ignore[override]
         try:
             return super().paginate_queryset(queryset, request, view)
         except (NotFound, DjangoValidationError, DataError, ValueError, OverflowError):

@@ -59,7 +59,9 @@ def document(error: Exception) -> dict[str, Any] | None:
     """The problem document of an exception that a view or a verb of `services` may raise."""
     match error:
         case Problem():
-            return _problem(error.status_code, str(error.detail.code), str(error.detail), **error.more)
+            return _problem(
+                error.status_code, str(getattr(error.detail, "code", "")), str(error.detail), **error.more
+            )
         case Duplicate():
             return _problem(409, "duplicate", str(error), existing_id=error.existing_id)
         case Gone() | Http404():

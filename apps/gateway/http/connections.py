@@ -67,7 +67,7 @@ class Gate:
         self._factory.doStop()
 
 
-class Socket(tcp.Server):  # type: ignore[misc]
+class Socket(tcp.Server):
     """An accepted socket that is read to its end.
 
     After an error (the peer's reset) libuv polls a socket no more and uvloop lets it be read just once:
@@ -109,7 +109,7 @@ class Socket(tcp.Server):  # type: ignore[misc]
         return bool(self.socket.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE)
 
 
-class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
+class TlsTransport(BufferingTLSTransport):
     """Twisted's, but that the error which ended it has no traceback: its frames refer to the transport."""
 
     def _tlsShutdownFinished(self, reason: Any) -> None:
@@ -122,7 +122,7 @@ class TlsTransport(BufferingTLSTransport):  # type: ignore[misc]
         self._reason = self._producer = None
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]
+class Channel(HTTPChannel):
     """One connection. Its next request has `timeOut` seconds for the headers, then BODY_TIMEOUT."""
 
     _deadline: Any = None
@@ -161,7 +161,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.transport.abortConnection()
 
 
-class Request(WebRequest):  # type: ignore[misc]
+class Request(WebRequest):
     """An HTTP request with an end: daphne writes the whole body to the disk before anybody sees it."""
 
     _size = 0
@@ -212,7 +212,7 @@ class Request(WebRequest):  # type: ignore[misc]
         self._size = 0
 
 
-class Factory(HTTPFactory):  # type: ignore[misc]
+class Factory(HTTPFactory):
     protocol = Channel
     bodies = 0  # bytes of the bodies of requests that are under way
 

@@ -101,7 +101,7 @@ _TIMERS: Final = (
 )
 
 
-class FlowControlledWebSocket(WebSocketProtocol):  # type: ignore[misc]
+class FlowControlledWebSocket(WebSocketProtocol):
     """Of a WebSocket that speaks MQTT the bytes are handed on as they come.
 
     Packets and frames have nothing to do with each other [MQTT-6.0.0-2], so no frame is put together

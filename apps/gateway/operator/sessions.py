@@ -240,7 +240,7 @@ class SessionHandlers:
         reason, completion = node.submit(message)
         if completion is not None and reason < 0x80:
             completed = asyncio.get_running_loop().create_future()
-            completion.then(Callback(lambda: completed.done() or completed.set_result(None)))
+            completion.then(Callback(lambda: None if completed.done() else completed.set_result(None)))
             if not completion.is_complete:
                 await completed
             reason = completion.reason or reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from apps.gateway.broker.durable import Durable
 from apps.gateway.broker.messages import Delivery, Message
-from apps.gateway.sessions.batch import PLACE_BITS, Batch, Load, Outcome, Put
+from apps.gateway.sessions.batch import PLACE_BITS, Batch, Load, Outcome
 
 APPLICATION: Final = 0x676D7174  # "gmqt", in the file's header
 VERSION: Final = 1
@@ -67,20 +68,27 @@ class Waiting:
 class Database:
     def __init__(self, path: Path, fsync: bool, max_bytes: int) -> None:
         """`fsync`: each transaction outlives a power cut, not only the process."""
+        self._lock = -1
         try:
+            self._lock = lock(path)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             self._prepare(fsync, max_bytes)
         except OSError as error:
+            self._unlock()
             raise StoreError(error.strerror or str(error)) from None
         except sqlite3.Error as error:
+            self._unlock()
             locked = "locked" in str(error)
             raise StoreError("another process has it open" if locked else str(error)) from None
+        except StoreError:
+            self._unlock()
+            raise
         self._next_message = self._one("SELECT coalesce(max(id), 0) FROM messages") + 1
 
     def _prepare(self, fsync: bool, max_bytes: int) -> None:
         run = self._db.execute
-        run("PRAGMA locking_mode = EXCLUSIVE")  # one node to a file; and no shared memory to keep
+        # Not EXCLUSIVE, so that a backup can read a snapshot beside the node; one node to a file by `lock`.
         run("PRAGMA journal_mode = WAL")
         run(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         run("PRAGMA cache_size = -16384")
@@ -109,6 +117,23 @@ class Database:
 
     def close(self) -> None:
         self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For what fills or reads a store that no node uses."""
+        return self._db
+
+    def row_of(
+        self, key: int, seq: int, delivery: Delivery, packet_id: int, state: int, number: int
+    ) -> tuple[Any, ...]:
+        """A row of the queue; `number`: its message stands in `messages` under it, 0: in the row."""
+        return _row(key, seq, delivery, packet_id, state, number)
 
     # Writing ------------------------------------------------------------------------------------
 
@@ -179,7 +204,7 @@ class Database:
                     stored[id(message)] = number
                     body = (message.topic, message.payload, message.properties, message.origin)
                     messages.append((number, refs, *body))
-            rows.append(_row(put, number))
+            rows.append(_row(put.durable.key, put.seq, delivery, put.packet_id, put.state, number))
         self._db.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", messages)
         marks = ", ".join("?" * 14)
         self._db.executemany(f"INSERT OR REPLACE INTO queue VALUES ({marks})", rows)
@@ -249,7 +274,7 @@ class Database:
             (key, after, count),
         )
         for row in rows:
-            delivery = _delivery(row)
+            delivery = delivery_of(row)
             size -= delivery.size
             if size < 0 and found:
                 break
@@ -276,7 +301,7 @@ class Database:
     def in_flight(self) -> list[tuple[int, int, int, int, Delivery]]:
         """Session key, place, packet identifier, state and message, in order."""
         rows = self._db.execute(f"{ROW} WHERE q.packet_id <> 0 ORDER BY q.session, q.seq")
-        return [(row[11], row[0], row[1], row[2], _delivery(row)) for row in rows]
+        return [(row[11], row[0], row[1], row[2], delivery_of(row)) for row in rows]
 
     def waiting(self) -> dict[int, Waiting]:
         rows = self._db.execute(
@@ -333,6 +358,17 @@ class Database:
         return found
 
 
+def lock(path: Path) -> int:
+    """The open lock file beside the store: whoever has it locked uses the store, until it is closed."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreError("another process has it open") from None
+    return descriptor
+
+
 def _runs(rows: list[int]) -> list[tuple[int, int, int]]:
     """Rows of the queue as runs of places (session, first, last): each step hands the interpreter over."""
     rows.sort()
@@ -347,16 +383,15 @@ def _runs(rows: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _row(put: Put, number: int) -> tuple[Any, ...]:
-    delivery = put.delivery
+def _row(key: int, seq: int, delivery: Delivery, packet_id: int, state: int, number: int) -> tuple[Any, ...]:
     message = delivery.message
     flags = delivery.qos | delivery.retain << 2 | message.qos << 3 | message.retain << 5
     identifiers = delivery.identifiers or None
     return (
-        put.durable.key,
-        put.seq,
-        put.packet_id,
-        put.state,
+        key,
+        seq,
+        packet_id,
+        state,
         flags,
         delivery.size,
         message.expires,
@@ -370,7 +405,7 @@ def _row(put: Put, number: int) -> tuple[Any, ...]:
     )
 
 
-def _delivery(row: tuple[Any, ...]) -> Delivery:
+def delivery_of(row: tuple[Any, ...]) -> Delivery:
     flags, expires, queued_at, identifiers, topic, payload, properties, origin = row[3:11]
     message = Message(topic, payload, flags >> 3 & 3, bool(flags & 32), properties, expires, origin)
     delivery = Delivery(message, flags & 3, bool(flags & 4), identifiers or b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from apps.gateway.broker.session import Session
 from apps.gateway.sessions import restore
 from apps.gateway.sessions.batch_store import BatchStore, Jobs
 from apps.gateway.sessions.database import Database
+from apps.gateway.sessions.worker import Worker
 
 UPKEEP: Final = 10.0  # seconds between looks for what has expired
 
@@ -44,3 +46,12 @@ class SqliteStore(BatchStore):
 
     def _expired(self, found: list[tuple[int, str, int, int]]) -> None:
         restore.expired(self._node, found)
+
+
+def build(
+    path: Path, node: Node, loop: asyncio.AbstractEventLoop, fsync: bool, max_bytes: int
+) -> SqliteStore:
+    """With the sessions that the last process left. `StoreError`, `sqlite3.Error`."""
+    store = SqliteStore(path, node, Worker(loop), fsync, max_bytes)
+    store.restore(node.now)
+    return store

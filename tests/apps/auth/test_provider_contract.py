@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 
 from apps.auth.models import AclRule, Client, Credential
 from apps.auth.providers.base import Unavailable
-from apps.auth.providers.chain import ACLS, CLIENTS, Chain
+from apps.auth.providers.chain import Chain
 from apps.auth.providers.database import Database
 from apps.gateway.broker.ports import (
     DENIED,
@@ -29,6 +29,7 @@ from apps.gateway.broker.ports import (
     Peer,
     Verdict,
 )
+from gmqtt_platform.config.providers import names
 from tests.apps.auth.chains import build, connect, register
 from tests.apps.auth.scram import ScramClient
 from tests.apps.auth.services import gateway, serving
@@ -156,8 +157,8 @@ async def decide(chain: Chain, request: ConnectRequest) -> Verdict:
 
 
 def test_everyone_is_in_the_cast() -> None:
-    assert {name.partition("_")[0] for name in CAST} == set(CLIENTS)
-    assert set(ACL_CAST) == set(ACLS)
+    assert {name.partition("_")[0] for name in CAST} == set(names("auth.client"))
+    assert set(ACL_CAST) == set(names("auth.acl"))
 
 
 async def test_the_right_client_comes_in(part: Part) -> None:

@@ -156,17 +156,17 @@ async def test_the_first_login_brings_the_missing_hash(
     for n in (3, 4):
         assert (await chain.connect(connect(f"d-{n}", f"d-{n}", f"correct horse {n}"))).accepted
     assert not (await chain.connect(connect("d-5", "d-5", "correct horse 6"))).accepted
-    assert verifiers.unhashed == 2
+    assert verifiers.upgrades == 2
     fourth = await Credential.objects.select_related("client").aget(username="d-4")
     await sync_to_async(credentials.rotate)(SYSTEM, fourth, password="another horse battery")
     rotated = (await Credential.objects.filter(username="d-4").order_by("-id").afirst()).secret
     for _ in range(3):
-        await verifiers.hash_one(database, chain.parts.passwords)
-    assert verifiers.unhashed == 0
+        await verifiers.flush(database)
+    assert verifiers.upgrades == 0
     secrets = {each.username: each.secret async for each in Credential.objects.order_by("id")}
     assert secrets["d-3"].startswith("md5$") and secrets["d-4"] == rotated
     assert (await chain.connect(connect("d-3", "d-3", "correct horse 3"))).accepted
-    assert verifiers.unhashed == 0  # facts in memory do not show the hash yet
+    assert verifiers.upgrades == 0  # facts in memory do not show the hash yet
     settings.SECRET_KEY = "another one, as long as it has to be for this"
     again = build("django")
     try:
@@ -174,18 +174,6 @@ async def test_the_first_login_brings_the_missing_hash(
         assert not (await again.connect(connect("d-7", "d-7", "correct horse 7"))).accepted  # never used
     finally:
         await again.close()
-
-
-async def test_while_others_wait_no_hash_is_made(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    news = [NewClient(f"d-{n}", password=f"correct horse {n}", scram=False) for n in range(20)]
-    await sync_to_async(registering.register_many)(SYSTEM, news, True)
-    assert (await chain.connect(connect("d-3", "d-3", "correct horse 3"))).accepted
-    waiting = asyncio.create_task(chain.connect(connect("nobody", "nobody", "wrong horse")))
-    while not chain.parts.passwords.running:  # noqa: ASYNC110
-        await asyncio.sleep(0)
-    await chain.parts.verifiers.hash_one(chain.parts.database, chain.parts.passwords)
-    assert chain.parts.verifiers.unhashed == 1
-    await waiting
 
 
 async def test_a_replaced_secret_key_is_still_good_for_it(chain: Chain, settings: Any) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import requests
 from consul import Check, Consul, ConsulException
 
 from apps.auth.discovery.base import TIMEOUT, DiscoveryUnavailable, parts
+
+if TYPE_CHECKING:
+    from gmqtt_platform.config.auth import DiscoveryConf
 
 T = TypeVar("T")
 
@@ -68,3 +71,7 @@ def _ask(call: Callable[[], T]) -> T:
         return call()
     except (ConsulException, requests.RequestException, KeyError, ValueError, TypeError) as error:
         raise DiscoveryUnavailable(f"Consul: {error or type(error).__name__}") from error
+
+
+def build(conf: DiscoveryConf) -> ConsulDirectory:
+    return ConsulDirectory(conf.consul, conf.service, conf.ttl, conf.consul_token)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import requests
 from etcd3gw.client import Etcd3Client
@@ -11,6 +11,9 @@ from etcd3gw.exceptions import Etcd3Exception
 from etcd3gw.lease import Lease
 
 from apps.auth.discovery.base import TIMEOUT, DiscoveryUnavailable, parts
+
+if TYPE_CHECKING:
+    from gmqtt_platform.config.auth import DiscoveryConf
 
 T = TypeVar("T")
 
@@ -55,3 +58,7 @@ def _ask(call: Callable[[], T]) -> T:
         return call()
     except (Etcd3Exception, requests.RequestException, KeyError, ValueError) as error:
         raise DiscoveryUnavailable(f"etcd: {error or type(error).__name__}") from error
+
+
+def build(conf: DiscoveryConf) -> EtcdDirectory:
+    return EtcdDirectory(conf.etcd, conf.service, conf.ttl)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gmqtt_platform.config.auth import DiscoveryConf
+
 
 class StaticDirectory:
     def __init__(self, addresses: tuple[str, ...]) -> None:
@@ -15,3 +20,7 @@ class StaticDirectory:
     def renew(self) -> None: ...
 
     def withdraw(self) -> None: ...
+
+
+def build(conf: DiscoveryConf) -> StaticDirectory:
+    return StaticDirectory(tuple(address.netloc for address in conf.addresses))

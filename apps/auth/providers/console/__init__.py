@@ -40,6 +40,9 @@ def encode(claims: dict[str, Any]) -> str:
 
 class ConsoleClients:
     name = NAME
+    open = False
+    needs_database = True
+    registered = False
 
     def __init__(self, database: Database) -> None:
         self._key = sealing.key(ISSUER)

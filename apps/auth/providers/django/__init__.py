@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from apps.auth import passwords
 from apps.auth.facts import CredentialFacts
 from apps.auth.fair_queue import Asker
@@ -12,6 +14,9 @@ from apps.auth.providers.registry import Registry
 from apps.auth.verifiers import Verifiers
 from apps.gateway.broker.ports import ConnectRequest
 
+if TYPE_CHECKING:
+    from apps.auth.providers.parts import Parts
+
 
 class DjangoClients:
     """Passes where neither user name nor password came, and where no such user name is registered.
@@ -21,6 +26,9 @@ class DjangoClients:
     """
 
     name = "django"
+    open = False
+    needs_database = True
+    registered = True
 
     def __init__(self, registry: Registry, passwords: Passwords, verifiers: Verifiers | None = None) -> None:
         self._registry = registry
@@ -56,8 +64,7 @@ class DjangoClients:
     ) -> CredentialFacts | None:
         for each in candidates:
             if passwords.matches_keyed(password, each.verifier):
-                if self._verifiers is not None:
-                    self._verifiers.note_unhashed(each, password)
+                self._upgrade(each, password)
                 return each
         asker = Asker(request.peer.address, request.username or request.client_id, request.left)
         matching = None
@@ -65,10 +72,15 @@ class DjangoClients:
             if await self._passwords.verify(password, (each.secret,), asker):
                 matching = each
                 if self._verifiers is not None:
-                    self._verifiers.note(each, password)
+                    self._verifiers.note(each.id, password)
+                    self._upgrade(each, password)
         if not candidates:
             await self._passwords.verify(password, (), asker)
         return matching
+
+    def _upgrade(self, credential: CredentialFacts, password: bytes) -> None:
+        if self._verifiers is not None:
+            self._verifiers.upgrade(credential.id, credential.secret, password)
 
     def exchange(self, request: ConnectRequest) -> None:
         return None
@@ -79,9 +91,20 @@ class DjangoClients:
 
 class DjangoAcl:
     name = "django"
+    open = False
+    needs_database = True
+    asks = False
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     async def layer(self, identity: Identity) -> Layer | None:
         return await self._registry.rules(identity)
+
+
+def build_clients(parts: Parts) -> DjangoClients:
+    return DjangoClients(parts.registry, parts.passwords, parts.verifiers)
+
+
+def build_acl(parts: Parts) -> DjangoAcl:
+    return DjangoAcl(parts.registry)

@@ -23,6 +23,7 @@ from apps.gateway.broker.ports import ConnectRequest
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
+    from apps.auth.providers.parts import Parts
     from gmqtt_platform.config.auth import JwtConf
 
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -31,8 +32,11 @@ MAX_LENGTH = 16_384  # bytes
 
 class JwtClients:
     name = "jwt"
+    open = False
+    needs_database = True
 
     def __init__(self, conf: JwtConf, registry: Registry) -> None:
+        self.registered = conf.registered
         self._conf = conf
         self._registry = registry
         self._keys = Keys(conf)
@@ -117,6 +121,17 @@ class JwtAcl:
     """The rules that a client's token carries; none for a client that came without one."""
 
     name = "jwt"
+    open = False
+    needs_database = False
+    asks = False
 
     async def layer(self, identity: Identity) -> Layer | None:
         return identity.claims
+
+
+def build_clients(parts: Parts) -> JwtClients:
+    return JwtClients(parts.conf.jwt, parts.registry)
+
+
+def build_acl(parts: Parts) -> JwtAcl:
+    return JwtAcl()

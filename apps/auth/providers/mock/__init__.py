@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from apps.auth.providers.base import Identity, Layer, Outcome, Rejection, identity
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, ConnectRequest
 from apps.gateway.mqtt import reasons
+
+if TYPE_CHECKING:
+    from apps.auth.providers.parts import Parts
 
 _NOBODY = Rejection(reasons.NOT_AUTHORIZED, "mock refuses everybody")
 
@@ -12,7 +17,11 @@ _NOBODY = Rejection(reasons.NOT_AUTHORIZED, "mock refuses everybody")
 class MockClients:
     name = "mock"
 
+    needs_database = False
+    registered = False
+
     def __init__(self, success: bool) -> None:
+        self.open = True  # nobody to guard, whatever it answers
         self._success = success
 
     async def connect(self, request: ConnectRequest) -> Outcome:
@@ -28,7 +37,11 @@ class MockClients:
 class MockAcl:
     name = "mock"
 
+    needs_database = False
+    asks = False
+
     def __init__(self, success: bool) -> None:
+        self.open = True
         self._layer = _Open() if success else _Closed()
 
     async def layer(self, identity: Identity) -> Layer | None:
@@ -49,3 +62,11 @@ class _Closed:
 
     def subscribe(self, filter: str, qos: int) -> int:
         return DENIED
+
+
+def build_clients(parts: Parts) -> MockClients:
+    return MockClients(parts.conf.mock == "success")
+
+
+def build_acl(parts: Parts) -> MockAcl:
+    return MockAcl(parts.conf.mock == "success")

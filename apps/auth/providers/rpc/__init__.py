@@ -17,6 +17,7 @@ from apps.auth.rpc.client import RpcClient
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, UNKNOWN, ConnectRequest
 
 if TYPE_CHECKING:
+    from apps.auth.providers.parts import Parts
     from gmqtt_platform.config.auth import AuthConf
 
 
@@ -29,6 +30,9 @@ class RpcClients:
     """Yes is believed for `cache_ttl`, or `cache_grace` while no instance answers; no for `unknown_ttl`."""
 
     name = "rpc"
+    open = False
+    needs_database = False
+    registered = False
 
     def __init__(self, client: RpcClient, conf: AuthConf) -> None:
         self._client = client
@@ -121,6 +125,9 @@ class RpcAcl:
     """
 
     name = "rpc"
+    open = False
+    needs_database = False
+    asks = True
 
     def __init__(self, client: RpcClient, conf: AuthConf) -> None:
         self._client = client
@@ -154,6 +161,10 @@ class RpcAcl:
             self._known.put(identity.client_id, known)
         known[question] = reply
         return reply
+
+    def take_unanswered(self) -> set[str]:
+        found, self.unanswered = self.unanswered, set()
+        return found
 
     def forget(self, client_ids: list[str] | None) -> None:
         if client_ids is None:
@@ -197,3 +208,16 @@ class _Asking:
         if reply.decision == pb.PASS:
             return PASS
         return min(int(reply.grant), qos) if reply.decision == pb.ALLOW else DENIED
+
+
+def build_clients(parts: Parts) -> RpcClients:
+    provider = RpcClients(parts.rpc, parts.conf)
+    parts.on_forget.append(provider.forget)
+    return provider
+
+
+def build_acl(parts: Parts) -> RpcAcl:
+    provider = RpcAcl(parts.rpc, parts.conf)
+    parts.on_forget.append(provider.forget)
+    parts.unanswered.append(provider.take_unanswered)
+    return provider

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from typing import TYPE_CHECKING
 
 from apps.auth import passwords
 from apps.auth.passwords import ScramKeys
@@ -21,11 +22,17 @@ from apps.auth.providers.scram import messages
 from apps.gateway.broker.ports import Challenge, ConnectRequest
 from apps.gateway.mqtt import reasons
 
+if TYPE_CHECKING:
+    from apps.auth.providers.parts import Parts
+
 METHOD = "SCRAM-SHA-256"
 
 
 class ScramClients:
     name = "scram"
+    open = False
+    needs_database = True
+    registered = True
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -123,3 +130,7 @@ def proves(keys: ScramKeys, signed: bytes, proof: bytes) -> bool:
     signature = hmac.digest(keys.stored_key, signed, "sha256")
     client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=False))
     return hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key)
+
+
+def build_clients(parts: Parts) -> ScramClients:
+    return ScramClients(parts.registry)

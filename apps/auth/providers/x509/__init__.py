@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from apps.auth.providers import registry
 from apps.auth.providers.base import Identity, Outcome, Rejection, identity
 from apps.auth.providers.registry import Registry
 from apps.gateway.broker.ports import ConnectRequest
+
+if TYPE_CHECKING:
+    from apps.auth.providers.parts import Parts
 
 
 class X509Clients:
@@ -15,6 +20,9 @@ class X509Clients:
     """
 
     name = "x509"
+    open = False
+    needs_database = True
+    registered = True
 
     def __init__(self, registry: Registry, match: str) -> None:
         self._registry = registry
@@ -43,3 +51,7 @@ class X509Clients:
         if self._by_name:
             return None
         return registry.stays(await self._registry.facts(identity.client_id, identity.username), identity)
+
+
+def build_clients(parts: Parts) -> X509Clients:
+    return X509Clients(parts.registry, parts.conf.x509.match)

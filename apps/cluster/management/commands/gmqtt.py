@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from typing import Any, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,7 +13,7 @@ from apps.cluster.commandline import maintenance
 from apps.cluster.commandline.client import Api, ApiRefused, NoNode
 from apps.cluster.commandline.nouns import NOUNS
 from apps.cluster.commandline.output import Output, visible
-from gmqtt_platform import local
+from gmqtt_platform import local, operating
 
 REFUSED = 1  # the platform said no
 NO_NODE = 3  # nobody answered; 2 is argparse's, for a command that cannot be understood
@@ -28,11 +29,16 @@ class Command(BaseCommand):
         nouns = parser.add_subparsers(
             dest="noun", required=True, metavar="NOUN", parser_class=argparse.ArgumentParser
         )
-        for add in (*NOUNS, maintenance.drain, maintenance.trace):
+        for add in (*NOUNS, maintenance.drain, maintenance.trace, *operating.COMMANDS):
             add(nouns)
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = argparse.Namespace(**options)
+        if hasattr(given, "operate"):  # without a node
+            code = given.operate(Output(self.stdout._out, given.json), given)
+            if code:
+                sys.exit(code)
+            return
         url, context = given.url, None
         if not url:
             found = local.node(settings.GMQTT)
@@ -41,7 +47,7 @@ class Command(BaseCommand):
             raise CommandError("--url begins with http:// or https://", returncode=2)
         api = Api(url, local.token, context)
         try:
-            given.run(api, Output(self.stdout._out, given.json), given)
+            given.run(api, Output(cast("TextIO", self.stdout._out), given.json), given)
         except ApiRefused as error:
             raise CommandError(f"{visible(str(error))} ({error.code})", returncode=REFUSED) from None
         except NoNode as error:

@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 (Drop, _drops(options["drops"], options["sessions"], now)),
             ):
                 while some := list(islice(rows, BATCH_SIZE)):
-                    model._default_manager.bulk_create(some)
+                    model._default_manager.bulk_create(some)  # type: ignore[arg-type]
         counts = (f"{options[what]} {what}" for what in ("sessions", "subscriptions", "drops"))
         self.stdout.write(", ".join(counts))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # First: daphne's reactor has to be installed, on uvloop, before anything else imports Twisted.
-from apps.gateway.server import GatewayServer, HttpListener, reactor  # isort: skip
+from apps.gateway.server import GatewayServer, HttpListener, reactor  # type: ignore[attr-defined]  # isort: skip
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -37,15 +37,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         conf: Conf = settings.GMQTT
         _raise_descriptor_limit()
-        loop = reactor._asyncioEventloop
+        loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
         mqtt, http = _open(conf)
-        parts = wiring.build(conf, loop)
-        runtime = parts.runtime
+        gateway_node = wiring.build(conf, loop)
+        runtime, services = gateway_node.runtime, gateway_node.services
         reloader = Reloader(conf, runtime.node.limits)
         certificates = _certificates(conf, mqtt, http)
-        parts.report("configuration", reloader.status)
+        services.checks["configuration"] = reloader.status
         if certificates is not None:
-            parts.report("certificate", certificates.status)
+            services.checks["certificate"] = certificates.status
 
         def reload() -> None:
             reloader.reload()
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         server = MqttServer(runtime.node, runtime.runner, application, loop)
 
         async def start() -> None:
-            await parts.start()  # in a cluster nobody is let in before this node has joined
+            await gateway_node.start()  # in a cluster nobody is let in before this node has joined
             for listener in mqtt:
                 await server.listen(listener)
             loop.call_later(WATCH, watch)
@@ -73,7 +73,7 @@ class Command(BaseCommand):
             self.stdout.flush()
             server.stop_accepting()
             runtime.node.shut_down(runtime.now())
-            await parts.stop()
+            await gateway_node.stop()
             await server.drain()
 
         gateway = GatewayServer(

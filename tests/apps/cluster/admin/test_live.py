@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from apps.cluster.bridge import operators
 from apps.cluster.bridge.librdkafka import create_topics
+from apps.cluster.bridge.operators import KafkaLog
 from apps.cluster.bridge.overview import KafkaOverview
 from apps.cluster.directory import topic_tree
 from apps.gateway.operator.rates import LEASE
@@ -17,6 +15,7 @@ from tests.apps.cluster.bridge.confs import kafka_conf
 from tests.apps.cluster.factories import NodeFactory, SubscriptionFactory
 from tests.apps.cluster.support.running import RunningNode
 from tests.apps.gateway.support.world import World
+from tests.support.node_services import provide
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOPICS, SLOW, KAFKA = (f"{ADMIN}/sessioninfo/{page}/" for page in ("topics", "slow", "kafka"))
@@ -135,23 +134,16 @@ def test_slow_subscribers(node: RunningNode) -> None:
     assert "&lt;b&gt;slow" in answer.content.decode()
 
 
-@pytest.fixture
-def log() -> Iterator[None]:
-    yield
-    operators.register(None)
-
-
-def test_without_kafka(log: None) -> None:
-    operators.register(None)
+def test_without_kafka() -> None:
     assert "runs without Kafka" in browser("view_clusternode").get(KAFKA).content.decode()
 
 
-def test_kafka_does_not_answer(log: None) -> None:
-    operators.register(None, KafkaOverview(kafka_conf("127.0.0.1:9", "x.")))
+def test_kafka_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(monkeypatch, {KafkaLog: KafkaOverview(kafka_conf("127.0.0.1:9", "x."))})
     assert 'role="alert"' in browser("view_clusternode").get(KAFKA).content.decode()
 
 
-def test_kafka(kafka: str, kafka_prefix: str, log: None) -> None:
+def test_kafka(kafka: str, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     conf = kafka_conf(kafka, kafka_prefix)
     topic, group = f"{kafka_prefix}telemetry", f"{kafka_prefix}live-a"
     create_topics(conf, [topic])
@@ -162,7 +154,7 @@ def test_kafka(kafka: str, kafka_prefix: str, log: None) -> None:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False})
     consumer.commit(offsets=[TopicPartition(topic, 0, 2), TopicPartition(topic, 1, 5)], asynchronous=False)
     consumer.close()
-    operators.register(None, KafkaOverview(conf))
+    provide(monkeypatch, {KafkaLog: KafkaOverview(conf)})
     found = browser("view_clusternode").get(KAFKA).context["found"]
     assert len(found["brokers"]) == 1
     assert found["topics"] == [{"name": topic, "partitions": 2, "replicas": 1, "in_sync": 1, "records": 10}]

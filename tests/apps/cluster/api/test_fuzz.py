@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from hypothesis import HealthCheck, Phase, given, settings
+from tests.support.node_services import provide
 
-from apps.cluster.bridge import operators
+from apps.cluster.bridge.operators import BridgeControl
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
 from tests.apps.auth.api.conftest import token_of
 from tests.apps.auth.api.test_fuzz import CHECKS, EVERY, one_connection
@@ -28,7 +29,7 @@ OPERATIONS = [one for one in EVERY if one.path.startswith("/api/v1/cluster/")]
 def test_every_answer_is_one_that_the_schema_describes(
     operation: Any, roles: None, node: RunningNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "_control", Bridge())
+    provide(monkeypatch, {BridgeControl: Bridge()})
     token = token_of(AccountFactory(roles=["admin"]))
     session = SessionFactory(client_id="pump")
     pk = NodeFactory(name="test").pk if "/nodes/" in operation.path else session.pk

@@ -14,9 +14,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import get_resolver
 from rest_framework.test import APIClient
+from tests.support.node_services import provide
 
 from apps.auth.models import ClientGroup
-from apps.cluster.bridge import operators
+from apps.cluster.bridge.operators import BridgeControl
 from apps.common import rbac
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
 from apps.gateway.operator.tracing import Trace
@@ -111,7 +112,7 @@ def test_the_table(
     node: RunningNode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(operators, "_control", Bridge())
+    provide(monkeypatch, {BridgeControl: Bridge()})
     pk = NodeFactory(name="gone", state="down").pk
     steered = NodeFactory(name="test").pk
     if "/drain/" in path:

@@ -1,0 +1,48 @@
+"""What the providers of one chain share: each builder takes what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from apps.auth import discovery
+from apps.auth.passwords import Passwords
+from apps.auth.providers.database import Database
+from apps.auth.providers.registry import Registry
+from apps.auth.rpc.client import RpcClient
+from apps.auth.verifiers import Verifiers
+
+if TYPE_CHECKING:
+    from gmqtt_platform.config.auth import AuthConf
+
+
+class Parts:
+    """What the providers of one chain share."""
+
+    def __init__(self, conf: AuthConf, patience: float) -> None:
+        """`patience`: seconds that a client waits for an answer."""
+        self.conf = conf
+        self.database = Database(conf.database_threads)
+        self.registry = Registry(
+            self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
+        )
+        self.passwords = Passwords(
+            conf.password_threads, conf.password_queue, ttl=conf.cache_ttl, patience=patience
+        )
+        self.verifiers = Verifiers()
+        self.on_forget: list[Callable[[list[str] | None], None]] = [self.registry.forget]
+        # Connected clients that a provider could not be asked about; each function empties its list.
+        self.unanswered: list[Callable[[], set[str]]] = []
+        self._rpc: RpcClient | None = None
+
+    @property
+    def rpc(self) -> RpcClient:
+        """The one client of the auth service; `has_rpc` where a provider uses it."""
+        if self._rpc is None:
+            directory = discovery.build(self.conf.discovery)
+            self._rpc = RpcClient(self.conf.rpc, directory, max(1.0, self.conf.discovery.ttl / 5))
+        return self._rpc
+
+    @property
+    def has_rpc(self) -> bool:
+        return self._rpc is not None
