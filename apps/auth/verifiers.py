@@ -30,7 +30,7 @@ class Verifiers:
             self._waiting[credential_id] = passwords.encode_keyed(password)
 
     def upgrade(self, credential_id: int, encoded: str, password: bytes) -> None:
-        """The password is right. Replace `encoded` where another broker made it, or where it is no slow hash."""
+        """The password is right. Replace `encoded` where another broker made it or it is no slow hash."""
         wanted = is_foreign(encoded) or passwords.is_keyed(encoded)
         if wanted and self._upgraded.get(credential_id) != encoded and len(self._upgrades) < UPGRADES:
             self._upgrades[credential_id] = (encoded, password)
