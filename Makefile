@@ -11,7 +11,7 @@ NODEJS := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/d
 WEBCLIENT := $(shell find webclient -path webclient/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
+.PHONY: help run cluster docs helm dist dist-test image release image-test chart-test build webclient messages screenshots proto test lint format types faults bench lock audit sbom clean
 
 help:
 	@echo "make run      start one node in the foreground (GMQTT_<TABLE>__<KEY>=value overrides conf/conf.toml)"
@@ -20,13 +20,14 @@ help:
 	@echo "make lint     ruff check, ruff format --check"
 	@echo "make format   let ruff put right what it can"
 	@echo "make types    mypy, strict, on all but the tests"
-	@echo "make faults   kill a node 50 times under traffic, and each process of a cluster (KILLS=..., SEED=...)"
+	@echo "make faults   kill processes under traffic (KILLS=..., SEED=...), fuzz packets for 10 minutes, and REST"
 	@echo "make bench    measure the node (ARGS=...)"
 	@echo "make build    compile the core, where there is a C compiler"
 	@echo "make webclient  bundle the browser's MQTT client, where there is Node.js"
 	@echo "make proto    generate the auth service's code from auth.proto"
 	@echo "make screenshots  take the README's pictures in Chromium"
 	@echo "make messages compile the translations of the console"
+	@echo "make docs     the documentation, into build/docs; a node serves it at /docs/"
 	@echo "make lock     pin every package with the hashes of its files, after a change in requirements*.txt"
 	@echo "make audit    ask the advisory databases about what is pinned (needs the network)"
 	@echo "make sbom     what is installed, as CycloneDX, into build/"
@@ -35,7 +36,7 @@ help:
 	@echo "make image    the container image (BASE=an image of Debian 12)"
 	@echo "make image-test  build the image and run it (needs root, buildah and debootstrap)"
 	@echo "make chart-test  check the Helm chart (builds helm with Go if need be)"
-	@echo "make release  changelog, tag, artifacts, checksums, SBOM (VERSION=1.2.3)"
+	@echo "make release  changelog, tag, artifacts, SBOM, signed checksums (VERSION=1.2.3 KEY=an SSH key)"
 	@echo "make clean    remove what was built; var/ and .venv stay"
 
 run: $(VENV)/.run build webclient
@@ -74,6 +75,9 @@ webclient/node_modules/.installed: webclient/package-lock.json
 screenshots: $(VENV)/.dev build webclient
 	$(PY) tools/screenshots.py
 
+docs: $(VENV)/.dev
+	@$(PY) -m tools.docs.build
+
 messages: $(VENV)/.dev
 	$(PY) -c "import polib, glob; [polib.pofile(f).save_as_mofile(f[:-2] + 'mo') for f in glob.glob('apps/*/locale/*/LC_MESSAGES/*.po')]"
 
@@ -97,6 +101,8 @@ types: $(VENV)/.dev
 
 faults: $(VENV)/.dev build
 	FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults
+	FUZZ_SECONDS=600 FUZZ_EXAMPLES=200 $(PY) -m pytest -q -s tests/fuzz tests/apps/auth/api/test_fuzz.py \
+	    tests/apps/cluster/api/test_fuzz.py
 
 bench: $(VENV)/.dev build
 	$(PY) -m bench $(ARGS)
@@ -122,7 +128,7 @@ sbom: build/supply/bin/python
 	@mkdir -p build
 	build/supply/bin/python -m cyclonedx_py requirements --output-reproducible -o build/sbom-python.json requirements.lock
 	cd webclient && npm sbom --package-lock-only --sbom-format cyclonedx > ../build/sbom-webclient.json
-dist: $(VENV)/.dev build webclient
+dist: $(VENV)/.dev build webclient docs
 	@mkdir -p dist && rm -f dist/*.whl dist/*.tar.gz
 	@$(PY) -c 'from setuptools.build_meta import build_sdist; build_sdist("dist")' >/dev/null
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check . --no-deps --no-build-isolation --wheel-dir dist
@@ -132,18 +138,22 @@ dist-test: dist
 	$(PY) -m tools.trydist
 	$(PY) -m tools.trydist --pure
 
-image: webclient
+image: webclient docs
 	$(or $(shell command -v docker),$(shell command -v podman),buildah) build $(if $(BASE),--build-arg BASE=$(BASE)) -t gmqtt .
 
-image-test: $(VENV)/.dev webclient
+image-test: $(VENV)/.dev webclient docs
 	$(PY) -m tools.tryimage
 
-chart-test: $(VENV)/.dev
-	@command -v helm $(HOME)/go/bin/helm >/dev/null || go install helm.sh/helm/v3/cmd/helm@v3.16.4
-	HELM_IS_NEEDED=1 $(PY) -m pytest -q tests/packaging/test_chart.py
+# The tests of the chart need it: what is in PATH, or build/bin/helm, compiled by Go in about four minutes of CPU.
+helm:
+	@command -v helm $(CURDIR)/build/bin/helm >/dev/null || \
+	    GOBIN=$(CURDIR)/build/bin go install helm.sh/helm/v3/cmd/helm@v3.16.4
+
+chart-test: $(VENV)/.dev helm
+	CI=true $(PY) -m pytest -q tests/packaging/test_chart.py
 
 release: $(VENV)/.dev
-	@$(PY) -m tools.release "$(VERSION)"
+	@$(PY) -m tools.release "$(VERSION)" "$(or $(KEY),$(HOME)/.ssh/gmqtt-release)"
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,7 @@ def main() -> int:
     if compiled.STAMP.exists() and compiled.STAMP.read_text() == compiled.fingerprint():
         return 0
     print("Compiling the core (about a minute) ...", flush=True)
+    fingerprint = compiled.fingerprint()  # of what is compiled: a file may be edited meanwhile
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
             [sys.executable, __file__, "compile", scratch],
@@ -33,7 +34,7 @@ def main() -> int:
             return 1 if "--strict" in sys.argv else 0
         shutil.rmtree(compiled.BUILD, ignore_errors=True)
         shutil.copytree(Path(scratch) / "lib", compiled.BUILD)
-    compiled.STAMP.write_text(compiled.fingerprint())
+    compiled.STAMP.write_text(fingerprint)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What pyproject.toml cannot say: a wheel carries the compiled core, the web client and the configuration.
+"""What pyproject.toml cannot say: a wheel carries compiled core, web client, documentation and configuration.
 
 Without a C compiler (or mypy) the wheel is a pure one, and the node runs as plain Python. A wheel made of an
-sdist takes the web client that the sdist carries in build/webclient.
+sdist takes the web client and the documentation that the sdist carries in build/.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 CORE, CLIENT = ROOT / "build" / "core", ROOT / "build" / "webclient"
+DOCS = ROOT / "build" / "docs"
 
 
 def compile_core() -> bool:
@@ -54,6 +55,8 @@ class Build(build_py):
             shutil.copytree(CORE, bundle / "core")
         if (CLIENT / "app.js").exists():
             shutil.copytree(CLIENT, bundle / "webclient")
+        if (DOCS / "index.html").exists():
+            shutil.copytree(DOCS, bundle / "docs")
 
 
 class Source(sdist):
@@ -61,6 +64,8 @@ class Source(sdist):
         super().make_release_tree(base_dir, files)
         if (CLIENT / "app.js").exists():
             shutil.copytree(CLIENT, Path(base_dir) / "build" / "webclient", dirs_exist_ok=True)
+        if (DOCS / "index.html").exists():
+            shutil.copytree(DOCS, Path(base_dir) / "build" / "docs", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from click import Option
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gmqtt_platform.settings")
@@ -15,6 +15,7 @@ from django.conf import settings
 from apps.cluster.bridge import build
 from apps.cluster.bridge.bootstep import BridgeStep
 from apps.cluster.bridge.bridge import Bridge
+from gmqtt_platform import exporter
 
 app = Celery("gmqtt", broker=settings.GMQTT.redis.url, set_as_current=True)
 app.conf.update(
@@ -30,7 +31,23 @@ app.autodiscover_tasks()
 
 class Step(BridgeStep):
     def build(self) -> Bridge:
-        return build.bridge(settings.GMQTT)
+        made = build.bridge(settings.GMQTT)
+        exporter.serve(settings.GMQTT, "bridge", exporter.BridgeCollector(made.status), tasks)
+        return made
+
+
+tasks = exporter.TaskCollector()
+
+
+@signals.task_postrun.connect
+def _ended(task: Any = None, state: str | None = None, **_: Any) -> None:
+    tasks.ended[getattr(task, "name", ""), str(state)] += 1
+
+
+@signals.worker_ready.connect
+def _ready(sender: Any = None, **_: Any) -> None:
+    if getattr(sender.controller, "bridge", None) is None:
+        exporter.serve(settings.GMQTT, "worker", tasks)
 
 
 def _options() -> Any:

@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from apps.cluster.commandline import maintenance
+    from apps.cluster.commandline import configuration, maintenance
     from apps.cluster.commandline.nouns import NOUNS
     from gmqtt_platform import operating
 
@@ -81,7 +81,14 @@ def parser() -> argparse.ArgumentParser:
     command("healthcheck", healthcheck, "exit code 0 if the node of this configuration answers /healthz")
     completion = command("completion", complete, "print a completion script for a shell")
     completion.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
-    for add in (*NOUNS, maintenance.drain, maintenance.trace, *operating.COMMANDS):
+    for add in (
+        *NOUNS,
+        maintenance.drain,
+        maintenance.trace,
+        configuration.config,
+        configuration.dump,
+        *operating.COMMANDS,
+    ):
         add(commands)
     return top
 
@@ -140,7 +147,8 @@ def healthcheck(_: argparse.Namespace) -> int:
 
     found = local.node(loader.load())
     try:
-        with urllib.request.urlopen(f"{found.url}/healthz", timeout=4, context=found.context) as answer:
+        opener = urllib.request.build_opener(*found.handlers())
+        with opener.open(f"{found.url}/healthz", timeout=4) as answer:
             return 0 if answer.status == 200 else 1
     except OSError as error:
         print(f"gmqtt: {found.url}/healthz: {error}", file=sys.stderr)
@@ -156,10 +164,16 @@ def noun(given: argparse.Namespace) -> int:
     import django as framework
     from django.core.management.base import CommandError
 
-    framework.setup()
-    from apps.cluster.management.commands.gmqtt import Command
+    from apps.cluster.commandline import configuration
+    from apps.cluster.commandline.output import Output
 
     try:
+        if given.run is configuration.check:  # also where this process's own cannot be used
+            configuration.checked(Output(sys.stdout, given.json), given.file)
+            return 0
+        framework.setup()
+        from apps.cluster.management.commands.gmqtt import Command
+
         Command().handle(**vars(given))
     except CommandError as error:
         print(f"gmqtt: {error}", file=sys.stderr)

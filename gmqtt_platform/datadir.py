@@ -11,6 +11,7 @@ from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
 
 SECRET_KEY = "GMQTT_SECRET_KEY"  # an environment variable; with _FILE appended: the path of a file
+FALLBACKS = "GMQTT_SECRET_KEY_FALLBACKS"  # the same
 MIN_KEY = 32  # characters
 
 
@@ -35,11 +36,20 @@ def prepare(conf: Conf) -> str:
 
 
 def old_secret_keys(conf: Conf) -> list[str]:
-    """Keys that were replaced and are still accepted, one a line; the file is the operator's."""
+    """Keys that were replaced and are still accepted, separated by white space.
+
+    Those of GMQTT_SECRET_KEY_FALLBACKS, or of the file that GMQTT_SECRET_KEY_FALLBACKS_FILE names, and those
+    of the file secret_key_fallbacks of the data directory, which is the operator's.
+    """
+    given = (loader.secret(os.environ, FALLBACKS) or "").split()
+    short = [key for key in given if len(key) < MIN_KEY]
+    if short:
+        found = f"a key of {len(short[0])} characters"
+        raise loader.ConfError(FALLBACKS, "", found, f"keys of at least {MIN_KEY} characters")
     try:
-        return (conf.node.data_dir / "secret_key_fallbacks").read_text().split()
+        return given + (conf.node.data_dir / "secret_key_fallbacks").read_text().split()
     except FileNotFoundError:
-        return []
+        return given
     except (OSError, ValueError) as error:
         found = f"secret_key_fallbacks ({error})"
         raise conf.error("node.data_dir", found, "a file with one key a line") from None

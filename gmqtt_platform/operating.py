@@ -214,7 +214,7 @@ def do_import(out: Output, given: argparse.Namespace) -> int:
         api = None
         if found.retained and not given.dry_run:
             node = None if given.url else local.node(settings.GMQTT)
-            api = Api(node.url if node else given.url, local.token, node.context if node else None)
+            api = Api(node.url if node else given.url, local.token, node.handlers() if node else [])
             try:
                 api.get("cluster/status/")  # before anything is made
             except NoNode as error:

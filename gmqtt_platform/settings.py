@@ -124,6 +124,9 @@ STATIC_URL = "/static/"
 # By `make webclient`, where there is Node.js; in a wheel it is always there.
 _WEB_CLIENT = (BASE_DIR / "build" if CHECKOUT else BUNDLE) / "webclient"
 STATICFILES_DIRS = [("webclient", _WEB_CLIENT)] if (_WEB_CLIENT / "app.js").exists() else []
+# By `make docs`; served at /docs/ (static.py). In a wheel it is there where it was built before.
+_DOCUMENTATION = _WEB_CLIENT.with_name("docs")
+DOCUMENTATION = _DOCUMENTATION if (_DOCUMENTATION / "index.html").exists() else None
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 

@@ -28,6 +28,7 @@ from apps.cluster.node_rpc import rpc
 from apps.common import node_services
 from apps.common.node_services import NodeServices
 from apps.console import selectors as console
+from apps.console import sources
 from apps.console.sampler import Sampler
 from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
@@ -41,10 +42,13 @@ from apps.gateway.operator.slow_subscribers import SlowSubscribers
 from apps.gateway.operator.tracing import Tracer
 from apps.gateway.runtime import Runtime
 from apps.gateway.sessions.database import StoreError
-from gmqtt_platform import __version__, datadir
+from gmqtt_platform import __version__, datadir, figures
 from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
+from gmqtt_platform.dump import Dumper
+from gmqtt_platform.reloading import Reloader
+from gmqtt_platform.startup import Startup
 
 if TYPE_CHECKING:
     # Kafka's client and Celery are for clusters only.
@@ -75,6 +79,9 @@ class GatewayNode:
     sampler: Sampler
     store: SqliteStore | None
     cluster: NodeCluster | None  # None: the node is alone
+    startup: Startup
+    reloader: Reloader
+    dumper: Dumper
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -82,6 +89,7 @@ class GatewayNode:
         self._tasks.append(asyncio.create_task(self.sampler.run(), name="sampler"))
         if self.cluster is not None:
             await self.cluster.start()
+        self._tasks.append(asyncio.create_task(self.startup.run(), name="startup"))
         await self.live.start()
         self.wills.start()
         await self.recorder.start()
@@ -99,6 +107,7 @@ class GatewayNode:
         await self.live.stop()
         await self.recorder.stop()
         self.runtime.runner.stop()
+        self.reloader.close()
         if self.store is not None:
             self.store.close()
 
@@ -128,7 +137,8 @@ def join_cluster(
     return cluster
 
 
-def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> GatewayNode:
+def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> GatewayNode:
+    """`unknown`: why the database could not be looked at before, "" where it could."""
     runner = Runner(loop)
     chain = chains.build(conf.auth, conf.limits.connect_timeout)
 
@@ -174,7 +184,8 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> GatewayNode:
         }
 
     kept = KEPT[providers.find("sessions.provider", conf.sessions.provider).kept]
-    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept)
+    forget_after = float(conf.node.forget_after)
+    recorder = Recorder(conf.node.name, operations, runner.now, describe, kept, forget_after)
     tracer = Tracer(node, runner.now, rule)
     node.tracer = tracer
     events = RecentEvents(runner.now)
@@ -187,17 +198,29 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> GatewayNode:
     )
     sessions = SessionHandlers(node, operations, client_key)
     sessions.acl_of = lambda client_id: acl_of(chain, client_id)
+    reloader = Reloader(conf, node.limits, chain, live, maintenance)
+    dumper = Dumper(conf.node.data_dir, operations.stats, operations.transports, reloader.show)
     served = (
         *(sessions, maintenance, tracer.rates, events),
-        *(SlowSubscribers(node), Explaining(chain, conf.auth.acl_default)),
+        *(SlowSubscribers(node), Explaining(chain), reloader, dumper),
     )
     handlers = {name: handler for each in served for name, handler in each.handlers().items()}
-    sampler = Sampler(conf.node.name, operations.stats, console.nodes)
+    of_cluster = figures.show(node, cluster)
+    sampler = Sampler(
+        conf.node.name, operations.stats, console.nodes, of_cluster if cluster is not None else None
+    )
+    sources.gauges["loop_lag_seconds"] = ("By how much the event loop was late.", lambda: sampler.lag)
+    startup = Startup(unknown, None if cluster is None else lambda: cluster.member.redis_ahead)
     services = NodeServices(
         conf.node.name,
         operations.stats,
-        checks={"auth": live.status, "directory": recorder.status},
-        readiness={"node": lambda: readiness(node)},
+        checks={
+            "auth": live.status,
+            "directory": recorder.status,
+            "startup": startup.status,
+            "configuration": reloader.status,
+        },
+        readiness={"node": lambda: readiness(node), "startup": startup.problem},
     )
     services.provide(Sampler, sampler)
     store = open_store(conf, node, loop)
@@ -210,9 +233,9 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop) -> GatewayNode:
         cluster.provide(services, handlers, sessions.give)
         if cluster.sessions is not None:
             operations.elsewhere = cluster.sessions.forget
-    return GatewayNode(
-        Runtime(node, runner, chain), services, live, wills, recorder, handlers, sampler, store, cluster
-    )
+    runtime = Runtime(node, runner, chain)
+    parts = (live, wills, recorder, handlers, sampler, store, cluster, startup, reloader, dumper)
+    return GatewayNode(runtime, services, *parts)
 
 
 def _end(taken: Exception) -> None:

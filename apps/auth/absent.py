@@ -7,9 +7,10 @@ from apps.auth.facts import ConnectFacts
 from apps.auth.providers.base import Identity, Layer
 from apps.auth.providers.chain import Chain
 from apps.auth.providers.decision import ClientAcl
-from apps.gateway.broker.ports import DENIED, NOTHING
+from apps.gateway.broker.ports import DENIED, NOTHING, UNKNOWN
 
 NAME = "absent"
+CERTIFICATE = "${cert.cn}"
 
 
 class _Undecided:
@@ -20,6 +21,22 @@ class _Undecided:
 
     def subscribe(self, filter: str, qos: int) -> int:
         return DENIED
+
+
+class _Unknown:
+    """The same, where the answer can wait until the client brings its token."""
+
+    def publish(self, topic: str) -> int:
+        return UNKNOWN
+
+    def subscribe(self, filter: str, qos: int) -> int:
+        return UNKNOWN
+
+    async def ask_publish(self, topic: str) -> int:
+        return UNKNOWN
+
+    async def ask_subscribe(self, filter: str, qos: int) -> int:
+        return UNKNOWN
 
 
 async def facts_of_absent(chain: Chain, client_id: str) -> tuple[ConnectFacts, Subject] | None:
@@ -38,16 +55,22 @@ async def facts_of_absent(chain: Chain, client_id: str) -> tuple[ConnectFacts, S
     return facts, subject
 
 
-async def acl_of(chain: Chain, client_id: str) -> ClientAcl | None:
-    """None: it may not connect. What only its token or certificate tells is not allowed. `Unavailable`."""
+async def acl_of(chain: Chain, client_id: str, patient: bool = False) -> ClientAcl | None:
+    """None: it may not connect. What only its token or certificate tells is not allowed. `Unavailable`.
+
+    `patient`: that is UNKNOWN instead, and None, too, where the rules ask for the name in a certificate.
+    """
     found = await facts_of_absent(chain, client_id)
     if found is None:
         return None
-    _, subject = found
+    facts, subject = found
+    if patient and any(CERTIFICATE in rule.filter for rule in facts.rules):
+        return None
+    token = _Unknown() if patient else _Undecided()
     identity = Identity(client_id, subject.username, "", "", "", NAME, subject.groups)
     layers: list[Layer] = []
     for provider in chain.acls:
-        layer = _Undecided() if provider.name == "jwt" else await provider.layer(identity)
+        layer = token if provider.name == "jwt" else await provider.layer(identity)
         if layer is not None:
             layers.append(layer)
     return ClientAcl(identity, tuple(layers), chain.parts.conf.acl_default)

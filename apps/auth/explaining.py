@@ -18,10 +18,8 @@ MAX_RULES: Final = 50  # that are shown of those passed over
 
 
 class Explaining:
-    def __init__(self, chain: Chain, default: str) -> None:
-        """`default`: allow or deny, where no rule matches."""
+    def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._default = default
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
         return {"acl_explain": self.explain}
@@ -49,7 +47,7 @@ class Explaining:
     def _shown(self, found: Explanation) -> dict[str, Any]:
         passed = [{**_rule(rule), "why": why} for rule, why in found.passed[:MAX_RULES]]
         return {
-            "decision": found.rule.effect if found.rule is not None else self._default,
+            "decision": found.rule.effect if found.rule is not None else self._chain.parts.conf.acl_default,
             "rule": _rule(found.rule) if found.rule is not None else None,
             "passed_over": passed,
             "more": len(found.passed) - len(passed),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.utils import timezone
 
@@ -89,7 +89,9 @@ class Guard:
     which it was guessed at, and nowhere else; at the address where it succeeded last it takes ten times as
     many wrong secrets, so that a neighbour's guesses do not lock its owner out. In an address's count a
     credential has `failures_per_client` at most: a few devices with an old password do not ban all behind a
-    NAT. Addresses in `exempt` hide many clients: neither counted nor banned.
+    NAT. Addresses in `exempt` hide many clients: neither counted nor banned. Neither is a trusted proxy's own
+    address; but whoever comes through one has an address of his own (`proxied`), which counts, even if it
+    lies in the proxies' network.
     """
 
     def __init__(self, conf: GuardConf, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,7 +103,13 @@ class Guard:
         self._connects: dict[str, _Window] = {}
         self._home: dict[str, str] = {}  # credential -> address of its last success
         self._exempt: dict[str, bool] = {}
+        self._proxies: dict[str, bool] = {}
         self.counts: Counter[str] = Counter()
+
+    def reconfigure(self, conf: GuardConf) -> None:
+        """What was counted stays."""
+        self._conf = conf
+        self._exempt.clear()
 
     def refusal(self, name: str, address: str) -> Rejection | None:
         """Is it one attempt too many? `name` is the user name that came, or the client id."""
@@ -119,12 +127,14 @@ class Guard:
             return _TOO_MANY_FOR_CLIENT
         return None
 
-    def failed(self, name: str, address: str) -> None:
-        """A wrong secret came."""
+    def failed(self, name: str, address: str, proxied: bool = False) -> None:
+        """A wrong secret came. `proxied`: a trusted proxy says that it is from this address."""
         now = self._clock()
         conf = self._conf
         count = self._count(self._by_client, (name, address), now)
-        if not conf.failures_per_address or not address or self.exempts(address):
+        if not conf.failures_per_address or not address:
+            return
+        if self.exempts(address) or (not proxied and self._is_proxy(address)):
             return
         if count > (conf.failures_per_client or MAX_OF_ONE):
             return
@@ -145,12 +155,10 @@ class Guard:
                 self._banned("client_id", (client_id,), text)
 
     def exempts(self, address: str) -> bool:
-        known = self._exempt.get(address)
-        if known is None:
-            around = networks(address)
-            known = any(str(network) in around for network in self._conf.exempt)
-            _remember(self._exempt, address, known)
-        return known
+        return _is_in(address, self._conf.exempt, self._exempt)
+
+    def _is_proxy(self, address: str) -> bool:
+        return _is_in(address, self._conf.proxies, self._proxies)
 
     def _banned(self, kind: str, values: tuple[str, ...], text: str) -> None:
         for value in values:
@@ -174,6 +182,16 @@ _Window = list[float]  # start, count
 
 _TOO_MANY_BY_ADDRESS = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets from this address")
 _TOO_MANY_FOR_CLIENT = Rejection(reasons.CONNECTION_RATE_EXCEEDED, "too many wrong secrets for this client")
+
+
+def _is_in(address: str, these: Iterable[Any], known: dict[str, bool]) -> bool:
+    """Is the address in one of the networks? `known` remembers."""
+    found = known.get(address)
+    if found is None:
+        around = networks(address)
+        found = any(str(network) in around for network in these)
+        _remember(known, address, found)
+    return found
 
 
 def _remember(known: dict[K, V], key: K, value: V) -> None:

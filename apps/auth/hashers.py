@@ -40,7 +40,7 @@ class _Foreign(BasePasswordHasher):
     def encode(self, password: str, salt: str) -> str:
         raise NotImplementedError("hashes of other brokers are checked, never made")
 
-    def safe_summary(self, encoded: str) -> dict[str, Any]:
+    def safe_summary(self, encoded: str) -> dict[str, Any]:  # type: ignore[override]
         return {"algorithm": self.algorithm}
 
     def must_update(self, encoded: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from channels.layers import get_channel_layer
 
 from apps.auth import announce
+from apps.auth.absent import acl_of
 from apps.auth.facts import BanFacts
 from apps.auth.fair_queue import Busy
 from apps.auth.following import Changes
@@ -52,7 +53,7 @@ class NodeControl(Protocol):
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         """User name and peer of one; None: not here."""
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         """The client's filters that `acl` has to be asked about, and the QoS to ask for."""
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
@@ -60,6 +61,12 @@ class NodeControl(Protocol):
 
         `asked`: what `acl` was asked and answered, by filter.
         """
+
+    def absent(self, client_ids: Iterable[str] | None) -> list[str]:
+        """Those of them (None: of all) whose client is away, and its session here."""
+
+    async def review_absent(self, client_id: str, acl: Acl) -> None:
+        """As `set_acl`, of a client that is away; what `acl` cannot say stays until it is back."""
 
     def kick(self, client_id: str, reason: int, text: str) -> None:
         """Disconnect, 5.0 clients with this reason; nothing happens where the client is not here."""
@@ -77,10 +84,15 @@ class Nobody:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return None
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         return {}
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None: ...
+
+    def absent(self, client_ids: Iterable[str] | None) -> list[str]:
+        return []
+
+    async def review_absent(self, client_id: str, acl: Acl) -> None: ...
 
     def kick(self, client_id: str, reason: int, text: str) -> None: ...
 
@@ -186,6 +198,18 @@ class Live:
                 )
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
+        self._wake.set()
+
+    def reconfigured(self) -> None:
+        """Other providers decide: everyone who is connected gets the rights that these give.
+
+        Who came in by a provider that is no longer asked stays until it connects again.
+        """
+        self._records.notes_seen = self._chain.knows_clients
+        self._chain.forget(None)
+        self._bans = not self._chain.open
+        self._everyone = True
+        self._waiting_since = self._waiting_since or time.monotonic()
         self._wake.set()
 
     def _look_again(self) -> None:
@@ -308,6 +332,7 @@ class Live:
             if self._everyone is not None:
                 judge, self._everyone = self._everyone, None
                 self._look_at([client_id for client_id, _, _ in self._node.online()], judge)
+                self._look_at(self._node.absent(None), judge)
             while self._pending:
                 some = dict(self._pending.popitem() for _ in range(min(BATCH_SIZE, len(self._pending))))
                 try:
@@ -322,9 +347,10 @@ class Live:
         """Their access first, by a handful of queries; then, where it is in question, their stay."""
         chain = self._chain
         here = {each: identity for each in clients if (identity := self._identity(each)) is not None}
-        if chain.uses_database and len(here) > 1:
+        absent = self._node.absent(clients)
+        if chain.uses_database and len(here) + len(absent) > 1:
             changes = chain.parts.registry.changes
-            rows = list({identity.row for identity in here.values()})
+            rows = list({identity.row for identity in here.values()} | set(absent))
             facts = await chain.parts.database.run(facts_of, rows)
             for client_id, known in facts.items():
                 chain.parts.registry.put(client_id, known, changes)
@@ -337,6 +363,12 @@ class Live:
                     self._node.set_acl(client_id, acl, asked)
                 else:
                     self._node.set_acl(client_id, acl)
+        for client_id in absent:
+            await asyncio.sleep(0)
+            absent_acl = await acl_of(chain, client_id, patient=True)
+            if absent_acl is not None:
+                with contextlib.suppress(Busy):
+                    await self._node.review_absent(client_id, absent_acl)
         doubtful = [identity for client_id, identity in here.items() if clients[client_id]]
         for start in range(0, len(doubtful), JUDGED_BATCH_SIZE):
             await asyncio.gather(*map(self._judge, doubtful[start : start + JUDGED_BATCH_SIZE]))
@@ -352,7 +384,7 @@ class Live:
             with contextlib.suppress(Unavailable, Busy):
                 asked[filter] = await acl.ask_subscribe(filter, qos)
 
-        undecided = list(self._node.undecided(client_id, acl).items())
+        undecided = list((await self._node.undecided(client_id, acl)).items())
         for start in range(0, len(undecided), JUDGED_BATCH_SIZE):
             await asyncio.gather(*(ask(*each) for each in undecided[start : start + JUDGED_BATCH_SIZE]))
         return asked

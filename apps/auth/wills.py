@@ -3,7 +3,7 @@
 Of a client that this node had, everything is asked again. Of one that another node had, or this one before it
 was started again, only the client id is known: then the bans, the client's row, the rules in the database and
 the auth service are asked. What the claims of its token or the name in its certificate allowed nobody can ask
-any more: there stands what was decided at CONNECT.
+any more. What they alone would decide is denied.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from apps.auth.absent import NAME, facts_of_absent
+from apps.auth.absent import CERTIFICATE, NAME, facts_of_absent
 from apps.auth.acl import PASS, Rules, Subject
 from apps.auth.facts import RuleFacts
 from apps.auth.fair_queue import Busy
@@ -31,7 +31,6 @@ MAX_WAITING: Final = 10_000  # wills that are asked about at the same time; beyo
 BATCH_SIZE: Final = 50
 
 _REGISTERED: Final = frozenset({"django", "x509", "scram"})  # who comes in by these has a row
-_CERTIFICATE: Final = "${cert.cn}"
 
 
 class WillRights:
@@ -108,7 +107,7 @@ class WillRights:
         facts, subject = found
         for provider in chain.acls:
             if provider.name == "jwt":
-                return PUBLISH_ALL
+                return NOTHING
             if provider.name == "django":
                 grant = _by_rules(facts.rules, subject, topic)
             else:
@@ -122,17 +121,14 @@ class WillRights:
 
 
 def _by_rules(rules: tuple[RuleFacts, ...], subject: Subject, topic: str) -> int:
-    """PASS where no rule matches; all where one about the certificate's name, which is not known, could."""
-    grant = Rules(rules, subject).publish(topic)
-    if grant != PASS:
-        return grant
-    for rule in rules:
-        if rule.effect == "allow" and _CERTIFICATE in rule.filter:
-            names = Subject(subject.client_id, subject.username, "+", subject.groups)
-            levels = topic.split("/")
-            place = next((i for i, each in enumerate(rule.filter.split("/")) if _CERTIFICATE in each), 0)
-            if place < len(levels):
-                names = Subject(subject.client_id, subject.username, levels[place], subject.groups)
-            if Rules((rule,), names).publish(topic) != PASS:
-                return PUBLISH_ALL
-    return PASS
+    """PASS where no rule matches. The certificate's name is not known: a rule about it allows nothing, and
+    one that would deny some name denies."""
+    denying = [rule for rule in rules if rule.effect != "allow" and CERTIFICATE in rule.filter]
+    for rule in denying:
+        levels = topic.split("/")
+        for place, level in enumerate(rule.filter.split("/")):
+            if CERTIFICATE in level and place < len(levels):
+                name = Subject(subject.client_id, subject.username, levels[place], subject.groups)
+                if Rules((rule,), name).publish(topic) != PASS:
+                    return NOTHING
+    return Rules(rules, subject).publish(topic)

@@ -15,6 +15,7 @@ from apps.common.actors import Actor
 
 MAX_SECONDS: Final = 3600
 MAX_BYTES: Final = 8_388_608  # of a trace, on each node
+RELOAD: Final = 10.0  # seconds; the database is asked for who could come in
 MAX_ASKED: Final = 200  # answers read of one trace on one node at once
 
 
@@ -42,6 +43,37 @@ def _steer(actor: Actor, node: ClusterNode, method: str, what: str, **arguments:
     answer = rpc.call(node.name, method, **arguments)
     with audit.by(actor):
         audit.did(node, what, **arguments)
+    return answer
+
+
+def configuration(actor: Actor, node: str) -> dict[str, Any]:
+    """What is in force on a node, by key with its source; secrets are hidden by the node itself."""
+    actor.require(permissions.VIEW_CONFIGURATION)
+    return rpc.call(node, "config")
+
+
+def configuration_diff(actor: Actor, node: str) -> dict[str, Any]:
+    """What the node's file and environment say now and is not in force."""
+    actor.require(permissions.VIEW_CONFIGURATION)
+    return rpc.call(node, "config_diff")
+
+
+def reload_configuration(actor: Actor, node: str) -> dict[str, Any]:
+    """As SIGHUP, with its outcome."""
+    actor.require(permissions.RELOAD_CONFIGURATION)
+    answer = rpc.call(node, "config_reload", RELOAD)
+    with audit.by(actor):
+        said = {name: answer[name] for name in ("in_force", "error") if answer[name]}
+        audit.did(ClusterNode(name=node), "reloaded", **said)
+    return answer
+
+
+def dump(actor: Actor, node: str) -> dict[str, Any]:
+    """The node writes its state to a file of its data directory; where that is, is answered."""
+    actor.require(permissions.DUMP_STATE)
+    answer = rpc.call(node, "dump", RELOAD)
+    with audit.by(actor):
+        audit.did(ClusterNode(name=node), "dumped", **answer)
     return answer
 
 

@@ -55,6 +55,9 @@ class ClusterNode(models.Model):
             ("drain_node", "Can drain nodes"),
             ("control_bridge", "Can pause and resume bridges"),
             ("trace", "Can record traces"),
+            ("view_configuration", "Can see the configuration of nodes"),
+            ("reload_configuration", "Can have nodes read their configuration again"),
+            ("dump_state", "Can have nodes write their state to a file, for support"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["name"], name="one_node_per_name"),

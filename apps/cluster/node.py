@@ -21,6 +21,7 @@ from apps.cluster.bridge.kafka_bus import KafkaBus
 from apps.cluster.bridge.overview import KafkaOverview
 from apps.cluster.bridge.producer import KafkaProducer
 from apps.cluster.coordination.member import Member, NameTaken
+from apps.cluster.coordination.versions import Incompatible
 from apps.cluster.directory import writer
 from apps.cluster.node_rpc import Handler
 from apps.cluster.sessions.node_sessions import NodeSessions
@@ -50,7 +51,7 @@ class NodeCluster:
         loop: asyncio.AbstractEventLoop,
         now: Callable[[], float],
         describe: Callable[[], dict[str, Any]],
-        fail: Callable[[NameTaken], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         """`describe`: what the other nodes are told of this one. `fail`: the node has to end."""
         self._conf = conf
@@ -134,12 +135,15 @@ class NodeCluster:
         return self.member.ownership.epochs.get(client_id, 0)
 
     async def start(self) -> None:
-        """ConfError where another process is the node of this name."""
+        """ConfError where another process is the node of this name, or the cluster is of another version."""
         try:
             await self.member.start()
         except NameTaken:
             found = f"{self._node.name}, which is the name of another process that runs in this cluster"
             raise self._conf.error("node.name", found, "a name that no other node has") from None
+        except Incompatible as error:
+            hint = "stop all nodes of the other version first; docs/upgrading.md"
+            raise self._conf.error("cluster.prefix", str(error), "a cluster of this version", hint) from None
         jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
             self.feed.run,
             self._make_topics,

@@ -30,6 +30,7 @@ MAX_BYTES: Final = 65_536  # of one answer
 MAX_ASKED: Final = 1 << 21  # bytes of one question
 MAX_WAITING: Final = 500  # questions of this process that wait for an answer
 RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
+VERSION: Final = 1  # of questions and answers; more keys, methods and arguments are no new version
 RETRY: Final = 1.0  # seconds between tries to reach a channel layer that is away
 _ASK: Final = "node question"
 _ANSWER: Final = "node answer"
@@ -157,6 +158,7 @@ class NodeRpc:
         try:
             reply = await layer.new_channel()
             question = {
+                "v": VERSION,
                 "node": node,
                 "method": method,
                 "arguments": arguments,
@@ -237,7 +239,10 @@ class NodeRpc:
                 await asyncio.sleep(RETRY)
 
     async def _answer(self, local: _Local, layer: Any, question: dict[str, Any]) -> None:
-        answer = await _call(local.handlers, question["method"], question["arguments"])
+        if question.get("v", 1) > VERSION:
+            answer = _no("unknown_version", f"Node {local.name} is of an older version.")
+        else:
+            answer = await _call(local.handlers, question["method"], question["arguments"])
         body = signed.sign(_ANSWER, answer | {"node": local.name, "token": question["token"]})
         try:
             await layer.send(question["reply"], {"type": "fabric.answer", "body": body})

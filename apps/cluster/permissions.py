@@ -11,6 +11,8 @@ APP: Final = "cluster"
 
 VIEW_NODE, DELETE_NODE = rbac.names(APP, "clusternode", "view delete")
 DRAIN_NODE, CONTROL_BRIDGE, TRACE = (f"{APP}.{name}" for name in ("drain_node", "control_bridge", "trace"))
+VIEW_CONFIGURATION, RELOAD_CONFIGURATION = rbac.names(APP, "configuration", "view reload")
+DUMP_STATE = f"{APP}.dump_state"
 VIEW_SESSION, END_SESSION = rbac.names(APP, "sessioninfo", "view delete")
 KICK_SESSION, SUBSCRIBE_FOR = f"{APP}.kick_session", f"{APP}.subscribe_for"
 VIEW_QUEUE, PURGE_QUEUE = rbac.names(APP, "queue", "view purge")
@@ -23,16 +25,21 @@ VIEW_EXPORT, ADD_EXPORT, CHANGE_EXPORT, DELETE_EXPORT = rbac.names(APP, "exportr
 rbac.declare(
     permissions={
         *(VIEW_NODE, DELETE_NODE, DRAIN_NODE, CONTROL_BRIDGE, TRACE),
+        *(VIEW_CONFIGURATION, RELOAD_CONFIGURATION, DUMP_STATE),
         *(VIEW_SESSION, END_SESSION, KICK_SESSION, SUBSCRIBE_FOR, VIEW_QUEUE, PURGE_QUEUE),
         *(VIEW_RETAINED, DELETE_RETAINED, VIEW_PAYLOAD, PUBLISH_MESSAGE, VIEW_SUBSCRIPTION, VIEW_DROP),
         *(VIEW_EXPORT, ADD_EXPORT, CHANGE_EXPORT, DELETE_EXPORT),
     },
-    contents={VIEW_QUEUE, VIEW_PAYLOAD},
+    contents={VIEW_QUEUE, VIEW_PAYLOAD, VIEW_CONFIGURATION},
     endpoints={
         "cluster-status": {"GET": VIEW_NODE},
         "cluster-nodes": {"GET": VIEW_NODE},
         "cluster-node": {"GET": VIEW_NODE, "DELETE": DELETE_NODE},
         "cluster-node-drain": {"GET": VIEW_NODE, "POST": DRAIN_NODE, "DELETE": DRAIN_NODE},
+        "cluster-node-configuration": {"GET": VIEW_CONFIGURATION},
+        "cluster-node-configuration-diff": {"GET": VIEW_CONFIGURATION},
+        "cluster-node-configuration-reload": {"POST": RELOAD_CONFIGURATION},
+        "cluster-node-dump": {"POST": DUMP_STATE},
         "cluster-traces": {"GET": TRACE, "POST": TRACE},
         "cluster-trace": {"GET": TRACE, "DELETE": TRACE},
         "cluster-trace-stop": {"POST": TRACE},

@@ -6,19 +6,26 @@ Each verb raises PermissionDenied, or NodeRpcError where the node does not answe
 from __future__ import annotations
 
 import base64
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.utils import timezone
 
 from apps.cluster import permissions, selectors
 from apps.cluster.bridge import operators
+from apps.cluster.directory import writer
 from apps.cluster.models import ClusterNode, SessionInfo
 from apps.cluster.node_rpc import NodeRpcError, NodeUnavailable, rpc
 from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import Gone
 from apps.common.scopes import Scope, scope_of_client
+
+SILENT: Final = timedelta(minutes=1)  # a node writes its row every ten seconds
+PATIENCE: Final = 1.0  # seconds in which a node answers that is alive
 
 
 def _require(actor: Actor, permission: str, session: SessionInfo) -> None:
@@ -169,12 +176,27 @@ def delete_retained(actor: Actor, topic: str) -> None:
 
 
 def forget_node(actor: Actor, node: ClusterNode) -> None:
-    """Take a node that is gone for good out of the list."""
+    """Take a node that is gone for good out of the list, with the sessions that ended with it.
+
+    Never a live one: it is down, or said nothing for a minute; and it does not answer now.
+    """
     actor.require(permissions.DELETE_NODE)
+    now = timezone.now()
+    before = now if node.state == ClusterNode.State.DOWN else now - SILENT
+    if node.seen_at >= before or _answers(node.name):
+        raise NodeRpcError("Only a node that is down can be forgotten.", "node_is_up")
     with audit.by(actor), transaction.atomic():
-        if not ClusterNode.objects.filter(pk=node.pk, state=ClusterNode.State.DOWN).delete()[0]:
+        if not writer.forget_node(node.name, before, settings.GMQTT.sessions.provider == "redis"):
             raise NodeRpcError("Only a node that is down can be forgotten.", "node_is_up")
         audit.did(ClusterNode(name=node.name), "forgot")
+
+
+def _answers(node: str) -> bool:
+    try:
+        rpc.call(node, "drain_progress", PATIENCE)
+    except NodeUnavailable:
+        return False
+    return True
 
 
 def pause_bridge(actor: Actor, node: str) -> dict[str, Any]:

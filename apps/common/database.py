@@ -17,6 +17,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _nobody(seconds: float) -> None:
+    """Nobody counts."""
+
+
+# Told how long each batch took, the wait for its turn included. Set by the composition root.
+observe: Callable[[float], None] = _nobody
+
+
 class DatabaseUnavailable(Exception):
     """The database does not answer."""
 
@@ -30,6 +38,7 @@ class DatabaseThread:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `function` answers. Raises `DatabaseUnavailable` when it failed on a new connection, too."""
         loop = asyncio.get_running_loop()
+        began = time.monotonic()
         try:
             answer = await loop.run_in_executor(self._pool, lambda: _twice(function, *args, **kwargs))
         except (DatabaseError, InterfaceError) as error:
@@ -37,6 +46,7 @@ class DatabaseThread:
                 self.down_since = time.time()
                 logger.error("%s: the database does not answer: %s", self._name, error)
             raise DatabaseUnavailable(str(error)) from error
+        observe(time.monotonic() - began)
         if self.down_since is not None:
             logger.warning("%s: the database answers again", self._name)
             self.down_since = None

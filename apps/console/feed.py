@@ -66,7 +66,7 @@ class DashboardFeed(AsyncJsonWebsocketConsumer):
                 if not await self._may():
                     await self.close(FORBIDDEN)
                     return
-            await self.send_json({**(self._next or {}), "health": health.summary()})
+            await self.send_json({**(self._next or {}), "health": health.for_operators()})
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """Viewers have nothing to say."""

@@ -33,7 +33,8 @@ class HealthMiddleware:
             return await self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        response = answer(request)
+        found = answer(request)
+        response = found if isinstance(found, HttpResponse) else await found
         response.headers["Cache-Control"] = "no-store"
         response._has_been_logged = True  # type: ignore[attr-defined]  # "not ready" is an answer, not an error
         return response
@@ -44,6 +45,14 @@ def summary() -> dict[str, Any]:
     services = node_services.current()
     failing = [name for name, check in services.checks.items() if not check()["ok"]] if services else []
     return {"status": "degraded", "failing": failing} if failing else {"status": "ok"}
+
+
+def for_operators() -> dict[str, Any]:
+    """With what is to be done, from the checks that say it."""
+    services = node_services.current()
+    found = {name: check() for name, check in services.checks.items()} if services else {}
+    notes = [f"{name}: {each['note']}" for name, each in found.items() if each.get("note")]
+    return {**summary(), "notes": notes}
 
 
 def reasons() -> dict[str, str]:
@@ -74,9 +83,10 @@ def _balancer(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ready": not found, "reasons": found}, status=status)
 
 
-ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]] = {
     "/healthz": _health,
     "/readyz": _ready,
     "/readyz/balancer": _balancer,
     "/metrics": metrics.answer,
+    "/metrics/cluster": metrics.cluster_answer,
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 # Group -> (title, icon, admin model as "app_model", or the name of a page and the permission it needs).
@@ -45,6 +47,7 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
             (_("Nodes"), "dns", "cluster_clusternode"),
             ("Kafka", "conversion_path", "cluster_kafka cluster.view_clusternode"),
             (_("Export rules"), "output", "cluster_exportrule"),
+            (_("Configuration"), "settings", "cluster_configuration cluster.view_configuration"),
         ),
     ),
     (
@@ -59,6 +62,14 @@ PAGES: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
 )
 
 
+def _documentation() -> list[dict[str, Any]]:
+    """In the operator's language, where it is built."""
+    if settings.DOCUMENTATION is None:
+        return []
+    link = reverse("documentation") + ("zh/" if get_language() == "zh-hans" else "")
+    return [{"title": _("Documentation"), "icon": "menu_book", "link": link, "active": False}]
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     first = {"title": _("Dashboard"), "icon": "monitoring", "link": reverse("admin:index")}
     web_client = {
@@ -68,7 +79,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         "active": False,  # it has no sidebar; the theme would compare /client/ with parts of other paths
     }
     api = {"title": "API", "icon": "api", "link": reverse("docs"), "active": False}
-    groups: list[dict[str, Any]] = [{"title": "", "items": [first, web_client, api]}]
+    groups: list[dict[str, Any]] = [{"title": "", "items": [first, web_client, api, *_documentation()]}]
     for title, pages in PAGES:
         items = [
             {"title": name, "icon": icon, "link": link, "permission": _may(model)}

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -65,8 +65,11 @@ class Sampler:
         node: str,
         stats: Callable[[], dict[str, Any]],
         nodes: Callable[[], list[dict[str, Any]]] = list,
+        cluster: Callable[[], Awaitable[tuple[Mapping[str, Any], list[str]]]] | None = None,
     ) -> None:
-        """`nodes` asks the database, in a thread."""
+        """`nodes` asks the database, in a thread. `cluster`: what each node of it says of itself, by name,
+        and those that do not answer; None: the node is alone.
+        """
         self.node = node
         self.viewers: set[Viewer] = set()
         self.recent: deque[tuple[float, Values]] = deque(maxlen=RECENT)
@@ -75,19 +78,30 @@ class Sampler:
         self._before: tuple[float, dict[str, Any]] | None = None
         self._sums = {step: _Sum() for step in STEPS}
         self._saving: asyncio.Task[None] | None = None
+        self.lag = 0.0  # seconds that the loop was late, when it last was to sample
+        self._cluster = cluster
+        self._others: tuple[float, Mapping[str, Any]] | None = None  # as they last answered
+        self._asking: asyncio.Task[None] | None = None
+        self._whole: dict[str, Any] | None = None  # the cluster's part of a sample
         self._nodes = nodes
         self._known: list[dict[str, Any]] = []
         self._looked = 0.0
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def in_cluster(self) -> bool:
+        return self._cluster is not None
 
     async def run(self) -> None:
         """Until cancelled."""
         due = math.floor(time.time()) + 1.0
         while True:
             await asyncio.sleep(max(due - time.time(), 0.0))
+            self.lag = max(time.time() - due, 0.0)
             due = max(due + 1.0, math.floor(time.time()))  # a timer may come early, a loop be late
             try:
                 self.sample(time.time())
+                self._ask_cluster()
                 self._look_at_nodes(time.time())
             except Exception:
                 logger.exception("the node could not be sampled")
@@ -107,10 +121,26 @@ class Sampler:
             "refused": dict(stats["refused"]),
             "started": stats["started"],
             "nodes": self._known,
+            "of": {"nodes": [self.node], "missing": []},
+            **(self._whole or {}),
         }
         for viewer in list(self.viewers):
             viewer(self.latest)
         self._roll_up(now, values)
+
+    def _ask_cluster(self) -> None:
+        """While somebody looks: what the cards show is the cluster's."""
+        if self._cluster is None or not self.viewers:
+            self._whole = self._others = None
+        elif self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(self._cluster))
+
+    async def _ask(self, cluster: Callable[[], Awaitable[tuple[Mapping[str, Any], list[str]]]]) -> None:
+        found, missing = await cluster()
+        now = time.monotonic()
+        before, self._others = self._others, (now, found)
+        if before is not None:
+            self._whole = whole(before[1], found, max(now - before[0], 0.001), missing)
 
     def _look_at_nodes(self, now: float) -> None:
         if self.viewers and now - self._looked >= NODES and (self._looking is None or self._looking.done()):
@@ -133,6 +163,26 @@ class Sampler:
                 self._sums[step] = _Sum()
         if rows and (self._saving is None or self._saving.done()):  # a slow database misses some
             self._saving = asyncio.create_task(asyncio.to_thread(save, rows))
+
+
+def whole(
+    before: Mapping[str, Any], now: Mapping[str, Any], seconds: float, missing: list[str]
+) -> dict[str, Any]:
+    """The cluster's part of a sample. A node that has just come has no rates yet.
+
+    Every node has all retained messages.
+    """
+    values = dict.fromkeys(FIELDS, 0.0)
+    drops: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for name, stats in now.items():
+        for field_name, value in rates(before.get(name, stats), stats, seconds).items():
+            both = values[field_name], value
+            values[field_name] = max(both) if field_name == "retained" else round(sum(both), 3)
+        drops.update({reason: count for reason, count in stats["drops"].items() if count})
+        refused.update(stats["refused"])
+    of = {"nodes": sorted(now), "missing": missing}
+    return {"values": values, "drops": dict(drops), "refused": dict(refused), "of": of}
 
 
 def rates(before: dict[str, Any], now: dict[str, Any], seconds: float) -> Values:

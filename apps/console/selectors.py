@@ -45,10 +45,15 @@ def nodes() -> list[dict[str, Any]]:
 
 
 def history(name: str) -> list[dict[str, Any]]:
-    """The points of a range, oldest first: {"at": UNIX seconds, **values}. Of all nodes, added up."""
+    """The points of a range, oldest first: {"at": UNIX seconds, **values}. Of all nodes, added up.
+
+    In a cluster the last minutes are rows, too: what is in memory is one node's.
+    """
     length, step = RANGES[name]
+    running = node_services.find(sampler.Sampler)
+    if step is None and running is not None and running.in_cluster:
+        step = min(sampler.STEPS)
     if step is None:
-        running = node_services.find(sampler.Sampler)
         return [{"at": round(at, 1), **values} for at, values in running.recent] if running else []
     rows = Sample.objects.filter(step=step, at__gte=timezone.now() - length).order_by("at")
     points: dict[datetime, dict[str, Any]] = {}

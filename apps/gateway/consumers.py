@@ -17,6 +17,7 @@ from channels.consumer import AsyncConsumer
 from apps.gateway.broker.connection import Connection
 from apps.gateway.broker.ports import Peer
 from apps.gateway.http.origins import OriginCheck
+from apps.gateway.http.peer import PROXIED
 from apps.gateway.net.decisions import decide
 from apps.gateway.net.stream import SLICE
 from apps.gateway.net.tls import common_name
@@ -115,7 +116,7 @@ def _peer(scope: dict[str, Any]) -> Peer:
     client = scope.get("client") or ("", 0)
     subject = scope.get("extensions", {}).get("tls", {}).get("client_cert_name") or ""
     scheme = "wss" if scope.get("scheme") == "wss" else "ws"
-    return Peer(client[0], client[1], scheme, subject, common_name(subject))
+    return Peer(client[0], client[1], scheme, subject, common_name(subject), scope.get(PROXIED, False))
 
 
 class _WebSocketLink:

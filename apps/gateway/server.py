@@ -11,11 +11,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 from cryptography import x509
@@ -26,46 +26,58 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 from daphne.server import Server  # noqa: E402
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.interfaces import ISSLTransport  # noqa: E402
-from twisted.internet.ssl import CertificateOptions  # noqa: E402
+from twisted.internet.ssl import CertificateOptions, TLSVersion  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
+from apps.gateway.broker.limits import Limits  # noqa: E402
 from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
+from apps.gateway.http.peer import PROXIED  # noqa: E402
 from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
+from apps.gateway.net.handshakes import Handshakes  # noqa: E402
+from apps.gateway.net.proxy import Network  # noqa: E402
+from apps.gateway.net.tls import Tls, revocation_lists  # noqa: E402
 
 logger = logging.getLogger(__name__)
+
+_VERSIONS: Final = {
+    "1.0": TLSVersion.TLSv1_0,
+    "1.1": TLSVersion.TLSv1_1,
+    "1.2": TLSVersion.TLSv1_2,
+    "1.3": TLSVersion.TLSv1_3,
+}
 
 
 @dataclass
 class HttpListener:
-    """A bound and listening socket for HTTP and WebSocket; with `cert` and `key` (PEM) over TLS."""
+    """A bound and listening socket for HTTP and WebSocket; with `tls` over TLS."""
 
     socket: socket.socket
-    cert: Path | None = None
-    key: Path | None = None
-    client_ca: Path | None = None  # clients are asked for a certificate of this CA's; they need not have one
-    options: RenewableOptions | None = None  # where it listens with TLS
+    tls: Tls | None = None  # clients are asked for a certificate of its CA's; they need not have one
+    handshakes: Handshakes = field(default_factory=Handshakes)
+    proxies: Sequence[Network] = ()  # whose connections are those of many
+    proxy_protocol: bool = False  # these begin with a PROXY header
+    contexts: RenewableContext | None = None  # where it listens with TLS
 
     def prepare(self) -> Callable[[], None]:
         """Read the certificate again; what is answered puts it to use for new connections."""
-        return self.options.prepare() if self.options is not None else lambda: None
+        return self.contexts.prepare() if self.contexts is not None else lambda: None
 
 
-class RenewableOptions:
+class RenewableContext:
     """Twisted asks for a context at each connection: it gets that of the files as they were last read."""
 
-    def __init__(self, make: Callable[[], CertificateOptions]) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        self._options = make()
+        self._context = make()
 
     def getContext(self) -> Any:
-        return self._options.getContext()
+        return self._context
 
     def prepare(self) -> Callable[[], None]:
         made = self._make()
-        made.getContext()  # raises for a key that is another certificate's
 
         def put_to_use() -> None:
-            self._options = made
+            self._context = made
 
         return put_to_use
 
@@ -97,16 +109,15 @@ class GatewayServer(Server):
         http: list[HttpListener],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
-        connect_timeout: float,
+        limits: Limits,
         shutdown_timeout: float,
-        most_http: tuple[int, int] = (1000, 200),
         reload: Callable[[], None] = lambda: None,
     ) -> None:
         """`start` opens the MQTT side when the loop runs; `stop` is its ordered shutdown.
 
         Both together, the shutdown of the MQTT side and of ours, take at most `shutdown_timeout` seconds.
-        `connect_timeout`: seconds that a client may be silent before and between its requests, and in which
-        the headers of one must have come. `most_http`: HTTP connections of a listener, and of one address.
+        `limits.connect_timeout`: seconds that a client may be silent before and between its requests, and in
+        which the headers of one must have come.
         `reload` is called at SIGHUP.
         """
         super().__init__(
@@ -123,8 +134,7 @@ class GatewayServer(Server):
         self._http = http
         self._start = start
         self._stop = stop
-        self._connect_timeout = connect_timeout
-        self._most_http = most_http
+        self._limits = limits
         self._reload = reload
         self._shutdown_timeout = shutdown_timeout
         self.failure: Exception | None = None  # why it could not start
@@ -135,8 +145,8 @@ class GatewayServer(Server):
         self.ws_factory.protocol = FlowControlledWebSocket
         # Who breaks the WebSocket protocol gets a close frame with the reason, too.
         self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT, failByDrop=False)
-        self.http_factory = Factory(self)
-        self.http_factory.timeOut = self._connect_timeout
+        self.http_factory = Factory(self, self._limits)
+        self.http_factory.timeOut = self._limits.connect_timeout
         reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
@@ -146,12 +156,15 @@ class GatewayServer(Server):
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         for listener in self._http:
             factory: Any = self.http_factory
-            if listener.cert is not None and listener.key is not None:
-                make = partial(_certificate_options, listener.cert, listener.key, listener.client_ca)
-                listener.options = RenewableOptions(make)
-                factory = TLSMemoryBIOFactory(listener.options, False, factory)
+            if listener.tls is not None:
+                listener.contexts = RenewableContext(partial(_context, listener.tls))
+                factory = TLSMemoryBIOFactory(listener.contexts, False, factory)
                 factory.protocol = TlsTransport
-            gate = Gate(factory, *self._most_http)
+                factory.handshakes = listener.handshakes
+            limits = self._limits
+            most = (limits.max_http_connections, limits.max_http_connections_per_address)
+            trust = (listener.proxies, listener.proxy_protocol)
+            gate = Gate(factory, *most, *trust, limits.connect_timeout)
             port = reactor.adoptStreamPort(listener.socket.fileno(), listener.socket.family, gate)
             port.transport = Socket
             self.listeners.append(port)
@@ -216,10 +229,15 @@ class GatewayServer(Server):
         if protocol not in self.connections:
             return None
         scope["asgi"] = {"version": "3.0"}
+        below = getattr(protocol.transport, "transport", protocol.transport)  # of TLS
+        if getattr(below, "proxied", False):
+            scope[PROXIED] = True
         queue: Flow | asyncio.Queue[Any] = asyncio.Queue()
         if scope["type"] == "websocket":
             self._describe(protocol, scope)
             queue = protocol.flow = Flow()
+        if getattr(below, "secure", False):
+            scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         reply = _Reply(self.handle_reply, protocol)
         instance = asyncio.ensure_future(self.application(scope, queue.get, reply))
         instance.add_done_callback(reply.forget)
@@ -242,17 +260,26 @@ class GatewayServer(Server):
         await super().handle_reply(protocol, message)
 
 
-def _certificate_options(cert: Path, key: Path, client_ca: Path | None) -> CertificateOptions:
-    """TLS 1.2 or newer (Twisted's default), with the chain that stands in `cert`."""
-    chain = x509.load_pem_x509_certificates(cert.read_bytes())
-    return CertificateOptions(
-        privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, key.read_bytes()),
+def _context(tls: Tls) -> Any:
+    """A pyOpenSSL context. Without session tickets (Twisted's default): nothing of an old one is resumed."""
+    asks = tls.client_ca is not None and tls.client_auth != "none"
+    chain = x509.load_pem_x509_certificates(tls.cert.read_bytes())
+    context = CertificateOptions(
+        privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, tls.key.read_bytes()),
         certificate=crypto.X509.from_cryptography(chain[0]),
         extraCertChain=[crypto.X509.from_cryptography(each) for each in chain[1:]],
-        verify=client_ca is not None,
+        verify=asks,
         requireCertificate=False,
-        caCerts=_authorities(client_ca) if client_ca is not None else None,
-    )
+        caCerts=_authorities(tls.client_ca) if asks and tls.client_ca is not None else None,
+        insecurelyLowerMinimumTo=_VERSIONS[tls.min_version],
+    ).getContext()  # raises for a key that is another certificate's
+    context.set_cipher_list(tls.cipher_list.encode())
+    if asks and tls.crl is not None:
+        store = context.get_cert_store()
+        for each in revocation_lists(tls.crl):
+            store.add_crl(each)
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+    return context
 
 
 def _authorities(client_ca: Path) -> list[crypto.X509]:

@@ -370,11 +370,11 @@ def _exports(wanted: list[Row], desired: Desired, prune: bool, errors: list[str]
                 details,
                 row,
             )
-    for key, found in known.items() if prune else ():
+    for route, found in known.items() if prune else ():
         yield Change(
             REMOVE,
             "export rule",
-            " -> ".join(key),
+            " -> ".join(route),
             lambda actor, _, found=found: _remove_export(actor, found),
         )
 

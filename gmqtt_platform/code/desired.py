@@ -238,7 +238,8 @@ def _credential(value: Value) -> Row:
     values, places = fields(value, CREDENTIAL)
     given = [name for name in SECRETS if values.get(name)]
     if "subject" in values:
-        kind, allowed = "x509", ("subject",)
+        allowed: tuple[str, ...] = ("subject",)
+        kind = "x509"
     elif "claim" in values or "claim_value" in values:
         kind, allowed = "jwt", ("claim", "claim_value")
     else:

@@ -89,6 +89,6 @@ class _Walk:
                 found[name] = self.value(value_node, where.key, inside)
             return Value(found, place)
         try:
-            return Value(self._loader.construct_object(node), place)  # type: ignore[no-untyped-call]
+            return Value(self._loader.construct_object(node), place)
         except (yaml.YAMLError, ValueError) as error:
             raise place.bad(str(getattr(error, "problem", error))) from None

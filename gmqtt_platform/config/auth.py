@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gmqtt_platform.config import providers
@@ -40,6 +40,8 @@ class GuardConf:
     exempt: tuple[Network, ...] = items(
         ["127.0.0.0/8", "::1/128"], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
     )
+    # Those of [listeners] and [http]; no key of its own.
+    proxies: tuple[Network, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +139,9 @@ TABLES = {
 }
 
 
-def exempting(auth: AuthConf, proxies: tuple[Network, ...]) -> AuthConf:
-    """The proxies exempt from the guard, too: where they do not tell, their clients share their address."""
-    known = auth.guard.exempt
-    more = tuple(each for each in proxies if not any(_inside(each, other) for other in known))
-    return replace(auth, guard=replace(auth.guard, exempt=known + more)) if more else auth
-
-
-def _inside(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]
+def knowing(auth: AuthConf, proxies: tuple[Network, ...]) -> AuthConf:
+    """Tell the guard the trusted proxies: one that does not say whom it speaks for hides many clients."""
+    return replace(auth, guard=replace(auth.guard, proxies=tuple(dict.fromkeys(proxies))))
 
 
 def complaint(auth: AuthConf) -> tuple[str, str, str] | None:

@@ -24,9 +24,11 @@ from gmqtt_platform.config import auth as confauth
 from gmqtt_platform.config import broker as confbroker
 from gmqtt_platform.config import cluster as confcluster
 from gmqtt_platform.config import providers
+from gmqtt_platform.config import tls as conftls
 from gmqtt_platform.config.auth import AuthConf
 from gmqtt_platform.config.broker import BrokerConf
 from gmqtt_platform.config.cluster import ClusterConf
+from gmqtt_platform.config.metrics import MetricsConf
 from gmqtt_platform.config.values import (
     BUNDLE,
     CHECKOUT,
@@ -108,6 +110,12 @@ def _url_path(raw: str) -> str:
     return raw
 
 
+def _ciphers(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+!@=:_ -]*", raw) or "@SECLEVEL" in raw.upper():
+        raise ValueError
+    return raw
+
+
 def _origin(raw: str) -> str:
     """As a browser writes it in the header Origin."""
     if raw != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", raw):
@@ -128,6 +136,7 @@ class NodeConf:
     shutdown_timeout: int = integer(10, 0, 3600)
     sys_interval: int = integer(10, 0, 86400)
     drain_rate: int = integer(100, 1, 100_000)
+    forget_after: int = integer(86400, 0, MANY)
     server_reference: str = text(
         "", _reference, '"" or up to 255 characters such as "other.example.com:1883"'
     )
@@ -145,6 +154,10 @@ class ListenersConf:
     tls_key: Path | None = text("", _file, _FILE)
     tls_client_ca: Path | None = text("", _file, _FILE)
     tls_client_auth: str = choice("none", ("none", "optional", "required"))
+    tls_crl: Path | None = text("", _file, _FILE)
+    tls_min_version: str = choice("1.2", ("1.0", "1.1", "1.2", "1.3"))
+    tls_ciphers: str = text("", _ciphers, '"" or OpenSSL\'s list of cipher suites, such as "ECDHE+AESGCM"')
+    tls_security_level: int = integer(2, 0, 5)
     proxy_protocol: bool = flag(False)
     trusted_proxies: tuple[Network, ...] = items(
         ["127.0.0.1/32", "::1/128"], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
@@ -160,6 +173,7 @@ class HttpConf:
         [], network, 'a network such as "10.0.0.0/8", no bits set after its prefix'
     )
     proxy_header: str = choice("x-forwarded", ("x-forwarded", "forwarded"))
+    proxy_protocol: bool = flag(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +200,14 @@ class LimitsConf:
     max_connections: int = integer(100_000, 1, MANY)
     max_http_connections: int = integer(1000, 1, MANY)
     max_http_connections_per_address: int = integer(200, 1, MANY)
+    http_body_timeout: int = integer(60, 1, 3600)
+    max_http_body: int = integer(16_777_216, 1024, MANY_BYTES)
+    max_http_bodies: int = integer(67_108_864, 1024, MANY_BYTES)
     max_sessions: int = integer(1_000_000, 1, MANY)
     connect_rate: int = integer(10_000, 0, MANY)
     publish_rate: int = integer(0, 0, MANY)
     route_cache: int = integer(100_000, 0, MANY)
+    route_cache_per_client: int = integer(10_000, 1, MANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +261,7 @@ TABLES: dict[str, type[Any]] = {
     "cluster": ClusterConf,
     "database": DatabaseConf,
     "console": ConsoleConf,
+    "metrics": MetricsConf,
     "log": LogConf,
 }
 RULES: dict[str, dict[str, Rule]] = {
@@ -264,9 +283,11 @@ class Conf:
     cluster: ClusterConf = ClusterConf()
     database: DatabaseConf = DatabaseConf()
     console: ConsoleConf = ConsoleConf()
+    metrics: MetricsConf = MetricsConf()
     log: LogConf = LogConf()
     file: str = field(default="", compare=False)
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)  # key -> variable that set it
+    in_file: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the file sets
 
     def error(self, key: str, found: str, allowed: str, hint: str = "") -> ConfError:
         """An error about `key` ("table.key") that names the file or the variable which set it."""
@@ -305,19 +326,27 @@ def load(environ: Mapping[str, str] | None = None) -> Conf:
     environ = os.environ if environ is None else environ
     file = environ.get(PREFIX + "CONF") or str(default_file())
     values = _from_file(file)
+    in_file = frozenset(f"{table}.{key}" for table, keys in values.items() for key in keys)
     variables = _from_environment(environ, values)
     tables = {table: kind(**values[table]) for table, kind in TABLES.items()}
     for name in [name for name in tables if "." in name]:  # [auth.jwt] is auth's field jwt
         parent, _, key = name.partition(".")
         tables[parent] = replace(tables[parent], **{key: tables.pop(name)})
-    tables["auth"] = confauth.exempting(tables["auth"], tables["listeners"].trusted_proxies)
-    conf = Conf(**tables, file=file, variables=variables)
+    tables["auth"] = confauth.knowing(
+        tables["auth"], (*tables["listeners"].trusted_proxies, *tables["http"].trusted_proxies)
+    )
+    conf = Conf(**tables, file=file, variables=variables, in_file=in_file)
+    check(conf)
+    return conf
+
+
+def check(conf: Conf) -> None:
+    """ConfError for what no single key can tell."""
     _check_tls(conf)
     _check_tables(conf)
     _check_limits(conf)
     _check_anonymous(conf)
     _check_auth_service(conf)
-    return conf
 
 
 def _from_file(file: str) -> dict[str, dict[str, object]]:
@@ -427,9 +456,15 @@ def _check_tls(conf: Conf) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(ca)
         except (OSError, ValueError):
             raise conf.error("listeners.tls_client_ca", shown(str(ca)), "PEM certificates") from None
+    wrong = conftls.complaint(listeners)
+    if wrong is not None:
+        raise conf.error(*wrong)
     if listeners.proxy_protocol and not listeners.trusted_proxies:
         hint = "listeners.proxy_protocol is true, and nobody may speak it"
         raise conf.error("listeners.trusted_proxies", "[]", "at least one network", hint)
+    if conf.http.proxy_protocol and not conf.http.trusted_proxies:
+        hint = "http.proxy_protocol is true, and nobody may speak it"
+        raise conf.error("http.trusted_proxies", "[]", "at least one network", hint)
 
 
 def _readable(conf: Conf, key: str, user: str) -> Path:
@@ -481,6 +516,9 @@ def _check_limits(conf: Conf) -> None:
         hint = "all clients together need room for more than one packet; or lower max_packet_size"
         allowed = f"at least {least}, twice limits.max_packet_size ({limits.max_packet_size}) and a little"
         raise conf.error("limits.node_bytes", str(limits.node_bytes), allowed, hint)
+    if limits.max_http_bodies < limits.max_http_body:
+        allowed = f"at least limits.max_http_body, {limits.max_http_body}"
+        raise conf.error("limits.max_http_bodies", str(limits.max_http_bodies), allowed)
 
 
 def _check_anonymous(conf: Conf) -> None:

@@ -69,7 +69,7 @@ class Rule:
         """`found` in words that are safe to print."""
         if self.secret:
             return (
-                json.dumps(_without_password(found))
+                json.dumps(without_password(found))
                 if isinstance(found, str) and self.kind is str
                 else f"a {type(found).__name__}"
             )
@@ -84,7 +84,7 @@ def shown(found: object) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """Everything between the scheme and the last @ hidden, the query too: both can carry a password."""
     return re.sub(r"\?.*", "?***", re.sub(r"^([a-z]+://)?.*@", r"\1***@", url, flags=re.S), flags=re.S)
 

@@ -71,7 +71,8 @@ class Found:
         key = username
         own = client_id or f"{PREFIX}{username}"
         try:
-            plain_text(username), plain_text(own)
+            plain_text(username)
+            plain_text(own)
         except ValidationError as error:
             self.note(place, f"user {username!r} is left out: {'; '.join(error.messages)}")
             return False

@@ -20,7 +20,9 @@ CONFIGURATION = ("gmqtt_platform.config",)
 APPS = ("gateway", "auth", "cluster", "console")
 VALUES = ("apps.gateway.mqtt.topics", "apps.gateway.mqtt.reasons", "apps.gateway.mqtt.errors")
 # What the broker and those who wire it agree on.
-BROKER_PORTS = tuple(f"apps.gateway.broker.{name}" for name in ("ports", "messages", "completion", "stats"))
+BROKER_PORTS = tuple(
+    f"apps.gateway.broker.{name}" for name in ("ports", "messages", "completion", "stats", "histogram")
+)
 
 
 @dataclass(frozen=True)

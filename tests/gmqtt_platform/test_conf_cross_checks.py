@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gmqtt_platform.config.loader import ConfError, load
+from tests.wire import certs
 
 TLS = {"GMQTT_LISTENERS__TLS": "mqtts://127.0.0.1:0"}
 HTTPS = {"GMQTT_LISTENERS__HTTPS": "127.0.0.1:0"}
@@ -60,6 +61,55 @@ def test_client_certificates_need_a_ca(certificate: tuple[Path, Path]) -> None:
 def test_the_proxy_protocol_needs_a_trusted_peer() -> None:
     error = refusal({"GMQTT_LISTENERS__PROXY_PROTOCOL": "true", "GMQTT_LISTENERS__TRUSTED_PROXIES": ""})
     assert error.key == "listeners.trusted_proxies"
+
+
+def test_http_needs_a_trusted_peer_for_the_proxy_protocol() -> None:
+    assert refusal({"GMQTT_HTTP__PROXY_PROTOCOL": "true"}).key == "http.trusted_proxies"
+    load({"GMQTT_HTTP__PROXY_PROTOCOL": "true", "GMQTT_HTTP__TRUSTED_PROXIES": "10.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "allowed"),
+    [
+        ({"tls_min_version": "1.0"}, "tls_security_level", '0 while tls_min_version = "1.0"'),
+        ({"tls_min_version": "1.1", "tls_security_level": "1"}, "tls_security_level", "0 while"),
+        ({"tls_ciphers": "no-such-suite"}, "tls_ciphers", "at least one suite of security level 2"),
+        ({"tls_ciphers": "ALL:@SECLEVEL=0"}, "tls_ciphers", "OpenSSL's list of cipher suites"),
+        ({"tls_crl": "/nonexistent"}, "tls_crl", '"" while tls_client_auth = "none"'),
+    ],
+)
+def test_what_tls_cannot_be(keys: dict[str, str], key: str, allowed: str) -> None:
+    error = refusal({f"GMQTT_LISTENERS__{name.upper()}": value for name, value in keys.items()})
+    assert error.key == f"listeners.{key}"
+    assert allowed in error.allowed
+
+
+def test_old_devices_can_be_let_in() -> None:
+    load({"GMQTT_LISTENERS__TLS_MIN_VERSION": "1.0", "GMQTT_LISTENERS__TLS_SECURITY_LEVEL": "0"})
+    load({"GMQTT_LISTENERS__TLS_CIPHERS": "ECDHE+AESGCM"})
+
+
+def test_a_crl_is_one_of_the_client_ca(tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    own, others = certs.make(tmp_path), certs.make(tmp_path / "others")
+    asked = {"GMQTT_LISTENERS__TLS_CLIENT_AUTH": "required", "GMQTT_LISTENERS__TLS_CLIENT_CA": str(own.ca)}
+    crl = tmp_path / "crl.pem"
+
+    def refused() -> str:
+        error = refusal(asked | {"GMQTT_LISTENERS__TLS_CRL": str(crl)})
+        assert error.key == "listeners.tls_crl"
+        assert "a CRL of tls_client_ca" in error.allowed
+        return error.found
+
+    assert "No such file" in refused()
+    crl.write_text("nothing")
+    assert "no CRL in it" in refused()
+    crl.write_text("-----BEGIN X509 CRL-----\nhalf\n-----END X509 CRL-----")
+    assert refused()
+    certs.crl(others, crl)
+    assert "a CRL of CN=Test authority" in refused()
+    certs.crl(own, crl)
+    load(asked | {"GMQTT_LISTENERS__TLS_CRL": str(crl)})
 
 
 OPEN = [

@@ -7,7 +7,7 @@ import pytest
 
 from gmqtt_platform.config.loader import ConfError, load
 from gmqtt_platform.database import database
-from gmqtt_platform.datadir import prepare
+from gmqtt_platform.datadir import old_secret_keys, prepare
 
 
 def test_nodes_that_start_together_share_one_secret_key(tmp_path: Path) -> None:
@@ -58,3 +58,24 @@ def test_a_short_secret_key_is_refused_and_not_shown(
     with pytest.raises(ConfError, match="at least 32 characters") as caught:
         prepare(load({"GMQTT_NODE__DATA_DIR": str(tmp_path)}))
     assert "short" not in str(caught.value)
+
+
+def test_old_secret_keys_from_the_environment_and_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = load({"GMQTT_NODE__DATA_DIR": str(tmp_path)})
+    assert old_secret_keys(conf) == []
+    (tmp_path / "secret_key_fallbacks").write_text("d" * 40 + "\n")
+    monkeypatch.setenv("GMQTT_SECRET_KEY_FALLBACKS", f"{'a' * 40} {'b' * 40}")
+    assert old_secret_keys(conf) == ["a" * 40, "b" * 40, "d" * 40]
+    monkeypatch.delenv("GMQTT_SECRET_KEY_FALLBACKS")
+    (tmp_path / "mounted").write_text("m" * 40 + "\n" + "n" * 40 + "\n")
+    monkeypatch.setenv("GMQTT_SECRET_KEY_FALLBACKS_FILE", str(tmp_path / "mounted"))
+    assert old_secret_keys(conf) == ["m" * 40, "n" * 40, "d" * 40]
+
+
+def test_a_short_old_key_is_refused_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GMQTT_SECRET_KEY_FALLBACKS", "a" * 40 + " shorty")
+    with pytest.raises(ConfError, match="at least 32 characters") as caught:
+        old_secret_keys(load({"GMQTT_NODE__DATA_DIR": str(tmp_path)}))
+    assert "shorty" not in str(caught.value)

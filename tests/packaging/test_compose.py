@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from apps.cluster.bridge import build
+from gmqtt_platform import command
 from gmqtt_platform.config.loader import ROOT, load
 from tests.wire.programs import find, needs
 
@@ -21,8 +24,19 @@ SECRETS = ("secret_key", "database_url", "metrics_token", "postgres_password", "
 
 
 def read(name: str) -> dict[str, Any]:
-    made: dict[str, Any] = yaml.safe_load((HERE / name).read_text())
+    """The file with merge keys and ${VARIABLE:-default} as Compose reads them, without variables set."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (HERE / name).read_text())
+    made: dict[str, Any] = yaml.safe_load(text)
     return made
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_specification_of_compose_allows_it(file: str) -> None:
+    made = read(file)
+    PyCompose.from_json(json.dumps(made)).validate()
+    made["services"]["node" if "node" in made["services"] else "node-a"]["cap_dorp"] = []
+    with pytest.raises(ValueError, match="cap_dorp"):
+        PyCompose.from_json(json.dumps(made))
 
 
 @pytest.fixture
@@ -55,6 +69,28 @@ def test_a_role_starts_with_its_environment(file: str, name: str, secrets: Path)
         build.kafka_conf(conf)
         assert conf.cluster.enabled and conf.console.metrics_token
         assert str(conf.broker.kafka.bridge_socket).startswith("/bridge/")
+
+
+@pytest.mark.parametrize(("file", "name"), roles())
+def test_the_image_knows_the_command(file: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image's entry point with the service's command: what is started, without starting it."""
+    assert 'ENTRYPOINT ["gmqtt"]' in (ROOT / "Dockerfile").read_text()
+    given = read(file)["services"][name]["command"]
+    started: list[str] = []
+    monkeypatch.setattr(command.os, "execv", lambda program, words: started.extend(words))
+    monkeypatch.setattr(command, "run_node", lambda options: started.append(f"node {options.no_prepare}"))
+    command.run(given)
+    if given[0] == "run":
+        assert started == [f"node {'--no-prepare' in given}"]
+    else:
+        assert "--bridge" in started
+
+
+@pytest.mark.parametrize(("file", "name"), roles())
+def test_the_console_is_reached_from_outside(file: str, name: str) -> None:
+    environ = read(file)["services"][name].get("environment", {})
+    conf = load({key: value for key, value in environ.items() if key.startswith("GMQTT_HTTP__")})
+    assert conf.http.public_urls == ("http://localhost:8000",)
 
 
 def test_secrets_are_made_once(secrets: Path) -> None:

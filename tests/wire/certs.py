@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+PUBLIC = "mqtt.example.test"  # a name that nobody can have (RFC 6761)
+
 
 @dataclass(frozen=True)
 class Certificates:
@@ -30,6 +32,34 @@ class Certificates:
         if client:
             context.load_cert_chain(self.client, self.client_key)
         return context
+
+
+def crl(
+    certificates: Certificates,
+    path: Path,
+    *revoked: Path,
+    days: float = 30,
+    begun: timedelta = timedelta(hours=1),
+) -> Path:
+    """Write a CRL of the authority with these certificates; it is good for `days` from now."""
+    now = datetime.now(UTC)
+    authority = x509.load_pem_x509_certificate(certificates.ca.read_bytes())
+    key = serialization.load_pem_private_key(certificates.ca.with_suffix(".key").read_bytes(), None)
+    end = now + timedelta(days=days)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+    builder = builder.last_update(min(now, end) - timedelta(hours=1)).next_update(end)
+    for each in revoked:
+        serial = x509.load_pem_x509_certificate(each.read_bytes()).serial_number
+        entry = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(serial)
+            .revocation_date(now - timedelta(hours=1))
+            .build()
+        )
+        builder = builder.add_revoked_certificate(entry)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return path
 
 
 def make(directory: Path) -> Certificates:
@@ -67,10 +97,14 @@ def _signed(
             x509.random_serial_number(),
         )
         .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
         .add_extension(
             x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+                [
+                    x509.DNSName("localhost"),
+                    x509.DNSName(PUBLIC),
+                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                ]
             ),
             critical=False,
         )

@@ -108,13 +108,20 @@ class Raw:
         preamble: bytes = b"",
         receive_buffer: int = 0,
         timeout: float = TIMEOUT,
+        to: str = "127.0.0.1",
+        source: str = "",
     ) -> None:
-        """`preamble` goes out before TLS; `receive_buffer` (bytes) makes a slow reader really slow."""
-        self.sock = socket.socket()
+        """`preamble` goes out before TLS; `receive_buffer` (bytes) makes a slow reader really slow.
+
+        `source`: the address that it comes from.
+        """
+        self.sock = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET)
+        if source:
+            self.sock.bind((source, 0))
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
-        self.sock.connect(("127.0.0.1", port))
+        self.sock.connect((to, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         with self._closed_on_error():
@@ -222,9 +229,13 @@ class RawWebSocket(Raw):
         timeout: float = TIMEOUT,
         host: str = "",
         origin: str = "",
+        preamble: bytes = b"",
+        to: str = "127.0.0.1",
+        source: str = "",
+        headers: tuple[str, ...] = (),
     ) -> None:
         """Raises Refused when the handshake is answered with anything but 101."""
-        super().__init__(port, context, b"", receive_buffer, timeout)
+        super().__init__(port, context, preamble, receive_buffer, timeout, to, source)
         self._frames = b""
         self.pongs: list[bytes] = []
         self.close_code = 0  # of the node's close frame; 0: none has come
@@ -236,6 +247,7 @@ class RawWebSocket(Raw):
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
+            *headers,
         ]
         if origin:
             lines.append(f"Origin: {origin}")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import subprocess
+import re
+import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from gmqtt_platform.config.loader import ROOT
-from tests.wire import fronts
-from tests.wire.certs import Certificates
+from tests.wire import shipped
+from tests.wire.certs import PUBLIC, Certificates
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, until
-from tests.wire.programs import find, needs
-from tests.wire.raw import V5, RawWebSocket
+from tests.wire.programs import needs
+from tests.wire.raw import V5, Raw, RawWebSocket, Refused
+from tests.wire.shipped import Proxy
 
-NAME = "mqtt.example.test"
+NAME = PUBLIC
 
 
 @pytest.fixture
@@ -52,33 +57,143 @@ def test_cookies_are_secure_where_the_proxy_has_tls(node: Node) -> None:
     assert "Secure" not in headers["set-cookie"]
 
 
-@pytest.fixture
-def nginx(node: Node, certificates: Certificates, tmp_path: Path) -> Iterator[int]:
-    """The port of an nginx with the shipped server block: TLS ends there."""
-    front = fronts.nginx(tmp_path, certificates, node.ws, NAME)
-    yield front.ports["wss"]
-    front.stop()
+@pytest.fixture(scope="module")
+def fronted(
+    template: Path, tls_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    """A node behind the shipped files, as these say that it has to be."""
+    settings = {
+        **tls_settings,
+        "HTTP__PUBLIC_URLS": f"https://{PUBLIC}",
+        "HTTP__TRUSTED_PROXIES": "127.0.0.1/32",
+        "LISTENERS__PROXY_PROTOCOL": "true",
+        "LOG__LEVEL": "debug",
+    }
+    with Node(tmp_path_factory.mktemp("fronted") / "data", template, **settings) as started:
+        yield started
+    assert not started.trouble(), started.trouble()
 
 
-@needs("nginx")
-def test_behind_the_shipped_nginx(node: Node, nginx: int, certificates: Certificates) -> None:
-    """The WebSocket client's address is its own, and its transport is TLS."""
-    with RawWebSocket(nginx, certificates.context()) as client:
-        own = client.sock.getsockname()
-        client.connect(V5, "behind-nginx")
-        client.ping()
-        assert own
-    until(lambda: "behind-nginx" in node.log())
-    line = next(line for line in node.log().splitlines() if "behind-nginx" in line and "wss" in line)
-    assert "127.0.0.1" in line
+PROGRAMS = [pytest.param(each, marks=needs(each)) for each in ("haproxy", "nginx")]
 
 
-@needs("haproxy")
-def test_the_shipped_haproxy_conf_is_valid() -> None:
-    done = subprocess.run(
-        [find("haproxy"), "-c", "-f", str(ROOT / "conf" / "haproxy.cfg")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(params=PROGRAMS)
+def front(
+    request: pytest.FixtureRequest, fronted: Node, certificates: Certificates, tmp_path: Path
+) -> Iterator[Proxy]:
+    """The real program with the shipped file."""
+    start = {"haproxy": shipped.haproxy, "nginx": shipped.nginx}[request.param]
+    with start([fronted], certificates, tmp_path / request.param) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=PROGRAMS)
+def impatient(
+    request: pytest.FixtureRequest, fronted: Node, certificates: Certificates, tmp_path: Path
+) -> Iterator[Proxy]:
+    """The same, but that HAProxy gives up after one second what it gives up after 60."""
+    if request.param == "nginx":
+        with shipped.nginx([fronted], certificates, tmp_path / "nginx") as proxy:
+            yield proxy
+        return
+    sooner = {"timeout client 60s": "timeout client 1s", "timeout server 60s": "timeout server 1s"}
+    with shipped.haproxy([fronted], certificates, tmp_path / "haproxy", sooner) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(("to", "source"), [("127.0.0.1", "127.0.0.5"), ("::1", "::1")], ids=["IPv4", "IPv6"])
+def test_every_door_of_the_shipped_files(
+    impatient: Proxy, fronted: Node, certificates: Certificates, to: str, source: str
+) -> None:
+    """The client's own address is known on each way, and silence does not end its connection."""
+    context = certificates.context()
+    way: dict[str, Any] = {"to": to, "source": source}
+    with contextlib.ExitStack() as stack:
+        clients = {
+            ("mqtt", "tcp"): Raw(impatient.mqtt, **way),
+            ("passed", "tls"): Raw(impatient.passed, context, **way),
+            ("ended", "t(cp|ls)"): Raw(impatient.ended, context, **way),  # nginx cannot tell
+            ("web", "wss"): RawWebSocket(
+                impatient.https, context, host=PUBLIC, origin=f"https://{PUBLIC}", **way
+            ),
+        }
+        for (door, transport), client in clients.items():
+            stack.enter_context(client)
+            address, port = client.sock.getsockname()[:2]
+            name = f"{door}-{port}"
+            client.connect(V5, name)
+            line = rf"client '{name}' connected from {re.escape(address)}:\d+ \({transport}\)"
+            until(lambda line=line: re.search(line, fronted.log()), 10, line)
+        time.sleep(2.5)  # nobody says anything
+        for client in clients.values():
+            client.ping()
+
+
+def test_pages_of_the_shipped_files(front: Proxy, fronted: Node, certificates: Certificates) -> None:
+    """Redirects stay at the public name, cookies are for HTTPS alone; what a client claims is overwritten."""
+    forged = {
+        "X-Forwarded-For": "203.0.113.66",
+        "Forwarded": "for=203.0.113.66",
+        "X-Forwarded-Host": "evil.example",
+    }
+    status, headers, _ = ask(front.plain, "/admin/?a=1", PUBLIC)
+    assert (status, headers["location"]) == (308, f"https://{PUBLIC}/admin/?a=1")
+    assert ask(front.plain, "/", "evil.example")[1].get("location") in (None, f"https://{PUBLIC}/")
+    context = certificates.context()
+    status, headers, _ = ask(front.https, "/admin/", PUBLIC, context, forged)
+    assert (status, headers["location"]) == (302, "/admin/login/?next=/admin/")
+    status, headers, _ = ask(front.https, "/admin/login/", PUBLIC, context, forged)
+    assert status == 200
+    assert "Secure" in headers["set-cookie"]
+    assert ask(front.https, "/admin/login/", "evil.example", context)[0] == 400
+    with RawWebSocket(
+        front.https, context, host=PUBLIC, headers=("X-Forwarded-For: 203.0.113.66",), source="127.0.0.5"
+    ) as client:
+        client.connect(V5, "forger")
+    until(lambda: "client 'forger' connected from 127.0.0.5:" in fronted.log())
+    assert "203.0.113.66" not in fronted.log()
+    with pytest.raises(Refused):
+        RawWebSocket(front.https, context, host=PUBLIC, origin="https://evil.example")
+
+
+def test_a_balancers_checks_are_no_failures(front: Proxy, fronted: Node) -> None:
+    """HAProxy has been asking; bare connects are what others do."""
+    said = len(fronted.log())
+    for port in (fronted.tcp, fronted.tls, fronted.ws, fronted.wss):
+        for _ in range(5):
+            shipped.answers(port)
+    time.sleep(0.5)
+    assert "refused" not in fronted.log()[said:]
+    assert "handshake" not in fronted.log()[said:]
+
+
+def ask(
+    port: int,
+    path: str,
+    host: str,
+    context: ssl.SSLContext | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, str], str]:
+    connection: http.client.HTTPConnection
+    if context is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    else:
+        connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=context)
+    connection.request("GET", path, headers={"Host": host, **(headers or {})})
+    answer = connection.getresponse()
+    found = (answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+    connection.close()
+    return found
+
+
+@needs("haproxy", "nginx")
+def test_the_shipped_files_are_valid(certificates: Certificates, tmp_path: Path) -> None:
+    """As a whole, with both nodes."""
+    node = SimpleNamespace(tcp=1, tls=2, ws=3)
+    with shipped.haproxy([node, node], certificates, tmp_path / "h") as one:  # type: ignore[list-item]
+        assert one.process.poll() is None
+    with shipped.nginx([node, node], certificates, tmp_path / "n") as other:  # type: ignore[list-item]
+        assert other.process.poll() is None
 
 
 def test_what_a_balancer_asks(node: Node) -> None:

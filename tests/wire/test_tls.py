@@ -123,7 +123,9 @@ import json, socket, sys
 from pathlib import Path
 import django
 django.setup()
+from apps.gateway.broker.limits import Limits
 from apps.gateway.server import GatewayServer, HttpListener
+from apps.gateway.net.tls import Tls
 
 async def application(scope, receive, send):
     await receive()
@@ -135,8 +137,8 @@ async def nothing():
 
 listening = socket.create_server(("127.0.0.1", 0))
 listening.setblocking(False)
-http = [HttpListener(listening, *map(Path, sys.argv[1:]))]
-GatewayServer(application, http, nothing, nothing, 5, 5).run()
+http = [HttpListener(listening, Tls(*map(Path, sys.argv[1:]), client_auth="optional"))]
+GatewayServer(application, http, nothing, nothing, Limits(), 5).run()
 """
 
 

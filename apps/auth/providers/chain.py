@@ -47,13 +47,17 @@ class Chain:
 
     def __init__(self, parts: Parts, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
         self.parts = parts
-        self.clients = clients
-        self.acls = acls
         self.bans = BanList()
         self.guard = Guard(parts.conf.guard)
         self.live: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()
         self._shared: dict[str, set[str]] = {}  # client ids that came in for another, registered one
         self.operators: WeakValueDictionary[str, ClientAcl] = WeakValueDictionary()  # those of the web client
+        self._loading: asyncio.Lock | None = None
+        self._take(clients, acls)
+
+    def _take(self, clients: list[ClientProvider], acls: list[AclProvider]) -> None:
+        self.clients = clients
+        self.acls = acls
         self.console = next((each for each in clients if isinstance(each, ConsoleClients)), None)
         # Where every answer is yes, there is nobody to guard and no database to ask.
         deciding = [each for each in clients if each is not self.console]
@@ -69,8 +73,22 @@ class Chain:
         )
         # Has everyone who is let in a row?
         self.registered_only = all(each.registered for each in deciding)
-        self._default = parts.conf.acl_default
-        self._loading: asyncio.Lock | None = None
+
+    def reconfigure(self, conf: AuthConf) -> None:
+        """Decide by these providers from now on; where one cannot be made, nothing changes.
+
+        `Live.reconfigured` then brings the connections up to date.
+        """
+        parts = self.parts
+        before = parts.conf, parts.on_forget, parts.unanswered
+        parts.conf, parts.on_forget, parts.unanswered = conf, [parts.registry.forget], []
+        try:
+            made = _build(parts, self.console)
+        except BaseException:
+            parts.conf, parts.on_forget, parts.unanswered = before
+            raise
+        self._take(*made)
+        self.guard.reconfigure(conf.guard)
 
     # ------------------------------------------------------------ ports.Authenticator
 
@@ -167,7 +185,7 @@ class Chain:
             layer = await provider.layer(identity)
             if layer is not None:
                 layers.append(layer)
-        return ClientAcl(identity, tuple(layers), default or self._default)
+        return ClientAcl(identity, tuple(layers), default or self.parts.conf.acl_default)
 
     async def regrouped(self, identity: Identity) -> Identity:
         """The identity with the groups that its client is in now, or the rights that its operator has."""
@@ -180,7 +198,8 @@ class Chain:
 
     def _failed(self, request: ConnectRequest, refused: Rejection) -> None:
         if refused.guessed and not self.open:
-            self.guard.failed(request.username or request.client_id, request.peer.address)
+            peer = request.peer
+            self.guard.failed(request.username or request.client_id, peer.address, peer.proxied)
 
     async def load_bans(self) -> None:
         """`Unavailable` when the database does not answer; then the bans stay as they were."""
@@ -315,6 +334,13 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
 def build(conf: AuthConf, patience: float = 10.0) -> Chain:
     """`patience`: seconds that a client waits for an answer."""
     parts = Parts(conf, patience)
+    return Chain(parts, *_build(parts))
+
+
+def _build(
+    parts: Parts, console: ConsoleClients | None = None
+) -> tuple[list[ClientProvider], list[AclProvider]]:
+    conf = parts.conf
     clients = [providers.find("auth.client", name).load()(parts) for name in conf.client]
     acls = [providers.find("auth.acl", name).load()(parts) for name in conf.acl]
-    return Chain(parts, [ConsoleClients(parts.database), *clients], acls)
+    return [console or ConsoleClients(parts.database), *clients], acls

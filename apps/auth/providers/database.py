@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from apps.auth.providers.base import Unavailable
+from apps.common import database
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Database:
             raise Unavailable("too many questions wait for the database")
         self._running += 1
         loop = asyncio.get_running_loop()
+        began = time.monotonic()
         try:
             answer = await loop.run_in_executor(self._pool, lambda: _call_twice(function, *args, **kwargs))
         except (DatabaseError, InterfaceError) as error:
@@ -48,6 +50,7 @@ class Database:
             raise Unavailable(f"database: {error}") from error
         finally:
             self._running -= 1
+        database.observe(time.monotonic() - began)
         if self.down_since is not None:
             logger.warning("the database answers again")
             self.down_since = None

@@ -16,6 +16,7 @@ from apps.auth.discovery.base import DiscoveryUnavailable
 from apps.auth.fair_queue import Busy
 from apps.auth.providers.base import Unavailable
 from apps.auth.rpc.access import SERVICE, CallerToken
+from apps.auth.rpc.tls import Authority
 
 if TYPE_CHECKING:
     from gmqtt_platform.config.auth import RpcConf
@@ -94,6 +95,7 @@ class RpcClient:
     ) -> None:
         """`refresh`: seconds between two looks into the directory."""
         self._conf = conf
+        self._authority = Authority(conf.tls_ca) if conf.tls_ca is not None else None
         self._directory = directory
         self._refresh = refresh
         self._clock = clock
@@ -203,7 +205,8 @@ class RpcClient:
             await asyncio.sleep(self._refresh)
 
     def _take(self, addresses: set[str]) -> None:
-        for address in self._instances.keys() - addresses:
+        renewed = self._authority is not None and self._authority.renewed()
+        for address in list(self._instances) if renewed else self._instances.keys() - addresses:
             gone = self._instances.pop(address)
             task = asyncio.create_task(gone.channel.close(CLOSE_AFTER))
             self._closing.add(task)
@@ -215,11 +218,11 @@ class RpcClient:
 
     def _channel(self, address: str) -> aio.Channel:
         options: list[tuple[str, Any]] = list(_CHANNEL_OPTIONS)
-        if self._conf.tls_ca is None:
+        if self._authority is None:
             return aio.insecure_channel(address, options)
         if self._conf.tls_name:
             options.append(("grpc.ssl_target_name_override", self._conf.tls_name))
-        credentials = grpc.ssl_channel_credentials(self._conf.tls_ca.read_bytes())
+        credentials = grpc.ssl_channel_credentials(self._authority.pem)
         return aio.secure_channel(address, credentials, options)
 
     @property

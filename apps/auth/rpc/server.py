@@ -20,6 +20,8 @@ from apps.auth.providers.decision import ClientAcl
 from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc import auth_pb2_grpc, convert
 from apps.auth.rpc.access import SERVICE, Access
+from apps.auth.rpc.counting import Counting
+from apps.auth.rpc.tls import ServerCertificate
 from apps.auth.services import clients, registering
 from apps.common.actors import Actor
 from apps.common.errors import Duplicate, Gone
@@ -160,11 +162,17 @@ def _address(peer: str) -> str:
 class AuthServer:
     """The gRPC server around the service. `start` answers the port that it listens on."""
 
-    def __init__(self, conf: ServiceConf, chain: Chain) -> None:
+    def __init__(
+        self,
+        conf: ServiceConf,
+        chain: Chain,
+        observe: Callable[[str, float], None] = lambda method, seconds: None,
+    ) -> None:
+        """`observe` is told of each call: its method, and how many seconds it took."""
         self._conf = conf
         access = Access(chain.parts.database)
         self._server = aio.server(
-            interceptors=[access],
+            interceptors=[access, Counting(observe)],
             maximum_concurrent_rpcs=MAX_CALLS,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -181,8 +189,8 @@ class AuthServer:
         if listen is None:
             raise RuntimeError("[auth.service] listen is empty")
         if self._conf.tls_cert is not None and self._conf.tls_key is not None:
-            pair = (self._conf.tls_key.read_bytes(), self._conf.tls_cert.read_bytes())
-            port = self._server.add_secure_port(listen.netloc, grpc.ssl_server_credentials([pair]))
+            certificate = ServerCertificate(self._conf.tls_cert, self._conf.tls_key)
+            port = self._server.add_secure_port(listen.netloc, certificate.credentials())
         else:
             port = self._server.add_insecure_port(listen.netloc)
         await self._server.start()

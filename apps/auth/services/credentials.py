@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from apps.auth import announce, passwords, permissions
 from apps.auth.models import Client, Credential
-from apps.auth.services import upkeep
+from apps.auth.services import names, upkeep
 from apps.auth.services.writing import invalid, locked, save, writing
 from apps.common.actors import Actor
 from apps.common.errors import Duplicate
@@ -230,10 +230,7 @@ def _save(credential: Credential) -> None:
         name = {"kind": credential.kind, "subject": credential.subject}
     else:
         name = {"kind": credential.kind, "claim": credential.claim, "claim_value": credential.claim_value}
-    if connection.vendor == "postgresql":  # two that give it to two clients wait for each other
-        with connection.cursor() as cursor:
-            said = "/".join(map(str, name.values()))
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 16))", [said])
+    names.hold(["/".join(map(str, name.values()))])
     others = Credential.objects.filter(**name, valid_until__gt=timezone.now())
     existing = others.exclude(client=credential.client).values_list("pk", flat=True).first()
     if existing is not None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.auth import announce, passwords, permissions
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client, ClientGroup, Credential
+from apps.auth.services import names
 from apps.auth.services.credentials import check_password
 from apps.auth.services.writing import invalid, writing
 from apps.common import audit
@@ -83,10 +84,14 @@ def register_many(actor: Actor, news: Sequence[NewClient | Exception], all_or_no
         try:
             _write(actor, list(_good(rows)))
             break
-        except IntegrityError:  # one of them was registered meanwhile: look again who
+        except (IntegrityError, _Meanwhile):  # one of them was registered meanwhile: look again who
             if attempt == 3:
                 raise
     return [row.outcome() for row in rows]
+
+
+class _Meanwhile(Exception):
+    """A name was given to somebody else after we looked."""
 
 
 class _Row:
@@ -177,8 +182,8 @@ def _refuse_existing(rows: list[_Row]) -> None:
         ids = [row.client.client_id for row in chunk]
         clients = dict(Client.objects.filter(client_id__in=ids).values_list("client_id", "pk"))
         lasting = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
-        names = Credential.objects.filter(lasting, username__in=[row.credential.username for row in chunk])
-        users = dict(names.values_list("username", "client_id"))
+        taken = Credential.objects.filter(lasting, username__in=[row.credential.username for row in chunk])
+        users = dict(taken.values_list("username", "client_id"))
         for row in chunk:
             if row.client.client_id in clients:
                 row.error = Duplicate("client", clients[row.client.client_id])
@@ -202,6 +207,10 @@ def _write(actor: Actor, rows: list[_Row]) -> None:
     if not rows:
         return
     with writing(actor):
+        names.hold([row.credential.username for row in rows])
+        _refuse_existing(rows)
+        if any(row.error for row in rows):
+            raise _Meanwhile
         Client.objects.bulk_create([row.client for row in rows], batch_size=_AT_ONCE // 5)
         for row in rows:
             row.credential.client = row.client

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.cluster import maintenance, permissions, selectors, services
@@ -54,10 +55,11 @@ class NodeAdmin(SeenAdmin):
         return f"{node.bridge.get('state', '–')}" + (f" ({lag})" if lag is not None else "")
 
     def detail(self, request: HttpRequest, row: ClusterNode) -> dict[str, Any]:
+        gone = row.state == ClusterNode.State.DOWN or row.seen_at < timezone.now() - services.SILENT
         try:
-            return {"draining": maintenance.drain_progress(actor_of(request), row)}
+            return {"draining": maintenance.drain_progress(actor_of(request), row), "gone": False}
         except (NodeRpcError, PermissionDenied) as error:
-            return {"trouble": str(error)}
+            return {"trouble": str(error), "gone": gone}
 
     def drain(self, request: HttpRequest, node: ClusterNode) -> None:
         actor = actor_of(request)

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 from apps.auth import permissions as auth_permissions
 from apps.auth.services import bans
 from apps.cluster import live_queries, maintenance, permissions, selectors, services
-from apps.cluster.admin import live
+from apps.cluster.admin import configuration, live
 from apps.cluster.admin import messages as pages
 from apps.cluster.admin.base import NodeFilter, SeenAdmin, TransportFilter, VersionFilter, actor_of
 from apps.cluster.directory import names
@@ -96,7 +96,7 @@ class SessionAdmin(SeenAdmin):
 
     def get_urls(self) -> list[Any]:
         now = path("<int:pk>/now/", self.admin_site.admin_view(self.now), name="cluster_session_now")
-        return [now, *pages.urls(), *live.urls(), *super().get_urls()]
+        return [now, *pages.urls(), *live.urls(), *configuration.urls(), *super().get_urls()]
 
     @admin.display(description=_("version"))
     def version(self, session: SessionInfo) -> str:

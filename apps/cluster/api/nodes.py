@@ -95,7 +95,7 @@ class NodeView(ClusterView):
 
     @extend_schema(
         summary="Forget a node",
-        description="One that is down and will not come back; 409 while it is up.",
+        description="One that is down, or silent for a minute, and will not come back; 409 while it is up.",
         responses={204: None},
     )
     def delete(self, request: Request, pk: int) -> Response:

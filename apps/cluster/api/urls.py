@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.cluster.api import maintenance, messages, nodes, sessions, topics
+from apps.cluster.api import configuration, maintenance, messages, nodes, sessions, topics
 
 urlpatterns = [
     path("status/", nodes.StatusView.as_view(), name="cluster-status"),
@@ -31,6 +31,22 @@ urlpatterns = [
     path("drops/", messages.DropsView.as_view(), name="cluster-drops"),
     path("publish/", messages.PublishView.as_view(), name="cluster-publish"),
     path("nodes/<int:pk>/drain/", maintenance.DrainView.as_view(), name="cluster-node-drain"),
+    path(
+        "nodes/<int:pk>/configuration/",
+        configuration.ConfigurationView.as_view(),
+        name="cluster-node-configuration",
+    ),
+    path(
+        "nodes/<int:pk>/configuration/diff/",
+        configuration.DiffView.as_view(),
+        name="cluster-node-configuration-diff",
+    ),
+    path(
+        "nodes/<int:pk>/configuration/reload/",
+        configuration.ReloadView.as_view(),
+        name="cluster-node-configuration-reload",
+    ),
+    path("nodes/<int:pk>/dump/", configuration.DumpView.as_view(), name="cluster-node-dump"),
     path("traces/", maintenance.TracesView.as_view(), name="cluster-traces"),
     path("traces/<slug:trace>/", maintenance.TraceView.as_view(), name="cluster-trace"),
     path("traces/<slug:trace>/stop/", maintenance.StopTraceView.as_view(), name="cluster-trace-stop"),

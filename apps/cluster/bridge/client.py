@@ -154,7 +154,7 @@ class BridgeClient:
 
     async def _heard(self, parts: list[Any], writer: asyncio.StreamWriter) -> None:
         if parts[0] == protocol.BATCH:
-            _, number, messages, positions = parts
+            _, number, messages, positions = parts[:4]
             while self._is_full():  # noqa: ASYNC110 - nothing tells when it ends
                 await asyncio.sleep(BREATH)
             self._hand(messages)
@@ -169,8 +169,6 @@ class BridgeClient:
         elif parts[0] == protocol.REFUSED:
             self._refusal = str(parts[1])
             raise LinkError(self._refusal)
-        else:
-            raise LinkError(f"a frame of kind {parts[0]}")
 
     def _hand(self, messages: list[list[Any]]) -> None:
         inject = self._inject

@@ -12,6 +12,7 @@
 | `node`, `message-id` | which node wrote it, and an id that no other message has |
 | `again` | of a persistent session at QoS 2: was a record with this `message-id` perhaps written before |
 | `node-proof` | 16 bytes: the last one: a node gave `message-id` and `again` (`proof.MessageProof`) |
+| `v` | version of these headers; absent: 1, the only one; a reader makes a dead letter of another |
 | `share` | `<node> <share name>/<filter>`: the node that serves a shared subscription |
 """
 
@@ -30,6 +31,7 @@ from apps.gateway.mqtt.errors import MqttError
 NODE: Final = "node"
 SHARE: Final = "share"
 PROOF: Final = "node-proof"
+VERSION: Final = "v"
 USER: Final = "user."
 _STRINGS: Final = {"content-type": props.CONTENT_TYPE, "response-topic": props.RESPONSE_TOPIC}
 _PROPERTY_NAMES: Final = frozenset(("payload-format", "correlation-data", *_STRINGS))
@@ -122,6 +124,9 @@ def message(
             again = bool(_choice(name, value, _FLAGS))
         elif name == PROOF:
             given = value
+        elif name == VERSION:
+            if value != b"1":
+                raise BadRecord("unknown_version", f"header v: {value[:20]!r}, written by a newer version")
         elif name == SHARE:
             shares.append(_text(name, value))
         elif name in _PROPERTY_NAMES or name.startswith(USER):

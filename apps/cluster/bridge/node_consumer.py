@@ -126,12 +126,12 @@ class NodeConsumer(threading.Thread):
                 return
             first = self._frames.feed(data)
         kind, *parts = first[0]
-        if kind != protocol.HELLO or len(parts) != 4 or parts[0] != protocol.VERSION:
+        if kind != protocol.HELLO or len(parts) < 4 or parts[0] != protocol.VERSION:
             self._socket.sendall(
                 protocol.frame(protocol.REFUSED, f"version {protocol.VERSION} of the link is spoken here")
             )
             return
-        _, node, wanted, known = parts
+        _, node, wanted, known = parts[:4]
         self.node = str(node)
         refusal = self._admit(self)
         if refusal:
@@ -204,7 +204,7 @@ class NodeConsumer(threading.Thread):
             self._heard(each)
 
     def _heard(self, parts: list[Any]) -> None:
-        if len(parts) != 2:
+        if len(parts) < 2:
             raise LinkError(f"a frame of {len(parts)} parts")
         if parts[0] == protocol.ACK:
             number = int(parts[1])
@@ -214,8 +214,6 @@ class NodeConsumer(threading.Thread):
                 self._handed.update(positions)
         elif parts[0] == protocol.TOPICS:
             self._want(protocol.unpack_topics(parts[1]))
-        else:
-            raise LinkError(f"a frame of kind {parts[0]}")
 
     def _want(self, wanted: dict[str, int]) -> None:
         allowed = {topic: since for topic, since in wanted.items() if topic in self._names.live}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from confluent_kafka import Producer as Client
 from apps.cluster.bridge.export_status import ExportStatus
 from apps.cluster.bridge.librdkafka import KafkaConf
 from apps.cluster.bridge.records import Headers
+from apps.gateway.broker.histogram import Histogram
 from apps.gateway.mqtt import reasons
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ EXPORT_PATIENCE: Final = 5.0  # seconds that acknowledgements wait for a side ef
 class _Batch:
     """What was sent on one completion."""
 
-    __slots__ = ("_producer", "completion", "left", "patience", "reason", "rule", "size")
+    __slots__ = ("_producer", "began", "completion", "left", "patience", "reason", "rule", "size")
 
     def __init__(
         self, producer: KafkaProducer, completion: Completion | None, rule: Export | None = None
@@ -53,6 +55,7 @@ class _Batch:
         self.left = 0
         self.size = 0
         self.reason = 0
+        self.began = time.monotonic()
         if completion is not None:
             completion.expect()
 
@@ -84,6 +87,7 @@ class KafkaProducer:
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0  # records on their way
         self._held = 0  # their bytes
+        self.delivery_seconds = Histogram()  # of batches: from the first record to the last report
         self._refused = 0
         self._delivered = 0
         self._errors = 0
@@ -259,6 +263,7 @@ class KafkaProducer:
 
     def _complete(self, batch: _Batch) -> None:
         """All of the batch is safe, or known not to be."""
+        self.delivery_seconds.observe(time.monotonic() - batch.began)
         if self._batch is batch:
             self._batch = None
         elif self._loose is batch:

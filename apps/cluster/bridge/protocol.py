@@ -11,6 +11,8 @@ Each frame is [kind, ...] behind its length (4 bytes, big-endian).
 | STATUS | bridge | what the bridge says of itself, a table |
 | REFUSED | bridge | why it does not serve this node; the end |
 
+More parts at the end of a frame, and frames of other kinds, are passed over: a newer version may send them.
+
 Times are milliseconds of UNIX time; positions are [[Kafka topic, partition, offset], ...]. A message is
 [topic, payload, qos, retain, properties, expires, origin, shares, where]: shares is None where a service sent
 it, and where is then "<topic>-<partition>-<offset>", else "".

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 TIMEOUT: Final = 15  # seconds
@@ -29,14 +28,14 @@ class ApiRefused(Exception):
 
 
 class Api:
-    def __init__(self, url: str, token: Callable[[], str], context: ssl.SSLContext | None = None) -> None:
-        """`url` of a node, without a path; `token` makes one for each request, as they do not last."""
+    def __init__(self, url: str, token: Callable[[], str], reach: Sequence[Any] = ()) -> None:
+        """`url` of a node, without a path; `token` makes one for each request, as they do not last.
+
+        `reach`: urllib's handlers that reach the node.
+        """
         self._url = url.rstrip("/")
         self._token = token
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
-        if context is not None:
-            handlers.append(urllib.request.HTTPSHandler(context=context))
-        self._opener = urllib.request.build_opener(*handlers)
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects(), *reach)
 
     def get(self, path: str, **query: Any) -> Any:
         return self._call("GET", self._address(path, query))

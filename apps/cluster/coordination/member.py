@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
-from apps.cluster.coordination import peer_messages
+from apps.cluster.coordination import peer_messages, versions
 from apps.cluster.coordination.failover import LEFT, Failovers
 from apps.cluster.coordination.failure_detector import FailureDetector, Heartbeat
 from apps.cluster.coordination.lease import Lease, State
@@ -30,6 +30,7 @@ from apps.cluster.coordination.routes import Routes
 from apps.cluster.coordination.store import RedisUnavailable, Store, pack, unpack
 from apps.cluster.coordination.subscription_sync import ROUTES, SESSIONS, SubscriptionSync
 from apps.cluster.coordination.sys_topics import ClusterSysTopics
+from apps.cluster.coordination.versions import Incompatible
 from apps.common.signed import Reader
 from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import reasons
@@ -78,7 +79,7 @@ class Member:
         view: NodePort,
         describe: Callable[[], dict[str, Any]],
         record_death: Callable[[str], Awaitable[None]],
-        fail: Callable[[NameTaken], None],
+        fail: Callable[[Exception], None],
         sys_interval: float,
     ) -> None:
         """`describe`: what the others are told, small and quick. `fail`: the node must end.
@@ -121,13 +122,18 @@ class Member:
         self._tasks: list[asyncio.Task[None]] = []
         self._lease_end: asyncio.TimerHandle | None = None
 
+    @property
+    def redis_ahead(self) -> float | None:
+        """Seconds by which Redis' clock was ahead of ours at the last heartbeat; None: not a member."""
+        return self._clock_ahead if self.lease.state is State.MEMBER else None
+
     def _redis_now(self) -> float:
         return self._view.now() + self._clock_ahead
 
     # Life -----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Join, if Redis answers. Raises `NameTaken`."""
+        """Join, if Redis answers. Raises `NameTaken`, `Incompatible`."""
         first = asyncio.Event()
         self._tasks = [
             asyncio.create_task(part, name="cluster")
@@ -183,7 +189,7 @@ class Member:
                     if self.lease.is_over:
                         await self._end_lease()
                         first.set()
-                except NameTaken as taken:
+                except (NameTaken, Incompatible) as taken:
                     if not first.is_set():
                         raise
                     self._fail(taken)
@@ -234,6 +240,7 @@ class Member:
 
     async def _join(self) -> None:
         """Take the name in the cluster, also from an incarnation that has failed. Raises `NameTaken`."""
+        await self._check_versions()
         was_member = bool(self.lease.incarnation)
         self.lease.become(State.JOINING)
         self.lease.new_incarnation()
@@ -267,6 +274,13 @@ class Member:
         self._failed_over = was_member and cluster == self._cluster
         self._lost_data = was_member and cluster != self._cluster
         self._cluster = cluster
+
+    async def _check_versions(self) -> None:
+        """Raises `Incompatible`: nothing was written that another version could misunderstand."""
+        versions.check_format(await self.store.settle(versions.FORMAT_KEY, str(versions.FORMAT)))
+        found = await self.store.table("nodes")
+        said = {name.decode(): json.loads(value.decode().split(" ", 2)[2]) for name, value in found.items()}
+        versions.check_members({name: each for name, each in said.items() if name != self._name})
 
     _failed_over = False
     _lost_data = False
@@ -312,7 +326,8 @@ class Member:
     # Heartbeats -----------------------------------------------------------------------------------
 
     def _say(self) -> dict[str, Any]:
-        return {**self._describe(), "routes": self.subscription_sync.version}
+        routes = self.subscription_sync.version
+        return {**self._describe(), "routes": routes, "protocol": versions.PROTOCOL}
 
     async def _send_heartbeat(self) -> None:
         sent = time.monotonic()

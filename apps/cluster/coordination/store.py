@@ -6,6 +6,7 @@ touch keys whose names they find in others.
 | key | type | what |
 |---|---|---|
 | `cluster` | string | a random id; another one means that Redis lost its data |
+| `format` | string | the version of all this (`versions.FORMAT`) |
 | `epoch` | integer | the last fencing epoch that was given out |
 | `nodes` | hash | name -> "<incarnation> <count of heartbeats> <JSON>" |
 | `graves` | hash | "<name> <incarnation>" of a failed node -> "<token> <who runs its failover> <when>" |
@@ -102,7 +103,14 @@ class Store:
         """ "" where there is none. Raises `RedisUnavailable`."""
         async with self._answering():
             found: Any = await self._redis.get(f"{self.prefix}:{key}")
-            return found.decode() if found else ""
+            return str(found.decode()) if found else ""
+
+    async def settle(self, key: str, value: str) -> str:
+        """What stands there; `value`, from now on, where there was nothing. Raises `RedisUnavailable`."""
+        async with self._answering():
+            await self._redis.set(f"{self.prefix}:{key}", value, nx=True)
+            found: Any = await self._redis.get(f"{self.prefix}:{key}")
+            return str(found.decode())
 
     async def tell(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
         """Publish (channel, message) pairs. Raises `RedisUnavailable`."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from apps.cluster.directory import drops, names, writer
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 TICK: Final = 1.0  # seconds between writes
 NODE_ROW: Final = 10.0  # seconds between writes of the node's own row
+FORGET_EVERY: Final = 600.0  # seconds between looks for nodes that are gone for good
 BATCH_SIZE: Final = 500  # sessions in one transaction
 SLICE: Final = 100  # sessions read off the node in one turn of the loop
 SUBSCRIPTIONS_BATCH_SIZE: Final = 20_000  # in one transaction, but for a session that has more alone
@@ -85,8 +86,12 @@ class Recorder:
         now: Callable[[], float],
         describe: Callable[[], dict[str, Any]],
         kept: int = IN_MEMORY,
+        forget_after: float = 0.0,
     ) -> None:
-        """`describe` answers columns of the node's own row, `kept` is where sessions are."""
+        """`describe` answers columns of the node's own row, `kept` is where sessions are.
+
+        Nodes that were not seen for `forget_after` seconds are forgotten; 0: none.
+        """
         self._node = node
         self._view = view
         self._now = now
@@ -111,6 +116,8 @@ class Recorder:
         self._sweep: Iterator[str] = iter(())
         self._stale_after: str | None = None  # where the search for rows without a session goes on
         self._described = float("-inf")
+        self._forget_after = forget_after
+        self._forgot = float("-inf")
 
     # ------------------------------------------------------------ what the gateway tells
 
@@ -198,6 +205,12 @@ class Recorder:
         if time.monotonic() - self._described >= NODE_ROW:
             await self._database.run(writer.begin, self._node, self._describe())
             self._described = time.monotonic()
+        if self._forget_after and time.monotonic() - self._forgot >= FORGET_EVERY:
+            self._forgot = time.monotonic()
+            before = _time(self._now()) - timedelta(seconds=self._forget_after)
+            gone = await self._database.run(writer.forget_gone, before, self._kept == BY_CLUSTER)
+            if gone:
+                logger.info("forgot nodes that are gone for good: %s", ", ".join(gone))
         if self._lost_track:
             self._lost_track = False
             self._sweep = iter(self._view.client_ids())

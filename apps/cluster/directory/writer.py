@@ -150,3 +150,27 @@ def lapsed(client_ids: Collection[str], at: datetime) -> None:
 def stopped(node: str, at: datetime, keep: bool) -> None:
     close(node, at, keep)
     ClusterNode.objects.filter(name=node).update(state=ClusterNode.State.DOWN, seen_at=at)
+
+
+def forget_gone(before: datetime, keep: bool) -> list[str]:
+    """Forget every node that was not seen since `before`; answers their names."""
+    names = ClusterNode.objects.filter(seen_at__lt=before).values_list("name", flat=True)
+    return [name for name in list(names) if forget_node(name, before, keep)]
+
+
+def forget_node(name: str, before: datetime, keep: bool) -> bool:
+    """Take away the row of a node that was not seen since `before`; False: there is none, or it has been.
+
+    `keep`: its clients' sessions are the cluster's. Otherwise they were its own, and go with it.
+    """
+    with transaction.atomic():
+        if not ClusterNode.objects.filter(name=name, seen_at__lt=before).delete()[0]:
+            return False
+        sessions = SessionInfo.objects.filter(node=name)
+        if keep:
+            sessions = sessions.filter(online=True)  # of a node that died with nobody to notice
+            sessions.update(online=False, disconnected_at=before)
+        else:
+            SubscriptionInfo.objects.filter(node=name).delete()
+            sessions.delete()
+    return True

@@ -141,7 +141,7 @@ class RedisFilling:
         end = str(session.expires_at) if session.expires_at else ""
         self._add("S", session.username, repr(session.created), session.expiry, end)
         for name, *options in session.subscriptions:
-            self._add("+", name, packing.pack_options(*options))
+            self._add("+", name, packing.pack_options(*options))  # type: ignore[arg-type]
         hour = int(time.time()) // 3600
         for packet_id, there in session.incoming:
             self._count += 1

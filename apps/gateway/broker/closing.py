@@ -83,6 +83,7 @@ def _let_go(connection: Connection, reason: int, text: str, now: float) -> None:
     connection.exchange = None
     connection.connect = None
     connection.forget_publish_grants()
+    connection.node.forget_routes(connection)
     connection.node.timers.forget(connection)
     connection.link = (
         NO_LINK  # the transport refers to the connection until it is gone, and no longer the other way

@@ -13,6 +13,7 @@ from apps.gateway.broker import closing, control, ingress, ports
 from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
 from apps.gateway.broker.outbound import Outbound
+from apps.gateway.broker.pending import PendingTurn
 from apps.gateway.broker.routing import CACHED_LENGTH
 from apps.gateway.broker.states import CLOSED, CONNECTED, NEW
 from apps.gateway.mqtt import framing, reasons
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from apps.gateway.broker.node import Node
     from apps.gateway.broker.pending import Pending
     from apps.gateway.broker.ports import Acl, Exchange, Link, Peer
-    from apps.gateway.broker.routing import PublishGrant, Route
+    from apps.gateway.broker.routing import Charge, PublishGrant, Route
     from apps.gateway.broker.session import Session
     from apps.gateway.mqtt.packets import Connect
 
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
 PACE: Final = 256.0  # bytes a second, 2 kbit/s: the slowest line on which a large packet may take its time
+MAX_WORK: Final = 10_000  # units of `Router.work` that a client gets of one loop turn: about 2 ms
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
 
@@ -59,11 +61,11 @@ class Connection(Outbound):
         self.tokens = 0.0  # publishes the client may send at once, below its rate limit
         self.refilled = now
         self.throttled = False
-        self.work = 0  # nodes of the trie that its new topics took in this loop turn
         self.pressed = 0  # crowded sessions that it waits for (`pressure`)
         self._backed_up = False  # too many of them: we read no more
         self.watched: int = 0  # the second in which the timers look at it next
         self.publishes_in = 0
+        self.charge: Charge | None = None  # of the routes that it has caused
         self.aliases_in: dict[int, bytes] | None = None
         self.aliases_held = 0  # bytes of the topics in it, counted against the node's budget
         self._publish_grants: dict[bytes, PublishGrant] | None = None
@@ -92,7 +94,6 @@ class Connection(Outbound):
         """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
         if self.state == CLOSED:
             return
-        self.work = 0
         self.node.now = now
         self.node.stats.bytes_in += len(data)
         if self._partial is not None or self.pending is not None:
@@ -110,7 +111,6 @@ class Connection(Outbound):
     def resume(self, now: float) -> None:
         """The pending decision is made: read on."""
         self.pending = None
-        self.work = 0
         if self._partial is not None and self.state != CLOSED:
             self._process(self._unstash(), now)
         self.read_on()
@@ -237,8 +237,10 @@ class Connection(Outbound):
         run_count = 0
         run_largest = 0
         run_payload = 0
+        router = self.node.router
+        most_work = router.work + MAX_WORK
         try:
-            while pos + 1 < size:
+            while pos + 1 < size and router.work < most_work:
                 first = data[pos]
                 end = data[pos + 1]
                 padded = False
@@ -273,10 +275,7 @@ class Connection(Outbound):
                         publish_grant = (
                             self._publish_grants.get(raw) if self._publish_grants is not None else None
                         )
-                        if (
-                            publish_grant is None
-                            or publish_grant.route.generation != self.node.router.generation
-                        ):
+                        if publish_grant is None or publish_grant.route.generation != router.generation:
                             publish_grant = ingress.publish_grant(self, raw)
                             if publish_grant is None:
                                 break
@@ -353,6 +352,8 @@ class Connection(Outbound):
                             break
                 packets += 1
                 pos = end
+            if pos + 1 < size and router.work >= most_work and self.pending is None and self.state != CLOSED:
+                self.wait_for(PendingTurn())
         finally:  # also where a packet was bad: those before it count
             if run is not None:
                 self._forward(run, data[run_start:pos], run_count, run_largest, run_payload)

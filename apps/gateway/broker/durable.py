@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PAGE: Final = 1000  # messages of a queue in memory at most
 PAGE_BYTES: Final = 1_048_576  # the same in bytes, but for one message that is larger
 LOW: Final = 250  # messages below which the next page is loaded
+STORED: Final = 10  # what a message to be stored costs, in units of `Router.work`
 
 SENT: Final = 0  # states of a stored message with a packet identifier
 RELEASED: Final = 1  # PUBREC came
@@ -53,6 +54,7 @@ class Durable(Waiter):
     def deliver(self, delivery: Delivery) -> None:
         """As `Session.deliver`, for QoS 1 and 2."""
         session = self.session
+        session.node.router.work += STORED
         connection = session.connection
         if connection is None or self.cold or not session.may_send(delivery):
             self.enqueue(delivery)

@@ -8,8 +8,9 @@ from apps.gateway.broker import ports, systopics
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBACK, PUBCOMP, PUBREC, PUBREL
 from apps.gateway.broker.messages import Message
-from apps.gateway.broker.pending import PendingPublish, PendingTurn
-from apps.gateway.broker.routing import OVERFLOW, PublishGrant
+from apps.gateway.broker.pending import PendingPublish
+from apps.gateway.broker.routing import OVERFLOW, Charge, PublishGrant
+from apps.gateway.broker.states import CLOSED
 from apps.gateway.mqtt import codec, packets, reasons, topics, wire
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from apps.gateway.broker.session import Session
 
 
-MAX_WORK: Final = 10_000  # nodes of the trie that one client's new topics may take in a loop turn: about 2 ms
+# What things cost, in units of `Router.work`.
+ACL: Final = 25  # to ask it about a topic
+DECODED: Final = 25  # a PUBLISH that is not in its plainest form
+USER_PROPERTY: Final = 10
+RETAINED: Final = 100
 
 
 def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
@@ -31,15 +36,11 @@ def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
 
     None: the ACL has to be asked, and the connection waits. Raises for a topic that is no topic.
     """
-    if connection.work > MAX_WORK:
-        connection.wait_for(PendingTurn())
-        return None
     router = connection.node.router
-    before = router.visited
     known = connection.known(raw)
     if known is not None:
-        known.route = router.route(known.route.topic) if known.grant else router.denied(known.route.topic)
-        connection.work += router.visited - before
+        topic = known.route.topic
+        known.route = router.route(topic, charge(connection)) if known.grant else router.denied(topic)
         return known
     topic = wire.text(raw[2:])
     limits = connection.limits
@@ -54,9 +55,16 @@ def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     if grant == ports.UNKNOWN:
         connection.wait_for(PendingPublish(topic))
         return None
-    made = allow(connection, raw, topic, grant)
-    connection.work += router.visited - before
-    return made
+    router.work += ACL
+    return allow(connection, raw, topic, grant)
+
+
+def charge(connection: Connection) -> Charge | None:
+    """Who bears the routes of the topics to which the connection publishes."""
+    known = connection.charge
+    if known is None and connection.state != CLOSED:
+        known = connection.charge = Charge()
+    return known
 
 
 def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> PublishGrant:
@@ -69,7 +77,7 @@ def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> Publish
         made = PublishGrant(ports.NOTHING, router.denied(topic))
         connection.remember_denied(raw, made)
     else:
-        made = PublishGrant(grant, router.route(topic))
+        made = PublishGrant(grant, router.route(topic, charge(connection)))
         connection.remember(raw, made)
     return made
 
@@ -77,6 +85,8 @@ def allow(connection: Connection, raw: bytes, topic: str, grant: int) -> Publish
 def publish(connection: Connection, first: int, data: bytes, start: int, end: int, now: float) -> bool:
     """Handle one PUBLISH. False: its topic waits for a decision, and the packet will be read again."""
     packet = cast(packets.Publish, codec.decode(first, data, start, end, connection.level))
+    work = DECODED + USER_PROPERTY * len(props.user(packet.properties)) + (RETAINED if packet.retain else 0)
+    connection.node.router.work += work
     raw = _raw_topic(connection, packet)
     allowed = publish_grant(connection, raw)
     if allowed is None:

@@ -43,10 +43,14 @@ class Limits:
         max_connections: int = 100_000,
         max_http_connections: int = 1000,
         max_http_connections_per_address: int = 200,
+        http_body_timeout: int = 60,
+        max_http_body: int = 16_777_216,
+        max_http_bodies: int = 67_108_864,
         max_sessions: int = 1_000_000,
         connect_rate: int = 10_000,
         publish_rate: int = 0,
         route_cache: int = 100_000,
+        route_cache_per_client: int = 10_000,
     ) -> None:
         self.max_packet_size = max_packet_size
         self.max_topic_length = max_topic_length
@@ -70,7 +74,11 @@ class Limits:
         self.max_connections = max_connections
         self.max_http_connections = max_http_connections
         self.max_http_connections_per_address = max_http_connections_per_address
+        self.http_body_timeout = http_body_timeout
+        self.max_http_body = max_http_body
+        self.max_http_bodies = max_http_bodies
         self.max_sessions = max_sessions
         self.connect_rate = connect_rate
         self.publish_rate = publish_rate
         self.route_cache = route_cache
+        self.route_cache_per_client = route_cache_per_client

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import closing, ports, systopics
+from apps.gateway.broker.chores import FEW, Chores, Expiring, Forgetting, HandingOver, Unsubscribing
 from apps.gateway.broker.completion import Completion
 from apps.gateway.broker.drain import Drain
+from apps.gateway.broker.histogram import Timed
 from apps.gateway.broker.limits import Limits
-from apps.gateway.broker.messages import Message
+from apps.gateway.broker.messages import Delivery, Message
 from apps.gateway.broker.pressure import Pressure
 from apps.gateway.broker.replay import Replays
 from apps.gateway.broker.retained import RetainedStore
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Verdict,
     )
 
+DENIED: Final = 250  # what it costs to record a denial, in units of `Router.work`
 NEVER: Final = 0xFFFFFFFF  # session expiry interval: the session does not expire
 
 
@@ -75,6 +78,8 @@ class Node:
         self.router = Router(self, limits.route_cache)
         self.retained = RetainedStore(limits.max_retained_messages, limits.max_retained_bytes)
         self.replays = Replays(self)
+        self.chores = Chores(self)
+        self._expiring = Expiring(self)
         self.pressure = Pressure()
         self.overflows = 0  # messages dropped because the queue of a client that is online was full
         self.sessions: dict[str, Session] = {}
@@ -83,6 +88,8 @@ class Node:
         self._wake = wake
         self._awake = False  # a flush is on its way
         self._assign = assign
+        self.clock: Callable[[], float] | None = None  # monotonic seconds, for durations; None: not measured
+        self.loads = systopics.Loads(self.stats)
         self._sys_interval = sys_interval
         self._sys_next = now
         self._dirty: list[Outbound] = []
@@ -205,9 +212,7 @@ class Node:
         if session.expiry_interval != NEVER:
             session.expires_at = now + session.expiry_interval
             self.timers.at(session.expires_at, session)
-        for delivery in session.give_up_shared(False):
-            if delivery.group is not None:
-                self.router.dispatch_shared(delivery.group, delivery.message)
+        self._hand_over(session.give_up_shared(False))
         durable = session.durable
         if durable is not None:
             durable.go_cold()
@@ -222,11 +227,11 @@ class Node:
     def end_session(self, session: Session, now: float) -> None:
         """Forget a session whose connection is gone [MQTT-3.1.2-23]."""
         self.sessions.pop(session.client_id, None)
+        given = session.give_up_shared(True)
+        session.ended = True
         self._unsubscribe_all(session)
         self.uncount_bytes(session.weight)
-        for delivery in session.give_up_shared(True):
-            if delivery.group is not None:
-                self.router.dispatch_shared(delivery.group, delivery.message)
+        self._hand_over(given)
         session.discard()
         self.observer.changed(session.client_id)
         if self.ownership is not None:
@@ -237,12 +242,35 @@ class Node:
             self.publish_will(will, now, session.will_acl)
 
     def _unsubscribe_all(self, session: Session) -> None:
+        """At once where they are few; else it gets nothing by them from now on."""
         subscriptions = list(session.subscriptions.values())
-        self.router.unsubscribe_all(subscriptions)
-        for subscription in subscriptions:
-            self.uncount_bytes(subscription.size)
-        session.subscriptions.clear()
+        session.subscriptions = {}
         session.wildcards = 0
+        if len(subscriptions) > FEW:
+            self.chores.add(Unsubscribing(self, subscriptions))
+            return
+        for subscription in subscriptions:
+            self.unsubscribe(subscription)
+
+    def _hand_over(self, given: list[Delivery]) -> None:
+        """What a member of a shared subscription leaves goes to the others."""
+        if len(given) > FEW:
+            self.chores.add(HandingOver(self, given))
+            return
+        for delivery in given:
+            if delivery.group is not None:
+                self.router.dispatch_shared(delivery.group, delivery.message)
+
+    def forget_routes(self, connection: Connection) -> None:
+        """The routes that an ended connection has caused."""
+        charge = connection.charge
+        connection.charge = None
+        if charge is None:
+            return
+        if len(charge.routes) > FEW:
+            self.chores.add(Forgetting(self, charge))
+        else:
+            self.router.forget_some(charge, FEW)
 
     def park(self, session: Session, force: bool) -> None:
         """A cluster keeps the session of a client that is not here: it leaves the memory of this node.
@@ -360,6 +388,8 @@ class Node:
         """The completion of this loop turn: hold it for what must be durable before it is acknowledged."""
         if self.open_completion is None:
             self.open_completion = Completion()
+            if self.clock is not None:
+                self.open_completion.then(Timed(self.stats.ack_seconds, self.clock))
             self.rouse()
         return self.open_completion
 
@@ -445,6 +475,7 @@ class Node:
         self.observer.dropped(client_id, reason, topic, count)
 
     def denied(self, connection: Connection, action: str, topic: str) -> None:
+        self.router.work += DENIED
         self.observer.denied(connection.client_id, connection.username, connection.peer, action, topic)
 
     def refused(self, request: ConnectRequest, verdict: Verdict) -> None:
@@ -480,6 +511,8 @@ class Node:
         """One write for each connection that has output."""
         if not self.replays.is_idle:
             self.replays.run()
+        if not self.chores.is_idle:
+            self.chores.run()
         self._awake = False
         if self.store is not None:
             self.store.flush()
@@ -496,7 +529,7 @@ class Node:
                 closing.close(
                     cast("Connection", closing_connection), closing_connection.close_reason, text, self.now
                 )
-        if not self.replays.is_idle:
+        if not self.replays.is_idle or not self.chores.is_idle:
             self.rouse()
 
     # Time -------------------------------------------------------------------------------------------
@@ -504,7 +537,9 @@ class Node:
     def tick(self, now: float) -> None:
         self.now = now
         self.timers.run(now)
-        self.retained.expire(now)
+        if self.retained.expire(now, FEW) == FEW and not self._expiring.is_due:
+            self._expiring.is_due = True
+            self.chores.add(self._expiring)
         self.replays.retry()
         self.pressure.tick(now)
         if self._throttled:

@@ -41,6 +41,7 @@ class Peer:
     transport: str  # tcp | tls | ws | wss
     tls_subject: str = ""  # RFC 4514 name of the verified client certificate
     tls_common_name: str = ""
+    proxied: bool = False  # the address is what a trusted proxy says
 
 
 def _is_here() -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from apps.gateway.broker import ingress
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBREC, Completion, Waiter
-from apps.gateway.broker.durable import Durable
+from apps.gateway.broker.durable import STORED, Durable
 from apps.gateway.broker.messages import Delivery, Message
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import reasons
@@ -41,6 +41,7 @@ class Remote(Durable):
     # The queue ----------------------------------------------------------------------------------
 
     def deliver(self, delivery: Delivery) -> None:
+        self.session.node.router.work += STORED
         if self._cluster.full:  # no publisher waits for it whom the node could refuse
             node = self.session.node
             node.dropped(self.session.client_id, st.DROP_NODE, delivery.message.topic, 1)

@@ -125,13 +125,19 @@ class RetainedStore:
         self._unlink(kept)
         self.bytes -= kept_size(kept.message)
 
-    def expire(self, now: float) -> None:
-        """Throw away what has expired: it must not take the room of others until somebody asks for it."""
-        while self._expiring and self._expiring[0][0] <= now:
+    def expire(self, now: float, most: int) -> int:
+        """Throw away what has expired: it must not take the room of others until somebody asks for it.
+
+        `most` of them; answers how many were looked at, fewer: those were all.
+        """
+        count = 0
+        while count < most and self._expiring and self._expiring[0][0] <= now:
+            count += 1
             when, topic = heapq.heappop(self._expiring)
             kept = self._tree.get(topic)
             if kept is not None and kept.message.expires == when:
                 self._drop(kept)
+        return count
 
     def walk(self, filter: str) -> Iterator[Message]:
         """As `match`, one by one, those that have expired included."""

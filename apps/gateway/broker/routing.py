@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.messages import Delivery, Message, identifier_properties
-from apps.gateway.broker.topictree import TopicTree
+from apps.gateway.broker.topictree import TopicTree, levels_size
 from apps.gateway.broker.trie import SubscriptionTrie
 from apps.gateway.mqtt import reasons, wire
 
@@ -44,9 +45,22 @@ class Target:
 # 5.0 publisher hears 0x97; others get their acknowledgement, for they could only be disconnected.
 OVERFLOW: Final = 0x100 | reasons.QUOTA_EXCEEDED
 CACHED_LENGTH: Final = 512  # characters; routes of longer topics are made for each message
-LEVELS: Final = 4  # levels that a cached route has of its own on average, above which the cache is emptied
+LEVELS: Final = 4  # levels that a cached route has of its own on average, above which the oldest ones go
+ROUTE: Final = 600  # bytes that a cached route costs beside its topic and the topic's levels
+NEW_TOPIC: Final = 50  # what a new topic costs in units of `Router.work`
+COPY: Final = 3  # what a message costs for each who gets it
 MAX_OUTDATED: Final = 256  # cached routes that one subscription outdates one by one; else it outdates all
 MAX_VISITED: Final = 2048  # levels of the cached topics that it visits to find them
+
+
+class Charge:
+    """The cached routes that one client has caused: it bears their bytes, and they go with it."""
+
+    __slots__ = ("count", "routes")
+
+    def __init__(self) -> None:
+        self.routes: deque[Route] = deque()  # the oldest first; some are no longer cached
+        self.count = 0  # of those that are
 
 
 class Route:
@@ -54,10 +68,14 @@ class Route:
 
     __slots__ = (
         "bus",
+        "cached",
+        "charge",
         "durable",
         "empty",
         "generation",
         "groups",
+        "newer",
+        "older",
         "plain",
         "raw_topic",
         "special",
@@ -74,6 +92,15 @@ class Route:
         self.durable = False  # a store keeps the session of one of them
         self.bus = 0  # who else wants it: `ports.MessageBus.wants`, and TRACED
         self.empty = True  # nobody does
+        self.cached = False
+        self.charge: Charge | None = None  # whose doing it is that it is cached; None: the node's own
+        self.older: Route | None = None  # its neighbours by age in the cache
+        self.newer: Route | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it costs while it is cached."""
+        return ROUTE + 2 * len(self.raw_topic) + levels_size(self.topic)
 
 
 class PublishGrant:
@@ -95,21 +122,24 @@ class Router:
         self._capacity = capacity
         self._routes: TopicTree[Route] = TopicTree()
         self.trie = SubscriptionTrie()
+        self._oldest: Route | None = None
+        self._newest: Route | None = None
         self.generation = 0
-        self.visited = 0  # nodes of the trie that all routes took so far: what resolving them costs
+        self.work = 0  # what all that was asked of it cost so far, in units of about 0.2 us
 
     # Subscriptions -------------------------------------------------------------------------------
 
     def subscribe(self, subscription: Subscription) -> None:
         before = self.trie.add(subscription)
+        here = subscription.session
         self._invalidate(subscription.filter)
         bus = self._node.bus
         if bus is None:
             return
         if before is None:
             bus.subscribed(subscription.filter, subscription.share)
-        if subscription.share and subscription.session.connection is not None:
-            if before is not None:
+        if subscription.share and here.connection is not None:
+            if before is not None and before.session is here:
                 self.present(before, False)
             self.present(subscription, True)
 
@@ -122,16 +152,6 @@ class Router:
             if subscription.share and subscription.session.connection is not None:
                 self.present(subscription, False)
             bus.unsubscribed(subscription.filter, subscription.share)
-
-    def unsubscribe_all(self, subscriptions: list[Subscription]) -> None:
-        """As `unsubscribe` of each; of many, all cached routes are outdated at once."""
-        if len(subscriptions) <= MAX_OUTDATED or self._node.bus is not None:
-            for subscription in subscriptions:
-                self.unsubscribe(subscription)
-            return
-        for subscription in subscriptions:
-            self.trie.remove(subscription)
-        self.generation += 1
 
     def denied(self, topic: str) -> Route:
         """In the place of a route, for a topic to which a client may not publish. Never cached."""
@@ -165,29 +185,103 @@ class Router:
 
     # Routes --------------------------------------------------------------------------------------
 
-    def route(self, topic: str) -> Route:
-        """The current route of a topic."""
+    def route(self, topic: str, charge: Charge | None = None) -> Route:
+        """The current route of a topic. `charge`: of the client that bears its place in the cache."""
         if len(topic) > CACHED_LENGTH:  # the cache is bounded in bytes, too
-            route = self._resolve(topic)
+            route = self._made(topic)
             route.generation = -1
             return route
         known = self._routes.get(topic)
-        if known is not None and known.generation == self.generation:
+        if known is not None:
+            if known.generation != self.generation:
+                self._resolve(known)
             return known
-        if known is None and (
-            len(self._routes) >= self._capacity or self._routes.levels >= LEVELS * self._capacity
-        ):
-            for old in self._routes.values():
-                old.generation = -1
-            self._routes.clear()
-        route = self._resolve(topic)
-        self._routes.set(topic, route)
+        route = self._made(topic)
+        self._cache(route, charge)
         return route
 
-    def _resolve(self, topic: str) -> Route:
+    def _cache(self, route: Route, charge: Charge | None) -> None:
+        """The newest, in the place of older ones: first of all of the same client's."""
+        if charge is not None:
+            while charge.count >= self._node.limits.route_cache_per_client:
+                self._forget_first(charge)
+        routes = self._routes
+        while self._oldest is not None and (
+            len(routes) >= self._capacity or routes.levels >= LEVELS * self._capacity
+        ):
+            self._forget(self._oldest)
+        if charge is not None:
+            if not self._node.count_bytes(route.size):
+                route.generation = -1  # made for each message, like those of long topics
+                return
+            charge.routes.append(route)
+            charge.count += 1
+        route.cached = True
+        route.charge = charge
+        newest = self._newest
+        route.older = newest
+        if newest is None:
+            self._oldest = route
+        else:
+            newest.newer = route
+        self._newest = route
+        routes.set(route.topic, route)
+
+    def _forget_first(self, charge: Charge) -> None:
+        """The oldest of a client's that are cached."""
+        while charge.routes:
+            route = charge.routes.popleft()
+            if route.cached:
+                self._forget(route)
+                return
+
+    def _forget(self, route: Route) -> None:
+        """Who still has it will ask for a current one."""
+        route.cached = False
+        route.generation = -1
+        self._routes.pop(route.topic)
+        charge = route.charge
+        if charge is not None:
+            route.charge = None
+            charge.count -= 1
+            self._node.uncount_bytes(route.size)
+        older, newer = route.older, route.newer
+        if older is None:
+            self._oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            self._newest = older
+        else:
+            newer.older = older
+        route.older = None
+        route.newer = None
+
+    def forget_some(self, charge: Charge, most: int) -> int:
+        """Forget `most` of a client's that has gone; answers how many."""
+        count = 0
+        while charge.routes and count < most:
+            route = charge.routes.popleft()
+            count += 1
+            if route.cached:
+                self._forget(route)
+        return count
+
+    def _made(self, topic: str) -> Route:
         route = Route(topic, self.generation)
+        self._resolve(route)
+        return route
+
+    def _resolve(self, route: Route) -> None:
+        """Find out who gets its topic now."""
+        topic = route.topic
+        route.generation = self.generation
+        route.plain = []
+        route.special = []
+        route.durable = False
+        route.bus = 0
         matches = self.trie.match(topic)
-        self.visited += matches.visited
+        self.work += NEW_TOPIC + matches.visited
         by_session: dict[str, list[Subscription]] = {}
         for subscription in matches.subscriptions:
             same = by_session.get(subscription.client_id)
@@ -211,7 +305,6 @@ class Router:
         if self._node.tracer is not None and self._node.tracer.wants(topic):
             route.bus |= ports.TRACED
         route.empty = not (route.plain or route.special or route.groups or route.bus)
-        return route
 
     # Dispatch ------------------------------------------------------------------------------------
 
@@ -264,6 +357,7 @@ class Router:
     def dispatch_here(self, route: Route, message: Message, shares: Collection[str] | None) -> None:
         """Hand `message` to this node's targets; of the shared subscriptions only to `shares`, None: all."""
         qos = message.qos
+        self.work += COPY * (len(route.plain) + len(route.special))
         if message.retain:
             self._dispatch_retained(route, message)
         else:
@@ -310,6 +404,7 @@ class Router:
 
     def dispatch_shared(self, group: SharedGroup, message: Message) -> None:
         member = group.choose(message.qos)
+        self.work += COPY + group.looked
         if member is None:
             self._node.dropped("", st.DROP_NO_MEMBER, message.topic, 1)
             return
@@ -341,6 +436,7 @@ class Router:
                 )
             return
         others: list[Target] | None = None
+        self.work += len(route.plain) + COPY * count * len(route.special)
         for target in route.plain:
             connection = target.session.connection
             if connection is None:
@@ -356,6 +452,7 @@ class Router:
         for payload in payloads(packets, len(route.raw_topic), level):
             message = Message(route.topic, payload, 0, False, b"", 0.0, origin, route.raw_topic)
             if others is not None:
+                self.work += COPY * len(others)
                 copy = Delivery(message, 0)
                 for target in others:
                     target.session.deliver(copy)

@@ -9,7 +9,7 @@ from apps.gateway.broker import limits as lim
 from apps.gateway.broker import ports
 from apps.gateway.broker import stats as st
 from apps.gateway.broker.completion import PUBREL
-from apps.gateway.broker.messages import OVERHEAD, Delivery, Message
+from apps.gateway.broker.messages import OVERHEAD, Delivery, Message, identifier_properties
 from apps.gateway.broker.topictree import levels_size
 from apps.gateway.mqtt import reasons, topics
 from apps.gateway.mqtt.errors import ProtocolError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.remote import Remote
     from apps.gateway.broker.replay import Replay
     from apps.gateway.broker.shared import SharedGroup
+    from apps.gateway.broker.subscribing import AclReview
 
 
 MAX_DOUBTS: Final = 4096  # topics whose answer is remembered while a queue is looked through
@@ -94,6 +95,7 @@ class Session:
         "crowd",
         "doubts",
         "durable",
+        "ended",
         "expires_at",
         "expiry_interval",
         "held",
@@ -105,6 +107,7 @@ class Session:
         "released",
         "repeats",
         "replay",
+        "review",
         "subscriptions",
         "unacked",
         "username",
@@ -137,6 +140,8 @@ class Session:
         self.last_id = 0
         self.expiry_interval = 0  # seconds after the connection's end
         self.expires_at = 0.0  # 0.0 = not counting down
+        self.ended = False  # it is nobody's any more, and gets nothing
+        self.review: AclReview | None = None  # its subscriptions are looked through, by new rights
         self.armed = 0.0  # when the timers look at it; 0.0 = not at all
         self.will: Message | None = None  # waiting for its delay interval
         self.will_at = 0.0
@@ -172,6 +177,13 @@ class Session:
         elif connection.fits(delivery):
             connection.send_publish(delivery, self.take_identifier(delivery), False)
 
+    def deliver_retained(self, subscription: Subscription, message: Message) -> None:
+        """A retained message that a new subscription matches [MQTT-3.3.1-8]."""
+        if subscription.no_local and message.origin == self.client_id:
+            return
+        identifiers = identifier_properties([subscription.identifier] if subscription.identifier else [])
+        self.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
+
     def may_send(self, delivery: Delivery) -> bool:
         """Is there room for the message in the window and in the budgets, and nothing before it?"""
         node = self.node
@@ -200,6 +212,8 @@ class Session:
 
     def enqueue(self, delivery: Delivery) -> None:
         """Queue within the limits, or drop by the configured policy, counted."""
+        if self.ended:  # its subscriptions are just leaving the trie
+            return
         node = self.node
         limits = node.limits
         size = delivery.size
@@ -327,7 +341,7 @@ class Session:
                     durable.forget(seq)
                 continue
             if self.doubts is not None and not self._may_have(delivery):
-                self._forget(delivery, st.DROP_DENIED)
+                self._forget(delivery, st.DROP_REVOKED)
                 if durable is not None:
                     durable.forget(seq)
                 continue
@@ -357,7 +371,7 @@ class Session:
             delivery = self.unacked[packet_id]
             if not self._may_have(delivery):
                 self.acknowledge(packet_id, 0)
-                self.node.dropped(self.client_id, st.DROP_DENIED, delivery.message.topic, 1)
+                self.node.dropped(self.client_id, st.DROP_REVOKED, delivery.message.topic, 1)
 
     def _looked_through(self) -> None:
         if self.doubts is not None and (self.durable is None or not self.durable.cold):
@@ -547,11 +561,16 @@ class Session:
         """Drop what is queued, not what is in flight; answers how many messages that was."""
         count = 0
         durable = self.durable
-        while self.queue is not None:
+        topics: dict[str, int] = {}
+        for delivery in self.queue or ():
+            count += 1
+            topic = delivery.message.topic
+            topics[topic] = topics.get(topic, 0) + 1
             if durable is not None:
                 durable.forget(durable.order.popleft())
-            self.drop_first(st.DROP_PURGED)
-            count += 1
+        self.empty_queue()
+        for topic, dropped in topics.items():
+            self.node.dropped(self.client_id, st.DROP_PURGED, topic, dropped)
         if durable is not None:
             count += durable.purge()
         if count:
@@ -560,6 +579,7 @@ class Session:
 
     def discard(self) -> None:
         """The session ends: what it still holds is dropped and counted."""
+        self.ended = True
         lost = len(self.unacked) + (len(self.queue) if self.queue is not None else 0)
         if self.durable is not None:
             lost += self.durable.end()
@@ -570,6 +590,7 @@ class Session:
 
     def leave(self) -> None:
         """The session goes on elsewhere."""
+        self.ended = True
         if self.durable is not None:
             self.durable.leave()
             self.durable = None
@@ -577,6 +598,7 @@ class Session:
 
     def _clear(self) -> None:
         self.node.replays.end(self)
+        self.review = None
         self.node.pressure.fall(self)
         self.node.stats.held -= self.held
         self.node.stats.queued -= len(self.queue) if self.queue is not None else 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class SharedGroup:
     """The members of `$share/<name>/<filter>`, taken in turn."""
 
-    __slots__ = ("_places", "_turn", "filter", "key", "members", "name")
+    __slots__ = ("_places", "_turn", "filter", "key", "looked", "members", "name")
 
     def __init__(self, name: str, filter: str) -> None:
         self.name = name
@@ -20,6 +20,7 @@ class SharedGroup:
         self.members: list[Subscription] = []
         self._places: dict[str, int] = {}  # client id -> index in members
         self._turn = 0
+        self.looked = 0  # members that the last choice took
 
     def add(self, subscription: Subscription) -> Subscription | None:
         """What it replaces, where this client was a member already."""
@@ -33,11 +34,12 @@ class SharedGroup:
         return None
 
     def remove(self, subscription: Subscription) -> bool:
-        place = self._places.pop(subscription.client_id, None)
-        if place is None:
-            return False
+        place = self._places.get(subscription.client_id)
+        if place is None or self.members[place] is not subscription:
+            return False  # the client is a member anew, by its next session
+        del self._places[subscription.client_id]
         last = self.members.pop()
-        if last.client_id != subscription.client_id:
+        if last is not subscription:
             self.members[place] = last
             self._places[last.client_id] = place
         return True
@@ -61,6 +63,9 @@ class SharedGroup:
         for step in range(count):
             index = (self._turn + step) % count
             member = members[index]
+            self.looked = step + 1
+            if member.session.ended:
+                continue
             if qos and member.kept:
                 if kept is None:
                     kept = member

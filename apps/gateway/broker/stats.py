@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from apps.gateway.broker.histogram import Histogram
+
 # Why a message to a subscriber was dropped: the keys of `Stats.drops`.
 DROP_SLOW: Final = "slow_subscriber"  # QoS 0, the client does not read fast enough
 DROP_QUEUE: Final = "queue_full"  # QoS 1 or 2, the client's queue is at its limit
 DROP_NODE: Final = "node_memory"  # the node's byte budget is used up
 DROP_EXPIRED: Final = "expired"
 DROP_TOO_LARGE: Final = "packet_too_large"  # larger than the client's maximum packet size
-DROP_DENIED: Final = "denied"  # the publisher may not publish this, or the subscriber no longer have it
+DROP_DENIED: Final = "denied"  # its publisher may not publish it
+DROP_REVOKED: Final = "revoked"  # it waited, and its subscriber may no longer have it
 DROP_RETAINED: Final = "retained_full"
 DROP_SESSION: Final = "session_ended"  # queued when its session ended
 DROP_CLUSTER: Final = "cluster_full"  # QoS 0 for other nodes: what waits for Kafka is at its limit
@@ -23,6 +26,7 @@ DROP_REASONS: Final = (
     DROP_EXPIRED,
     DROP_TOO_LARGE,
     DROP_DENIED,
+    DROP_REVOKED,
     DROP_RETAINED,
     DROP_SESSION,
     DROP_CLUSTER,
@@ -33,8 +37,10 @@ DROP_REASONS: Final = (
 
 class Stats:
     __slots__ = (
+        "ack_seconds",
         "bytes_in",
         "bytes_out",
+        "connect_seconds",
         "connections",
         "connects",
         "disconnects",
@@ -74,6 +80,8 @@ class Stats:
         self.held = 0  # gauge: bytes in queues, in flight and unsent
         self.queued = 0  # gauge: messages in sessions' queues
         self.inbound = 0  # gauge: bytes of packets that are not complete yet
+        self.connect_seconds = Histogram()  # from a CONNECT that was read to its answer
+        self.ack_seconds = Histogram()  # of loop turns whose acknowledgements wait until they are durable
 
     def refuse(self, reason: int) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

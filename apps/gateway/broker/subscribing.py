@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from apps.gateway.broker import ports
+from apps.gateway.broker.chores import CHANGED, FEW, Chore, RetainedForAbsent
 from apps.gateway.broker.completion import Waiter
-from apps.gateway.broker.messages import Delivery, identifier_properties
 from apps.gateway.broker.pending import PendingSuback, PendingSubscribe, PendingUnsubscribe
 from apps.gateway.broker.session import Session, Subscription
 from apps.gateway.broker.states import CLOSED
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apps.gateway.broker.ports import Acl
 
 
-FEW: Final = 64  # filters of one client that are handled in one loop turn
+ASKED: Final = 25  # what it costs to ask an ACL about a filter, in units of `Router.work`
 REFUSED: Final = 0x80  # reason codes from here on; the one failure code of 3.1.1
 
 
@@ -31,12 +31,13 @@ def on_subscribe(connection: Connection, packet: Packet, now: float) -> None:
     if len(subscribe.filters) > FEW:
         connection.wait_for(PendingSubscribe(subscribe))
         return
+    connection.node.router.work += CHANGED * len(subscribe.filters)
     work = Subscribing(connection, subscribe, None)
     if ports.UNKNOWN in work.decisions:
         connection.wait_for(PendingSubscribe(subscribe))
         return
     work.step(FEW)
-    work.finish(now)
+    work.finish()
 
 
 def _decide(connection: Connection, wanted: packets.Filter) -> int:
@@ -131,7 +132,7 @@ class Subscribing:
         else:
             self._fresh.append((subscription, wanted, existed))
 
-    def finish(self, now: float) -> bool:
+    def finish(self) -> bool:
         """Answer. False: the SUBACK waits."""
         connection, subscribe, decisions = self._connection, self._subscribe, self.decisions
         if connection.session is None:
@@ -149,7 +150,7 @@ class Subscribing:
         if self._fresh and bus is not None and bus.has_unapplied():
             connection.wait_for(PendingSuback(suback, self._fresh))
             return False
-        _answer(connection, suback, self._fresh, now)
+        _answer(connection, suback, self._fresh)
         return True
 
 
@@ -167,18 +168,18 @@ def announced(connection: Connection, pending: PendingSuback, applied: bool, now
     session = connection.session
     if not applied and session is not None and session.durable is not None:
         raise MqttError(reasons.SERVER_BUSY, "the subscriptions are not known to every node")
-    _answer(connection, pending.suback, pending.fresh, now)
+    _answer(connection, pending.suback, pending.fresh)
     connection.resume(now)
 
 
 def _answer(
-    connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]], now: float
+    connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]]
 ) -> None:
     session = connection.session
     if session is not None and session.durable is not None:
         DurableAnswer(connection, suback, fresh)
     else:
-        _answer_now(connection, suback, fresh, now)
+        _answer_now(connection, suback, fresh)
 
 
 class DurableAnswer(Waiter):
@@ -201,19 +202,19 @@ class DurableAnswer(Waiter):
         try:
             if reason:
                 raise MqttError(reason, "the subscriptions could not be stored")
-            _answer_now(connection, self._answer, self._fresh, connection.node.now)
+            _answer_now(connection, self._answer, self._fresh)
         except MqttError as error:
             connection.fail(error)
 
 
 def _answer_now(
-    connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]], now: float
+    connection: Connection, suback: bytes, fresh: list[tuple[Subscription, packets.Filter, bool]]
 ) -> None:
     connection.answer(suback)
     session = connection.session
     for subscription, wanted, existed in fresh:
         if session is not None and wants_retained(subscription, wanted, existed):
-            send_retained(session, subscription, now)
+            send_retained(session, subscription)
 
 
 def put(session: Session, wanted: packets.Filter, qos: int, identifier: int) -> Subscription | None:
@@ -260,18 +261,16 @@ def wants_retained(subscription: Subscription, wanted: packets.Filter, existed: 
     return wanted.retain_handling == 0 or not existed
 
 
-def send_retained(session: Session, subscription: Subscription, now: float) -> None:
+def send_retained(session: Session, subscription: Subscription) -> None:
     """The retained messages that a new subscription matches, with the retain flag [MQTT-3.3.1-8]."""
     durable = session.durable
     if session.connection is not None or durable is None or not durable.remote:
         session.node.replays.begin(session, subscription)
         return
-    identifiers = identifier_properties([subscription.identifier] if subscription.identifier else [])
-    for message in session.node.retained.match(
-        subscription.filter, now
-    ):  # it is this node's for a moment only
-        if not (subscription.no_local and message.origin == session.client_id):
-            session.deliver(Delivery(message, min(subscription.qos, message.qos), True, identifiers))
+    node = session.node  # the session is this node's for a moment only: it is all given to its queue
+    cursor = node.retained.cursor(subscription.filter)
+    if cursor is not None:
+        node.chores.add(RetainedForAbsent(session, subscription, cursor))
 
 
 def change_acl(connection: Connection, acl: Acl, asked: dict[str, int] | None = None) -> None:
@@ -286,25 +285,70 @@ def change_acl(connection: Connection, acl: Acl, asked: dict[str, int] | None = 
     if session is None:
         return
     session.doubt()
-    for key, subscription in list(session.subscriptions.items()):
-        granted = acl.subscribe(subscription.filter, subscription.qos)
-        if granted == ports.UNKNOWN and asked is not None:
-            granted = asked.get(subscription.filter, granted)
-        if granted == ports.DENIED:
-            remove(session, key)
-            connection.node.denied(connection, "subscribe", key)
-        elif granted != ports.UNKNOWN and granted < subscription.qos:
-            subscription.qos = granted
-            if session.durable is not None:
-                session.durable.store.subscribe(session.durable.key, subscription)
-            connection.node.router.subscribe(subscription)
-            connection.node.observer.changed(session.client_id)
+    review = AclReview(connection, session, acl, asked or {})
+    session.review = review
+    if len(session.subscriptions) > FEW:
+        connection.node.chores.add(review)
+    else:
+        review.run(FEW * (ASKED + CHANGED))
 
 
-def undecided(session: Session, acl: Acl) -> dict[str, int]:
-    """Filters (without a share prefix) that somebody else has to be asked about, and the QoS to ask for."""
+class AclReview(Chore):
+    """The subscriptions of a session are brought in line with the ACL that its connection has now."""
+
+    def __init__(self, connection: Connection, session: Session, acl: Acl, asked: dict[str, int]) -> None:
+        self._connection = connection
+        self._session = session
+        self._acl = acl
+        self._asked = asked
+        self._names = list(session.subscriptions)
+
+    def run(self, most: int) -> int:
+        session = self._session
+        cost = 0
+        while self._names and cost < most and session.review is self:
+            cost += ASKED
+            name = self._names.pop()
+            subscription = session.subscriptions.get(name)
+            if subscription is None:
+                continue
+            granted = self._acl.subscribe(subscription.filter, subscription.qos)
+            if granted == ports.UNKNOWN:
+                granted = self._asked.get(subscription.filter, granted)
+            if apply(self._connection, session, name, granted):
+                cost += CHANGED
+        if not self._names and session.review is self:
+            session.review = None
+        return cost
+
+
+def apply(connection: Connection, session: Session, name: str, granted: int) -> bool:
+    """End a subscription that is DENIED now, or lower its QoS to what is granted. Was that needed?"""
+    subscription = session.subscriptions.get(name)
+    if subscription is None:
+        return False
+    if granted == ports.DENIED:
+        remove(session, name)
+        connection.node.denied(connection, "subscribe", name)
+        return True
+    if granted == ports.UNKNOWN or granted >= subscription.qos:
+        return False
+    subscription.qos = granted
+    if session.durable is not None:
+        session.durable.store.subscribe(session.durable.key, subscription)
+    session.node.router.subscribe(subscription)
+    session.node.observer.changed(session.client_id)
+    return True
+
+
+def undecided(session: Session, acl: Acl, names: list[str]) -> dict[str, int]:
+    """Of these subscriptions, the filters (without a share prefix) that somebody else has to be asked about,
+    and the QoS to ask for."""
     found: dict[str, int] = {}
-    for subscription in session.subscriptions.values():
+    for name in names:
+        subscription = session.subscriptions.get(name)
+        if subscription is None:
+            continue
         if acl.subscribe(subscription.filter, subscription.qos) == ports.UNKNOWN:
             found[subscription.filter] = max(subscription.qos, found.get(subscription.filter, 0))
     return found
@@ -312,20 +356,21 @@ def undecided(session: Session, acl: Acl) -> dict[str, int]:
 
 def on_unsubscribe(connection: Connection, packet: Packet, now: float) -> None:
     pending = PendingUnsubscribe(cast(packets.Unsubscribe, packet))
-    if not unsubscribe_some(connection, pending, now):
+    if not unsubscribe_some(connection, pending):
         connection.wait_for(pending)
 
 
-def unsubscribe_some(connection: Connection, pending: PendingUnsubscribe, now: float) -> bool:
+def unsubscribe_some(connection: Connection, pending: PendingUnsubscribe) -> bool:
     """Unsubscribe from a few filters more. True: that was all, and it is answered."""
     session = connection.session
     if session is None:
         return True
     unsubscribe, answer = pending.packet, pending.answer
+    session.node.router.work += CHANGED * min(len(unsubscribe.filters) - len(answer), FEW)
     for filter in unsubscribe.filters[len(answer) : len(answer) + FEW]:
         answer.append(reasons.SUCCESS if remove(session, filter) else reasons.NO_SUBSCRIPTION_EXISTED)
     if len(answer) < len(unsubscribe.filters):
         return False
     unsuback = codec.encode(packets.Unsuback(unsubscribe.packet_id, answer), connection.level)
-    _answer(connection, unsuback, [], now)
+    _answer(connection, unsuback, [])
     return True

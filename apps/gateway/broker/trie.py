@@ -138,8 +138,9 @@ class SubscriptionTrie:
                 del groups[subscription.share]
         else:
             subscriptions = node.below if below else node.here
-            if subscriptions is None or subscriptions.pop(subscription.client_id, None) is None:
-                return
+            if subscriptions is None or subscriptions.get(subscription.client_id) is not subscription:
+                return  # the client has it anew, by its next session
+            del subscriptions[subscription.client_id]
         self.count -= 1
         while path and node.idle():
             node = path.pop()

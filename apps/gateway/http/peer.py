@@ -2,7 +2,9 @@
 
 A request of a trusted proxy says in `Forwarded` (RFC 7239) or `X-Forwarded-For`, `-Proto` and `-Host` for
 whom it comes. The client is the last address in that list that is not itself a trusted proxy: what stands
-before it was written by somebody who is not trusted. Nobody behind this module sees these headers; of a peer
+before it was written by somebody who is not trusted. Where the connection began with a PROXY header the peer
+is whom that names, for whoever it is wrote these headers: they are believed if that, too, is a trusted proxy.
+Nobody behind this module sees these headers; of a peer
 that is no trusted proxy they are ignored.
 """
 
@@ -13,7 +15,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from apps.gateway.net.proxy import Network, plain, trusted
+
 Application = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
 
 FORWARDING: Final = frozenset(
@@ -22,6 +25,7 @@ FORWARDING: Final = frozenset(
         *(b"x-forwarded-ssl", b"x-forwarded-scheme", b"x-real-ip"),
     )
 )
+PROXIED: Final = "gmqtt.proxied"  # in the scope: `client` is what a trusted proxy said
 VIA_PROXY: Final = "gmqtt.via_proxy"  # in the scope: did the peer say that it speaks for others?
 _SECURE: Final = {"http": "https", "ws": "wss"}
 _PLAIN: Final = {"https": "http", "wss": "ws"}
@@ -63,6 +67,7 @@ class BehindProxies:
         address, port, scheme, host = self._client(hops)
         if address:
             seen["client"] = [address, port]
+            seen[PROXIED] = True
         if scheme in ("http", "https"):
             current = scope.get("scheme", "http")
             change = _SECURE if scheme == "https" else _PLAIN
@@ -73,12 +78,7 @@ class BehindProxies:
         return seen
 
     def _is_trusted(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(found, "ipv4_mapped", None)
-        return any((mapped or found) in network for network in self._trusted)
+        return trusted(address, self._trusted)
 
     def _client(self, hops: list[Hop]) -> tuple[str, int, str, str]:
         """(address, port, scheme, host) by the last hop that is no trusted proxy, else by the first."""
@@ -121,13 +121,15 @@ def _last(values: list[str] | None) -> str:
 
 def _address(hop: str) -> tuple[str, int]:
     """(address, port) of 192.0.2.1, 192.0.2.1:4711, 2001:db8::1 or [2001:db8::1]:4711; port 0: not said."""
-    text, port = hop, ""
+    text, port = hop, ""  # HAProxy with one socket for both families writes ::ffff:192.0.2.1
     if hop.startswith("["):
         text, _, port = hop[1:].partition("]")
         port = port.removeprefix(":")
     elif hop.count(":") == 1:
         text, _, port = hop.partition(":")
     try:
-        return str(ipaddress.ip_address(text)), int(port) if port.isdecimal() and int(port) < 65_536 else 0
+        return plain(str(ipaddress.ip_address(text))), int(port) if port.isdecimal() and int(
+            port
+        ) < 65_536 else 0
     except ValueError:
         return "", 0

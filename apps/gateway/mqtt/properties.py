@@ -45,6 +45,8 @@ SHARED_SUBSCRIPTION_AVAILABLE: Final = 0x2A
 
 MAX_BYTES: Final = 1_048_576  # of the properties of one packet: to read more would hold everybody else up
 
+MAX_USER_PROPERTIES: Final = 1000  # of one packet, for the same reason
+
 _BYTE: Final = 0
 _FLAG: Final = 1  # a byte that is 0 or 1
 _U16: Final = 2
@@ -127,7 +129,10 @@ def _read_one(data: bytes, pos: int, stop: int, place: int, found: Properties) -
         raise MalformedPacket(f"property 0x{identifier:02x} is not allowed here")
     value, pos = _read_value(data, pos, stop, identifier, kind)
     if isinstance(value, tuple):  # a user property
-        cast("list[tuple[str, str]]", found.setdefault(identifier, [])).append(value)
+        pairs = cast("list[tuple[str, str]]", found.setdefault(identifier, []))
+        if len(pairs) == MAX_USER_PROPERTIES:
+            raise MqttError(reasons.QUOTA_EXCEEDED, f"more than {MAX_USER_PROPERTIES} user properties")
+        pairs.append(value)
     elif identifier == SUBSCRIPTION_IDENTIFIER and (place == pt.PUBLISH or identifier not in found):
         cast("list[int]", found.setdefault(identifier, [])).append(cast(int, value))
     elif identifier in found:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.gateway.broker import connecting, ingress, ports, subscribing
+from apps.gateway.broker.chores import FEW
 from apps.gateway.broker.pending import (
     PendingAuth,
     PendingConnect,
@@ -43,7 +45,9 @@ async def decide(connection: Connection, authenticator: Authenticator, clock: Ca
         if pending is None:
             return
         if isinstance(pending, PendingConnect):
+            began = time.monotonic()
             await _authenticate(connection, authenticator, pending.request, pending.request.auth_data, clock)
+            connection.node.stats.connect_seconds.observe(time.monotonic() - began)
         elif isinstance(pending, PendingAuth):
             await _authenticate(connection, authenticator, _request(connection), pending.data, clock)
         elif isinstance(pending, PendingPublish):
@@ -127,9 +131,10 @@ async def _claim(connection: Connection, verdict: Verdict) -> Verdict:
 
 
 async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
-    """What somebody else has to say of the subscriptions that the client goes on with, by filter.
+    """What the ACL had to be asked about the subscriptions that go on, by filter. Those that it denies end.
 
-    Raises what the ACL raises: a client whose rights nobody can tell is not let in for now.
+    A few in each loop turn, before the client is let in. Raises what the ACL raises: a client whose rights
+    nobody can tell is not let in for now.
     """
     acl, connect = verdict.acl, connection.connect
     if acl is None or (connect is not None and connect.clean_start):
@@ -137,8 +142,23 @@ async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
     session = connection.session or connection.node.sessions.get(connection.client_id)
     if session is None:
         return {}
-    undecided = subscribing.undecided(session, acl)
-    return {filter: await acl.ask_subscribe(filter, qos) for filter, qos in undecided.items()}
+    answers: dict[str, int] = {}
+    denied: list[str] = []
+    for count, (name, subscription) in enumerate(list(session.subscriptions.items()), 1):
+        if count % FEW == 0:
+            await asyncio.sleep(0)
+        granted = acl.subscribe(subscription.filter, subscription.qos)
+        if granted == ports.UNKNOWN:
+            granted = await acl.ask_subscribe(subscription.filter, subscription.qos)
+            answers[subscription.filter] = granted
+        if granted == ports.DENIED:
+            denied.append(name)
+    if len(denied) > FEW:  # few wait until the client is let in
+        for count, name in enumerate(denied, 1):
+            if count % FEW == 0:
+                await asyncio.sleep(0)
+            subscribing.apply(connection, session, name, ports.DENIED)
+    return answers
 
 
 async def _ask(
@@ -191,7 +211,7 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
     asked: dict[str, int] = {}
     acl = connection.acl
     for index, wanted in enumerate(packet.filters[: connection.limits.max_subscribe_filters]):
-        if index % subscribing.FEW == subscribing.FEW - 1:
+        if index % FEW == FEW - 1:
             await asyncio.sleep(0)
         try:
             _, filter = topics.split_share(wanted.filter)
@@ -203,10 +223,10 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
             logger.exception("subscribe authorization of client %r failed", connection.client_id)
     try:
         work = subscribing.Subscribing(connection, packet, asked)
-        while connection.state != CLOSED and not work.step(subscribing.FEW):
-            if len(packet.filters) > subscribing.FEW:
+        while connection.state != CLOSED and not work.step(FEW):
+            if len(packet.filters) > FEW:
                 await asyncio.sleep(0)
-        if connection.state != CLOSED and work.finish(clock()):
+        if connection.state != CLOSED and work.finish():
             connection.resume(clock())
     except MqttError as error:
         connection.fail(error)
@@ -218,7 +238,7 @@ async def _unsubscribe(
     try:
         while connection.state != CLOSED:
             await asyncio.sleep(0)
-            if subscribing.unsubscribe_some(connection, pending, clock()):
+            if subscribing.unsubscribe_some(connection, pending):
                 connection.resume(clock())
                 return
     except MqttError as error:

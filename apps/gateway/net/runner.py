@@ -33,6 +33,7 @@ class Runner:
 
     def start(self, node: Node) -> None:
         self._node = node
+        node.clock = time.monotonic
         self._flush()  # what the node recorded before anybody drove it
         self._tick()
 

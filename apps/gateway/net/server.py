@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Peer
 from apps.gateway.mqtt import reasons
 from apps.gateway.net import proxy, tls
+from apps.gateway.net.handshakes import Handshakes
 from apps.gateway.net.runner import Runner
 from apps.gateway.net.stream import Stream
 
@@ -29,7 +29,7 @@ class Listener:
     """One bound and listening socket, and how connections on it begin."""
 
     socket: socket.socket
-    context: ssl.SSLContext | None = None  # None: plain TCP
+    context: Callable[[], ssl.SSLContext] | None = None  # for a connection that begins now; None: plain TCP
     proxy: bool = False  # connections begin with a PROXY header
     trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = field(default_factory=list)
 
@@ -43,7 +43,12 @@ class MqttServer:
     """Accepts connections and runs `application` for each, with the scope that `scope` describes."""
 
     def __init__(
-        self, node: Node, runner: Runner, application: Application, loop: asyncio.AbstractEventLoop
+        self,
+        node: Node,
+        runner: Runner,
+        application: Application,
+        loop: asyncio.AbstractEventLoop,
+        handshakes: Handshakes | None = None,
     ) -> None:
         self.loop = loop
         self.now = runner.now
@@ -55,23 +60,16 @@ class MqttServer:
         self._acceptors: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._empty: asyncio.Future[None] | None = None  # while `drain` waits
+        self._handshakes = handshakes or Handshakes()
 
     async def listen(self, listener: Listener) -> None:
         """Begin to accept on a listening socket."""
         self._listeners.append(listener)
-        if listener.proxy:
+        if listener.proxy or listener.context is not None:
             self._acceptors.append(self.loop.create_task(self._accept(listener)))
             return
-        server = await self.loop.create_server(
-            lambda: Stream(self),
-            sock=listener.socket,
-            ssl=listener.context,
-            ssl_handshake_timeout=self._handshake_timeout(listener),
-        )
+        server = await self.loop.create_server(lambda: Stream(self), sock=listener.socket)
         self._servers.append(server)
-
-    def _handshake_timeout(self, listener: Listener) -> float | None:
-        return self._node.limits.connect_timeout if listener.context is not None else None
 
     async def _accept(self, listener: Listener) -> None:
         listener.socket.setblocking(False)
@@ -87,26 +85,42 @@ class MqttServer:
             task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, listener: Listener, sock: socket.socket, address: Any) -> None:
-        """Take the PROXY header off a connection, then make it one like any other."""
+        """Take the PROXY header off a connection and shake hands, then it is one like any other."""
+        peer = Peer(proxy.plain(address[0]), address[1], "tls" if listener.context is not None else "tcp")
         try:
-            if not proxy.trusted(address[0], listener.trusted):
-                raise proxy.ProxyError("not a trusted proxy")
             async with asyncio.timeout(self._node.limits.connect_timeout):
-                source = await proxy.read_header(sock, self.loop)
+                # A load balancer looks whether somebody listens: it connects and closes.
+                begun = await proxy.has_begun(sock, self.loop)
+                if begun and listener.proxy:
+                    peer = await self._introduced(listener, sock, peer)
+                    begun = listener.context is None or await proxy.has_begun(sock, self.loop)
         except (proxy.ProxyError, OSError, TimeoutError) as error:
-            logger.info("connection from %s refused: %s", address[0], error or "no PROXY header in time")
-            self._node.stats.refuse(reasons.PROTOCOL_ERROR)
+            if not isinstance(error, ConnectionResetError):
+                logger.info("connection from %s refused: %s", peer.address, error or "nothing came in time")
+                self._node.stats.refuse(reasons.PROTOCOL_ERROR)
+            begun = False
+        if not begun:
             sock.close()
             return
-        host, port = source if source is not None else address[:2]
-        peer = Peer(host, port, "tls" if listener.context is not None else "tcp")
-        with contextlib.suppress(OSError):  # of the TLS handshake, mostly
+        try:
             await self.loop.connect_accepted_socket(
                 lambda: Stream(self, peer),
                 sock,
-                ssl=listener.context,
-                ssl_handshake_timeout=self._handshake_timeout(listener),
+                ssl=listener.context() if listener.context is not None else None,
+                ssl_handshake_timeout=self._node.limits.connect_timeout if listener.context else None,
             )
+        except OSError as error:
+            if listener.context is not None:
+                self._handshakes.failed("tls", peer.address, error)
+
+    async def _introduced(self, listener: Listener, sock: socket.socket, peer: Peer) -> Peer:
+        """Whom the proxy speaks for; itself where it does not say."""
+        if not proxy.trusted(peer.address, listener.trusted):
+            raise proxy.ProxyError("not a trusted proxy")
+        header = await proxy.read_header(sock, self.loop)
+        if header.source is None:
+            return peer
+        return Peer(*header.source, "tls" if header.secure else peer.transport, proxied=True)
 
     # Called by Stream -------------------------------------------------------------------------------
 
@@ -133,12 +147,12 @@ class MqttServer:
         ssl_object = transport.get_extra_info("ssl_object")
         if known is None:
             address = transport.get_extra_info("peername")
-            host, port = (address[0], address[1]) if address else ("", 0)
+            host, port = (proxy.plain(address[0]), address[1]) if address else ("", 0)
             known = Peer(host, port, "tcp" if ssl_object is None else "tls")
         if ssl_object is not None:
             name, common_name = tls.subject(ssl_object)
             if name:
-                known = Peer(known.address, known.port, known.transport, name, common_name)
+                known = replace(known, tls_subject=name, tls_common_name=common_name)
         return known
 
     def disconnected(self, stream: Stream) -> None:

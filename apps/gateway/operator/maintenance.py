@@ -22,8 +22,8 @@ class MaintenanceHandlers:
         self._node = node
         self._tracer = tracer
         self._now = now
-        self._rate = rate
-        self._reference = reference
+        self.rate = rate
+        self.reference = reference
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -41,7 +41,7 @@ class MaintenanceHandlers:
         """Let nobody in any more, and send those who are connected away; `rate` 0 and "": the configured."""
         if self._node.drain is None:
             now = self._now()
-            self._node.start_drain(rate or self._rate, reference or self._reference, now)
+            self._node.start_drain(rate or self.rate, reference or self.reference, now)
         return self.drain_progress()
 
     def cancel_drain(self) -> dict[str, Any]:

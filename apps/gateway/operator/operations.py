@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from apps.gateway.broker import subscribing
+from apps.gateway.broker.chores import FEW
 from apps.gateway.broker.node import Node
-from apps.gateway.broker.ports import Acl, Peer
+from apps.gateway.broker.ports import DENIED, UNKNOWN, Acl, Peer
 from apps.gateway.mqtt import reasons
 
 # Plain numbers of `broker.stats.Stats`.
@@ -73,6 +76,15 @@ class NodeOperations:
         found["retained_bytes"] = node.retained.bytes
         return found
 
+    def transports(self) -> dict[str, int]:
+        """Connections by transport and protocol level: {"tls v5": 7}."""
+        found: Counter[str] = Counter()
+        for session in list(self._node.sessions.values()):
+            connection = session.connection
+            if connection is not None:
+                found[f"{connection.peer.transport} v{connection.level}"] += 1
+        return dict(found)
+
     def client_ids(self) -> list[str]:
         """Of every session, as of the call."""
         return list(self._node.sessions)
@@ -116,12 +128,18 @@ class NodeOperations:
             for each in session.subscriptions.values()
         ]
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         """Filters of a connected client that `acl` cannot answer itself, and the QoS to ask it for."""
         session = self._node.sessions.get(client_id)
         if session is None or session.connection is None:
             return {}
-        return subscribing.undecided(session, acl)
+        names = list(session.subscriptions)
+        found: dict[str, int] = {}
+        for start in range(0, len(names), FEW):
+            if start:
+                await asyncio.sleep(0)
+            found |= subscribing.undecided(session, acl, names[start : start + FEW])
+        return found
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:
         """Decide by `acl` from now on; subscriptions that it does not allow end.
@@ -131,6 +149,30 @@ class NodeOperations:
         session = self._node.sessions.get(client_id)
         if session is not None and session.connection is not None:
             subscribing.change_acl(session.connection, acl, asked)
+
+    def absent(self, client_ids: Iterable[str] | None) -> list[str]:
+        """Those of them whose client is away, and its session here; None: of all."""
+        sessions = self._node.sessions
+        names = sessions if client_ids is None else client_ids
+        return [name for name in names if name in sessions and sessions[name].connection is None]
+
+    async def review_absent(self, client_id: str, acl: Acl) -> None:
+        """End what `acl` denies of the subscriptions of a client that is away; what it cannot say stays, and
+        is asked about before the client gets anything by it."""
+        session = self._node.sessions.get(client_id)
+        for count, name in enumerate(list(session.subscriptions) if session is not None else (), 1):
+            if count % FEW == 0:
+                await asyncio.sleep(0)
+            subscription = session.subscriptions.get(name) if session is not None else None
+            if session is None or session.connection is not None or session.ended:
+                return
+            if subscription is None:
+                continue
+            granted = acl.subscribe(subscription.filter, subscription.qos)
+            if granted == UNKNOWN:
+                granted = await acl.ask_subscribe(subscription.filter, subscription.qos)
+            if granted == DENIED and session.connection is None:
+                subscribing.remove(session, name)
 
     def kick(self, client_id: str, reason: int, text: str) -> None:
         """Disconnect a client, with `reason` where its version can be told.

@@ -205,7 +205,7 @@ class SessionHandlers:
         if subscription is None:
             raise CommandRefused("quota_exceeded", "There is no room for one more subscription.")
         if subscribing.wants_retained(subscription, wanted, existed):
-            subscribing.send_retained(session, subscription, self._node.now)
+            subscribing.send_retained(session, subscription)
         return {"qos": subscription.qos}
 
     def unsubscribe(self, client_id: str, filter: str) -> dict[str, Any]:

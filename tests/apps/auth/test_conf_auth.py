@@ -61,14 +61,16 @@ def test_what_does_not_fit_together(environ: dict[str, str], key: str) -> None:
         assert f'"{secret}"' not in str(caught.value)
 
 
-def test_trusted_proxies_are_exempt_from_the_guard() -> None:
-    proxies = {"GMQTT_LISTENERS__TRUSTED_PROXIES": "10.0.0.5,127.0.0.1,2001:db8::/64"}
-    exempt = [str(each) for each in load(proxies).auth.guard.exempt]
-    assert exempt == ["127.0.0.0/8", "::1/128", "10.0.0.5/32", "2001:db8::/64"]
-    assert (
-        load({"GMQTT_LISTENERS__TRUSTED_PROXIES": "", "GMQTT_AUTH__GUARD__EXEMPT": ""}).auth.guard.exempt
-        == ()
-    )
+def test_the_guard_knows_the_trusted_proxies() -> None:
+    """It exempts them where they speak for themselves, and not those who come through them."""
+    guard = load(
+        {
+            "GMQTT_LISTENERS__TRUSTED_PROXIES": "10.0.0.5",
+            "GMQTT_HTTP__TRUSTED_PROXIES": "10.0.0.5,2001:db8::/64",
+        }
+    ).auth.guard
+    assert [str(each) for each in guard.exempt] == ["127.0.0.0/8", "::1/128"]
+    assert [str(each) for each in guard.proxies] == ["10.0.0.5/32", "2001:db8::/64"]
 
 
 def test_secrets_are_not_shown() -> None:

@@ -51,6 +51,16 @@ def test_an_address_that_guesses_is_refused_and_banned(clock: Clock) -> None:
     assert door.counts == {"ban": 1, "address": 1}
 
 
+def test_a_proxy_is_exempt_and_who_comes_through_it_is_not(clock: Clock) -> None:
+    """Also one whose address lies in the proxies' network."""
+    environ = {"GMQTT_HTTP__TRUSTED_PROXIES": "192.0.2.0/24", "GMQTT_AUTH__GUARD__FAILURES_PER_ADDRESS": "1"}
+    door = Guard(load(environ).auth.guard, clock)
+    door.failed("c", ADDRESS)
+    assert door.refusal("c2", ADDRESS) is None
+    door.failed("c", ADDRESS, proxied=True)
+    assert door.refusal("c2", ADDRESS) is not None
+
+
 def test_the_window_ends(clock: Clock) -> None:
     door, _ = guard(clock, failures_per_address=1, window=60)
     door.failed("c", ADDRESS)

@@ -45,7 +45,12 @@ class Node:
     def connected(self, client_id: str) -> tuple[str | None, Peer] | None:
         return self.here.get(client_id)
 
-    def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
+    def absent(self, client_ids: Iterable[str] | None) -> list[str]:
+        return []
+
+    async def review_absent(self, client_id: str, acl: Acl) -> None: ...
+
+    async def undecided(self, client_id: str, acl: Acl) -> dict[str, int]:
         return self.open.get(client_id, {})
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:

@@ -8,18 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from datetime import timedelta
+from threading import Barrier, Event, Timer
 from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connection, connections
+from django.db import connection, connections, transaction
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from apps.auth import proofs
 from apps.auth.models import Client, Credential, Role
+from apps.auth.services import credentials, registering
 from apps.auth.services.accounts import write_builtin_roles
-from apps.common.errors import Unauthenticated
+from apps.auth.services.credentials import NewCredential
+from apps.auth.services.registering import NewClient
+from apps.common.actors import SYSTEM
+from apps.common.errors import Duplicate, Unauthenticated
 from tests.apps.auth.admin.test_object_permissions import browser_of
 from tests.apps.auth.admin.test_pages import inline
 from tests.apps.auth.factories import SECRET, AccountFactory, ClientFactory, CredentialFactory, UserFactory
@@ -127,3 +133,28 @@ def test_unregistering_twice(caller: Callable[[], APIClient]) -> None:
     client = ClientFactory()
     answers = at_once(lambda number: caller().delete(f"{CLIENTS}{client.pk}/"))
     assert sorted(answer.status_code for answer in answers) == [204, 404, 404, 404]
+
+
+@pytest.mark.parametrize("rows", [1, 60])
+def test_a_user_name_that_somebody_is_just_getting(rows: int) -> None:
+    """No constraint sees it: the credential has an end. One by one, and in bulk."""
+    client = ClientFactory()
+    given, waiting = Event(), Event()
+
+    def give(number: int) -> Any:
+        if number:
+            given.wait(10)
+            news = [NewClient(client_id=f"c-{each}", username=f"u-{each}") for each in range(rows)]
+            Timer(0.5, waiting.set).start()
+            return registering.register_many(SYSTEM, news, all_or_nothing=False)[0]
+        with transaction.atomic():
+            until = timezone.now() + timedelta(days=1)
+            made = credentials.add(SYSTEM, client, NewCredential(username="u-0", valid_until=until))
+            given.set()
+            waiting.wait(10)
+        return made
+
+    _, outcome = at_once(give, 2)
+    assert isinstance(outcome, Duplicate)
+    assert Credential.objects.filter(username="u-0").count() == 1
+    assert Client.objects.filter(client_id__startswith="c-").count() == rows - 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -156,7 +158,8 @@ async def test_a_token_is_made_anew_before_it_ends(monkeypatch: pytest.MonkeyPat
     assert token.metadata() != first
 
 
-async def test_over_tls(tmp_path: Path) -> None:
+def certify(directory: Path, serial: int) -> dict[str, Path]:
+    """A certificate that signs itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "auth.example")])
     now = datetime.datetime.now(datetime.UTC)
@@ -165,25 +168,59 @@ async def test_over_tls(tmp_path: Path) -> None:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(1)
+        .serial_number(serial)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("auth.example")]), False)
         .add_extension(x509.BasicConstraints(True, None), True)
         .sign(key, hashes.SHA256())
     )
-    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
+    files = {"cert": directory / "cert.pem", "key": directory / "key.pem"}
+    files["cert"].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files["key"].write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
+    return files
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    files = certify(tmp_path, 1)
     _, secret = await sync_to_async(register)()
-    files = {"service__tls_cert": str(cert_file), "service__tls_key": str(key_file)}
-    async with serving(**files) as service:
-        chain = await gateway(service.address, rpc__tls_ca=str(cert_file), rpc__tls_name="auth.example")
+    async with serving(service__tls_cert=str(files["cert"]), service__tls_key=str(files["key"])) as service:
+        chain = await gateway(service.address, rpc__tls_ca=str(files["cert"]), rpc__tls_name="auth.example")
         assert (await chain.connect(connect(password=secret))).accepted
+        await chain.close()
+
+
+async def test_certificates_are_renewed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the service at the next handshake, of the gateway at its next look into the directory."""
+    files = certify(tmp_path, 1)
+    _, secret = await sync_to_async(register)()
+
+    async def serial(address: str) -> int:
+        host, _, port = address.rpartition(":")
+        pem = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
+        return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+    async with serving(service__tls_cert=str(files["cert"]), service__tls_key=str(files["key"])) as service:
+        chain = await gateway(service.address, rpc__tls_ca=str(files["cert"]), rpc__tls_name="auth.example")
+        assert (await chain.connect(connect(password=secret))).accepted
+        client = chain.parts.rpc
+        certify(tmp_path, 2)
+        assert await serial(service.address) == 2
+        before = dict(client._instances)
+        client._take(set(before))
+        assert client._instances[service.address] is not before[service.address]
+        assert (await chain.connect(connect(password=secret))).accepted
+        files["cert"].write_text("-----BEGIN CERTIFICATE-----\nhalf of one")
+        assert await serial(service.address) == 2
+        assert "the new certificate is not used, the old one stays" in caplog.text
+        before = dict(client._instances)
+        client._take(set(before))
+        assert client._instances == before
+        assert "the new CA is not used, the old one stays" in caplog.text
         await chain.close()
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 import stat
+from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.test import Client as Browser
 
-from apps.console import health, metrics, roles, sampler, sources
+from apps.common import node_services
+from apps.common.node_services import NodeServices
+from apps.console import metrics, roles
 from apps.console.sampler import Sampler
-from gmqtt_platform.config.loader import ROOT
 from tests.apps.console.test_sampler import stats
 
 pytestmark = pytest.mark.django_db
-NAME = re.compile(r"gmqtt_\w+")
 
 
 def browser(*groups: str, staff: bool = True, **more: bool) -> Browser:
@@ -29,9 +28,13 @@ def browser(*groups: str, staff: bool = True, **more: bool) -> Browser:
 
 
 @pytest.fixture(autouse=True)
-def running(monkeypatch: pytest.MonkeyPatch) -> None:
+def running() -> Iterator[NodeServices]:
     roles.create()
-    monkeypatch.setattr(sampler, "running", Sampler("n", stats))
+    services = NodeServices("n", stats)
+    services.provide(Sampler, Sampler("n", stats))
+    node_services.install(services)
+    yield services
+    node_services.install(None)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +103,9 @@ def test_only_our_own_scripts_run() -> None:
 
 class TestMetrics:
     @pytest.fixture(autouse=True)
-    def _stats(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _stats(self, running: NodeServices) -> None:
         counted = dict.fromkeys((*metrics.COUNTERS, *metrics.GAUGES), 1)
-        monkeypatch.setattr(
-            sources, "stats", lambda: stats(**counted, drops={"expired": 3}, refused={"135": 2})
-        )
+        running.stats = lambda: stats(**counted, drops={"expired": 3}, refused={"135": 2})
 
     def test_they_are_for_who_can_read_the_nodes_files(self) -> None:
         """Not for this machine: a plain proxy on it speaks for the world, and adds nothing that tells."""
@@ -134,23 +135,11 @@ class TestMetrics:
         assert page.get("/metrics", headers=there, REMOTE_ADDR="10.0.0.9").status_code == 200
 
 
-def test_the_grafana_dashboard_asks_for_what_there_is() -> None:
-    board = json.loads((ROOT / "conf" / "grafana" / "gmqtt.json").read_text())
-    asked = {
-        name for panel in board["panels"] for each in panel["targets"] for name in NAME.findall(each["expr"])
-    }
-    known = {f"gmqtt_{name}_total" for name in metrics.COUNTERS} | {
-        f"gmqtt_{name}" for name in metrics.GAUGES
-    }
-    known |= {"gmqtt_dropped_messages_total", "gmqtt_refused_connects_total"}
-    assert asked and asked <= known
-
-
-def test_readiness_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_says_why_not(running: NodeServices) -> None:
     page = Browser()
-    monkeypatch.setattr(health, "readiness", {"node": lambda: ""})
+    running.readiness = {"node": lambda: ""}
     assert page.get("/readyz").json() == {"ready": True, "reasons": {}}
-    monkeypatch.setattr(health, "readiness", {"node": lambda: "draining", "other": lambda: ""})
+    running.readiness = {"node": lambda: "draining", "other": lambda: ""}
     answer = page.get("/readyz")
     assert answer.status_code == 503 and answer.json()["reasons"] == {"node": "draining"}
     assert page.post("/readyz").status_code == 405

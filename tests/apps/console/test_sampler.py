@@ -103,3 +103,40 @@ def test_a_node_that_says_nothing_is_not_called_up() -> None:
     assert [each["state"] for each in found] == ["up", "silent", "down", "draining"]
     assert (found[0]["connections"], found[0]["bridge"], found[0]["lag"]) == (7, "running", 3)
     assert found[1]["bridge"] is None
+
+
+def test_the_clusters_part_is_the_nodes_added_up() -> None:
+    """But retained messages, which each node has; and a node that has just come has no rates yet."""
+    before = {"a": stats(connections=1, publishes_in=10, retained=5, refused={"135": 1})}
+    now = {
+        "a": stats(connections=2, publishes_in=30, retained=5, drops={"expired": 1}, refused={"135": 2}),
+        "b": stats(connections=3, publishes_in=1000, retained=6, drops={"expired": 2, "denied": 0}),
+    }
+    found = sampler.whole(before, now, 2.0, ["c"])
+    assert found["of"] == {"nodes": ["a", "b"], "missing": ["c"]}
+    values = found["values"]
+    assert (values["connections"], values["messages_in"], values["retained"]) == (5, 10.0, 6)
+    assert found["drops"] == {"expired": 3} and found["refused"] == {"135": 2}
+
+
+async def test_in_a_cluster_the_others_are_asked_while_somebody_looks() -> None:
+    asked: list[int] = []
+
+    async def cluster() -> tuple[dict[str, Any], list[str]]:
+        asked.append(1)
+        return {"n": stats(connections=1), "m": stats(connections=2)}, []
+
+    running = sampler.Sampler("n", lambda: stats(connections=1), cluster=cluster)
+    for now in (1.0, 2.0):
+        running.sample(now)
+        running._ask_cluster()
+    assert asked == [] and running.latest["values"]["connections"] == 1
+    seen: list[dict[str, Any]] = []
+    running.viewers.add(seen.append)
+    for now in (3.0, 4.0, 5.0):
+        running._ask_cluster()
+        assert running._asking is not None
+        await running._asking
+        running.sample(now)
+    assert seen[0]["of"]["nodes"] == ["n"]
+    assert seen[-1]["of"]["nodes"] == ["m", "n"] and seen[-1]["values"]["connections"] == 3

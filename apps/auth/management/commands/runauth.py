@@ -18,6 +18,7 @@ from apps.auth.live import Live, Nobody
 from apps.auth.providers import chain as chains
 from apps.auth.records import Records
 from apps.auth.rpc.server import AuthServer
+from gmqtt_platform import exporter, startup
 
 
 class Command(BaseCommand):
@@ -25,6 +26,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        unknown = startup.check()
+        if unknown:
+            self.stderr.write(unknown)
         try:
             uvloop.run(self._serve())
         except (DiscoveryUnavailable, OSError, RuntimeError) as error:
@@ -37,7 +41,8 @@ class Command(BaseCommand):
         chain = chains.build(dataclasses.replace(auth, client=service.client, acl=service.acl))
         records = Records(chain.parts.database, 0, "", lambda client_id, action, topic: None)
         live = Live(chain, Nobody(), records)
-        server = AuthServer(service, chain)
+        server = AuthServer(service, chain, exporter.observe_calls())
+        exporter.serve(settings.GMQTT, "auth_service")
         membership = discovery.Membership(discovery.build(auth.discovery), auth.discovery.ttl)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

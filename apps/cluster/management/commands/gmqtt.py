@@ -9,7 +9,7 @@ from typing import Any, TextIO, cast
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.cluster.commandline import maintenance
+from apps.cluster.commandline import configuration, maintenance
 from apps.cluster.commandline.client import Api, ApiRefused, NoNode
 from apps.cluster.commandline.nouns import NOUNS
 from apps.cluster.commandline.output import Output, visible
@@ -29,23 +29,33 @@ class Command(BaseCommand):
         nouns = parser.add_subparsers(
             dest="noun", required=True, metavar="NOUN", parser_class=argparse.ArgumentParser
         )
-        for add in (*NOUNS, maintenance.drain, maintenance.trace, *operating.COMMANDS):
+        for add in (
+            *NOUNS,
+            maintenance.drain,
+            maintenance.trace,
+            configuration.config,
+            configuration.dump,
+            *operating.COMMANDS,
+        ):
             add(nouns)
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = argparse.Namespace(**options)
+        if (given.noun, getattr(given, "verb", "")) == ("config", "check"):  # whatever listens, or not
+            configuration.checked(Output(cast("TextIO", self.stdout._out), given.json), given.file)
+            return
         if hasattr(given, "operate"):  # without a node
-            code = given.operate(Output(self.stdout._out, given.json), given)
+            code = given.operate(Output(cast("TextIO", self.stdout._out), given.json), given)
             if code:
                 sys.exit(code)
             return
-        url, context = given.url, None
+        url, reach = given.url, []
         if not url:
             found = local.node(settings.GMQTT)
-            url, context = found.url, found.context
+            url, reach = found.url, found.handlers()
         elif not url.startswith(("http://", "https://")):
             raise CommandError("--url begins with http:// or https://", returncode=2)
-        api = Api(url, local.token, context)
+        api = Api(url, local.token, reach)
         try:
             given.run(api, Output(cast("TextIO", self.stdout._out), given.json), given)
         except ApiRefused as error:

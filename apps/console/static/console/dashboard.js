@@ -25,6 +25,14 @@ function show(values) {
   }
 }
 
+function showWhose(of) {
+  const text = of.nodes.length === 1 && !of.missing.length
+    ? root.dataset.ofNode.replace("{node}", of.nodes[0])
+    : root.dataset.ofCluster.replace("{count}", number.format(of.nodes.length));
+  const missing = of.missing.length ? ` ${root.dataset.ofMissing} ${of.missing.join(", ")}` : "";
+  root.querySelector("[data-of]").textContent = text + missing;
+}
+
 function fill(name, counts) {
   const body = root.querySelector(`[data-table="${name}"]`);
   const rows = Object.entries(counts).sort((a, b) => b[1] - a[1]);
@@ -134,12 +142,14 @@ function follow() {
     retry = 1000;
     state(true, root.dataset.live);
     show(sample.values);
+    showWhose(sample.of);
     fill("drops", sample.drops);
     fill("refused", sample.refused);
     fillNodes(sample.nodes);
-    const { status, failing } = sample.health;
-    root.querySelector("[data-health]").textContent =
-      status === "ok" ? root.dataset.ok : `${root.dataset.failing} ${failing.join(", ")}`;
+    const { status, failing, notes } = sample.health;
+    root.querySelector("[data-health]").textContent = [
+      status === "ok" ? root.dataset.ok : `${root.dataset.failing} ${failing.join(", ")}`, ...notes,
+    ].join(" · ");
     root.querySelector("[data-empty]").hidden = sample.values.sessions > 0;
     if (range === "5m" && !document.hidden) append(sample.at, sample.values);
   };

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import logging
 import resource
+import signal
 import socket
-from pathlib import Path
 from typing import Any
 
 # First: daphne's reactor has to be installed, on uvloop, before anything else imports Twisted.
@@ -17,13 +16,15 @@ from apps.gateway.server import GatewayServer, HttpListener, reactor  # type: ig
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from apps.common.tls_status import TlsStatus
 from apps.gateway import compiled
-from apps.gateway.net import tls
+from apps.gateway.net.certificates import Certificates
+from apps.gateway.net.handshakes import Handshakes
 from apps.gateway.net.server import Listener, MqttServer
-from gmqtt_platform import routing, wiring
+from apps.gateway.net.tls import Tls
+from gmqtt_platform import routing, startup, wiring
+from gmqtt_platform.binding import listen
 from gmqtt_platform.config.loader import Conf, ConfError
-from gmqtt_platform.config.values import Address
-from gmqtt_platform.reloading import Reloader
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +37,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         conf: Conf = settings.GMQTT
+        for number in (signal.SIGHUP, signal.SIGUSR1):  # until there is somebody to hear them
+            signal.signal(number, signal.SIG_IGN)
         _raise_descriptor_limit()
         loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
-        mqtt, http = _open(conf)
-        gateway_node = wiring.build(conf, loop)
+        unknown = startup.check()
+        mqtt, http, certificates = _open(conf)
+        gateway_node = wiring.build(conf, loop, unknown)
         runtime, services = gateway_node.runtime, gateway_node.services
-        reloader = Reloader(conf, runtime.node.limits)
-        certificates = _certificates(conf, mqtt, http)
-        services.checks["configuration"] = reloader.status
         if certificates is not None:
             services.checks["certificate"] = certificates.status
-
-        def reload() -> None:
-            reloader.reload()
-            if certificates is not None:
-                certificates.reload()
+            gateway_node.reloader.also.append(certificates.reload)
 
         def watch() -> None:
             loop.call_later(WATCH, watch)
@@ -58,13 +55,19 @@ class Command(BaseCommand):
                 certificates.look()
 
         application = routing.application(runtime, conf.listeners, conf.http)
-        server = MqttServer(runtime.node, runtime.runner, application, loop)
+        handshakes = Handshakes()
+        if certificates is not None:
+            services.provide(TlsStatus, TlsStatus(certificates.expiry, handshakes.failures))
+        for each in http:
+            each.handshakes = handshakes
+        server = MqttServer(runtime.node, runtime.runner, application, loop, handshakes)
 
         async def start() -> None:
             await gateway_node.start()  # in a cluster nobody is let in before this node has joined
             for listener in mqtt:
                 await server.listen(listener)
             loop.call_later(WATCH, watch)
+            loop.add_signal_handler(signal.SIGUSR1, gateway_node.dumper.signalled)
             _spare_the_collector()
             self._announce(conf, mqtt, http)
 
@@ -81,10 +84,9 @@ class Command(BaseCommand):
             http,
             start,
             stop,
-            conf.limits.connect_timeout,
+            runtime.node.limits,
             conf.node.shutdown_timeout,
-            (conf.limits.max_http_connections, conf.limits.max_http_connections_per_address),
-            reload,
+            gateway_node.reloader.signalled,
         )
         gateway.run()
         if isinstance(gateway.failure, ConfError):
@@ -98,7 +100,7 @@ class Command(BaseCommand):
             scheme = "mqtts" if listener.context is not None else "tcp"
             self.stdout.write(f"MQTT                 {scheme}://{_bound(listener.socket)}")
         for web in http:
-            s, where = ("s" if web.cert is not None else ""), _bound(web.socket)
+            s, where = ("s" if web.tls is not None else ""), _bound(web.socket)
             self.stdout.write(f"MQTT over WebSocket  ws{s}://{where}{conf.listeners.websocket_path}")
             self.stdout.write(f"Admin                http{s}://{where}/admin/")
             self.stdout.write(f"Web client           http{s}://{where}/client/")
@@ -107,79 +109,48 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _open(conf: Conf) -> tuple[list[Listener], list[HttpListener]]:
+def _open(conf: Conf) -> tuple[list[Listener], list[HttpListener], Certificates | None]:
     """Bind every listener before anything else happens; a ConfError names the one that cannot be."""
     listeners = conf.listeners
     trusted = list(listeners.trusted_proxies)
+    doors = {"tls": bool(listeners.tls), "https": listeners.https is not None}
+    names = [name for name, there in doors.items() if there]
+    certificates = Certificates(_tls(conf), names) if names else None
     mqtt = [
-        Listener(_bind(conf, "listeners.tcp", address), None, listeners.proxy_protocol, trusted)
+        Listener(bound, None, listeners.proxy_protocol, trusted)
         for address in listeners.tcp
+        for bound in listen(conf, "listeners.tcp", address)
     ]
-    if listeners.tls:
-        context = tls.server_context(
-            _given(listeners.tls_cert),
-            _given(listeners.tls_key),
-            listeners.tls_client_ca,
-            listeners.tls_client_auth,
-        )
-        for address in listeners.tls:
-            bound = _bind(conf, "listeners.tls", address)
-            mqtt.append(Listener(bound, context, listeners.proxy_protocol, trusted))
+    if certificates is not None:
+        mqtt += [
+            Listener(bound, certificates.context, listeners.proxy_protocol, trusted)
+            for address in listeners.tls
+            for bound in listen(conf, "listeners.tls", address)
+        ]
     http: list[HttpListener] = []
-    if listeners.http is not None:
-        http.append(HttpListener(_bind(conf, "listeners.http", listeners.http)))
-    if listeners.https is not None:
-        bound = _bind(conf, "listeners.https", listeners.https)
-        client_ca = listeners.tls_client_ca if listeners.tls_client_auth != "none" else None
-        http.append(HttpListener(bound, listeners.tls_cert, listeners.tls_key, client_ca))
-    return mqtt, http
+    for key, where in (("http", listeners.http), ("https", listeners.https)):
+        for bound in listen(conf, f"listeners.{key}", where) if where is not None else ():
+            offers = certificates.tls if certificates is not None and key == "https" else None
+            proxies, introduced = conf.http.trusted_proxies, conf.http.proxy_protocol
+            http.append(HttpListener(bound, offers, proxies=proxies, proxy_protocol=introduced))
+    if certificates is not None:
+        certificates.prepare += [each.prepare for each in http]
+    return mqtt, http, certificates
 
 
-def _certificates(conf: Conf, mqtt: list[Listener], http: list[HttpListener]) -> tls.Certificates | None:
-    """What reads the listeners' certificate again; None: nobody listens with TLS."""
+def _tls(conf: Conf) -> Tls:
     listeners = conf.listeners
-    if not listeners.tls and listeners.https is None:
-        return None
-    found = tls.Certificates(
-        _given(listeners.tls_cert),
-        _given(listeners.tls_key),
-        listeners.tls_client_ca,
-        listeners.tls_client_auth,
+    assert listeners.tls_cert is not None and listeners.tls_key is not None  # the configuration was checked
+    return Tls(
+        cert=listeners.tls_cert,
+        key=listeners.tls_key,
+        client_ca=listeners.tls_client_ca,
+        client_auth=listeners.tls_client_auth,
+        crl=listeners.tls_crl,
+        min_version=listeners.tls_min_version,
+        ciphers=listeners.tls_ciphers,
+        security_level=listeners.tls_security_level,
     )
-    for context in {each.context for each in mqtt if each.context is not None}:
-        found.serve(context)
-    found.prepare += [each.prepare for each in http]
-    return found
-
-
-def _given(path: Path | None) -> Path:
-    assert path is not None  # the configuration was checked
-    return path
-
-
-def _bind(conf: Conf, key: str, address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted sockets inherit it
-    if conf.listeners.reuse_port:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET6:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    try:
-        bound.bind((address.host, address.port))
-        bound.listen(conf.listeners.backlog)
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            found = f"{address.host}:{address.port}, which another process is listening on"
-        else:
-            found = f"{address.host}:{address.port} ({error.strerror or error})"
-        raise conf.error(
-            key, found, "an address of this machine with a free port; port 0 picks one"
-        ) from None
-    bound.setblocking(False)
-    return bound
 
 
 def _bound(bound: socket.socket) -> str:

@@ -36,6 +36,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and $v.ingress.enabled (not $v.ingress.host) }}{{ fail "ingress.enabled needs ingress.host" }}{{ end }}
 {{- end }}
 
+{{/* Where people reach the console: the ingress, and what is named. */}}
+{{- define "gmqtt.publicUrls" -}}
+{{- $urls := .Values.http.publicUrls }}
+{{- if .Values.ingress.enabled }}
+{{- $urls = append $urls (printf "%s://%s" (ternary "https" "http" (ne .Values.ingress.tlsSecret "")) .Values.ingress.host) }}
+{{- end }}
+{{- join "," ($urls | uniq) }}
+{{- end }}
+
 {{- define "gmqtt.env" -}}
 {{- $v := .Values -}}
 - name: GMQTT_NODE__NAME
@@ -45,6 +54,20 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if $v.secretKey.existingSecret }}
 - name: GMQTT_SECRET_KEY_FILE
   value: /run/gmqtt/secret_key
+{{- end }}
+{{- if $v.secretKeyFallbacks.existingSecret }}
+- name: GMQTT_SECRET_KEY_FALLBACKS_FILE
+  value: /run/gmqtt/secret_key_fallbacks
+{{- end }}
+{{- with include "gmqtt.publicUrls" . }}
+- name: GMQTT_HTTP__PUBLIC_URLS
+  value: {{ . | quote }}
+{{- end }}
+{{- with $v.http.trustedProxies }}
+- name: GMQTT_HTTP__TRUSTED_PROXIES
+  value: {{ join "," . | quote }}
+- name: GMQTT_HTTP__PROXY_HEADER
+  value: {{ $v.http.proxyHeader }}
 {{- end }}
 {{- if $v.database.existingSecret }}
 - name: GMQTT_DATABASE__URL_FILE
@@ -110,6 +133,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
     sources:
       - downwardAPI: { items: [{ path: name, fieldRef: { fieldPath: metadata.name } }] }
 {{- include "gmqtt.secret" (dict "from" $v.secretKey "path" "secret_key") | indent 6 }}
+{{- include "gmqtt.secret" (dict "from" $v.secretKeyFallbacks "path" "secret_key_fallbacks") | indent 6 }}
 {{- include "gmqtt.secret" (dict "from" $v.database "path" "database_url") | indent 6 }}
 {{- include "gmqtt.secret" (dict "from" $v.metrics.token "path" "metrics_token") | indent 6 }}
 {{- if $v.cluster.enabled }}

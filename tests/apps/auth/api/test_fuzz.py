@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -79,7 +80,7 @@ def test_every_answer_is_one_that_the_schema_describes(
     turn = count()
 
     @settings(
-        max_examples=12,
+        max_examples=int(os.environ.get("FUZZ_EXAMPLES", "12")),
         deadline=None,
         database=None,
         derandomize=True,

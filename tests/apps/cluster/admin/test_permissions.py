@@ -66,6 +66,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "cluster_topics": (SEEN, SEEN),
     "cluster_slow": (SEEN, SEEN),
     "cluster_kafka": (SEEN, SEEN),
+    "cluster_configuration": (OPERATORS, "login login 403 403 403 403 302"),
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 from hypothesis import HealthCheck, Phase, given, settings
-from tests.support.node_services import provide
 
 from apps.cluster.bridge.operators import BridgeControl
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
@@ -18,6 +18,7 @@ from tests.apps.auth.factories import AccountFactory
 from tests.apps.cluster.api.test_permissions import Bridge
 from tests.apps.cluster.factories import DropFactory, NodeFactory, SessionFactory, SubscriptionFactory
 from tests.apps.cluster.support.running import RunningNode
+from tests.support.node_services import provide
 
 __all__ = ["one_connection"]
 pytestmark = pytest.mark.django_db
@@ -44,7 +45,7 @@ def test_every_answer_is_one_that_the_schema_describes(
         node.world.join("tap").publish("kept", b"x", retain=True)
 
     @settings(
-        max_examples=12,
+        max_examples=int(os.environ.get("FUZZ_EXAMPLES", "12")),
         deadline=None,
         database=None,
         derandomize=True,

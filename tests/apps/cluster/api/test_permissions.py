@@ -14,7 +14,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import get_resolver
 from rest_framework.test import APIClient
-from tests.support.node_services import provide
 
 from apps.auth.models import ClientGroup
 from apps.cluster.bridge.operators import BridgeControl
@@ -26,6 +25,7 @@ from tests.apps.auth.api.test_permissions import CALLERS, NO, routes
 from tests.apps.auth.factories import ClientFactory
 from tests.apps.cluster.factories import NodeFactory, SessionFactory
 from tests.apps.cluster.support.running import RunningNode
+from tests.support.node_services import provide
 
 pytestmark = pytest.mark.django_db
 V1 = "/api/v1/cluster/"
@@ -57,6 +57,10 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("nodes/<int:pk>/drain/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
     ("nodes/<int:pk>/drain/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("nodes/<int:pk>/drain/", "DELETE"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/configuration/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/configuration/diff/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/configuration/reload/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
+    ("nodes/<int:pk>/dump/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("traces/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
     ("traces/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
     ("traces/<slug:trace>/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
@@ -115,7 +119,7 @@ def test_the_table(
     provide(monkeypatch, {BridgeControl: Bridge()})
     pk = NodeFactory(name="gone", state="down").pk
     steered = NodeFactory(name="test").pk
-    if "/drain/" in path:
+    if any(each in path for each in ("/drain/", "/configuration/", "/dump/")):
         pk = steered
     for client_id in ("pump-1", "pump-2"):
         ClientFactory(client_id=client_id, groups=[pumps])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connections
+from django.utils import timezone
 
 from apps.cluster.directory import names, recorder, writer
-from apps.cluster.directory.recorder import BY_NODE, Recorder
+from apps.cluster.directory.recorder import BY_CLUSTER, BY_NODE, Recorder
 from apps.cluster.models import ClusterNode, SessionInfo, SubscriptionInfo
 from apps.common.database import DatabaseUnavailable
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, Properties
+from tests.apps.cluster.factories import SessionFactory
 from tests.apps.cluster.support.nodes import inbox_of
 from tests.apps.gateway.conftest import make_world, world
 from tests.apps.gateway.support.world import World
@@ -276,3 +280,32 @@ async def test_what_it_could_not_remember_is_compared(
     assert await SessionInfo.objects.filter(online=True).acount() == 10
     assert await SubscriptionInfo.objects.acount() == 10
     assert await row("gone") is None
+
+
+@sync_to_async
+def another_node(name: str, state: str, age: timedelta) -> None:
+    at = timezone.now() - age
+    ClusterNode.objects.create(name=name, incarnation="x", state=state, started_at=at, seen_at=at)
+    SessionFactory(client_id=f"of {name}", node=name, online=True)
+
+
+@sync_to_async
+def known() -> tuple[set[str], set[str]]:
+    sessions = SessionInfo.objects.exclude(node="test")
+    return set(ClusterNode.objects.values_list("name", flat=True)), {str(row.client_id) for row in sessions}
+
+
+@pytest.mark.parametrize(("kept", "left"), [(BY_NODE, {"of b"}), (BY_CLUSTER, {"of a", "of b", "of c"})])
+async def test_nodes_that_are_gone_for_good_are_forgotten(world: World, kept: int, left: set[str]) -> None:
+    """Each container has a name of its own, and some die with nobody to notice."""
+    await another_node("a", "up", timedelta(seconds=3700))
+    await another_node("b", "down", timedelta(seconds=3500))
+    await another_node("c", "down", timedelta(days=400))
+    world.now = time.time()
+    box = inbox_of(world, kept=kept, forget_after=3600.0)
+    await box.flush()
+    assert await known() == ({"test", "b"}, left)
+    await another_node("d", "down", timedelta(days=400))
+    await box.flush()  # not at every write
+    assert "d" in (await known())[0]
+    await box.stop()

@@ -22,14 +22,15 @@ class NoRecords:
     def denied(self, client_id: str, username: str | None, peer: Peer, action: str, topic: str) -> None: ...
 
 
-def inbox_of(world: World, name: str = "test", kept: int = IN_MEMORY) -> Recorder:
+def inbox_of(world: World, name: str = "test", kept: int = IN_MEMORY, forget_after: float = 0.0) -> Recorder:
     """The world's node tells it everything from now on; nothing is written but by `flush`."""
 
     def describe() -> dict[str, Any]:
         now = datetime.fromtimestamp(world.now, UTC)
         return {"incarnation": "1", "version": "1.0", "started_at": now, "seen_at": now}
 
-    recorder = Recorder(name, NodeOperations(world.node, world.clock), world.clock, describe, kept)
+    operations = NodeOperations(world.node, world.clock)
+    recorder = Recorder(name, operations, world.clock, describe, kept, forget_after)
     tracer = Tracer(world.node, world.clock, lambda client_id, action, topic: "")
     events = RecentEvents(world.clock)
     world.node.observer = Observers(world.events, NoRecords(), recorder, tracer, events)  # type: ignore[arg-type]

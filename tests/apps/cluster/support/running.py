@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -19,6 +22,9 @@ from apps.gateway.operator.operations import NodeOperations
 from apps.gateway.operator.sessions import SessionHandlers
 from apps.gateway.operator.slow_subscribers import SlowSubscribers
 from apps.gateway.operator.tracing import Tracer
+from gmqtt_platform.config.loader import load
+from gmqtt_platform.dump import Dumper
+from gmqtt_platform.reloading import Reloader
 from tests.apps.gateway.support.world import World
 
 T = TypeVar("T")
@@ -57,15 +63,19 @@ def running(world: World) -> Iterator[RunningNode]:
     steering = MaintenanceHandlers(world.node, tracer, world.clock, 1000, "")
 
     events = RecentEvents(world.clock)
-    rules: Any = SimpleNamespace(live={})  # nobody's: those in the database are asked
+    parts = SimpleNamespace(conf=SimpleNamespace(acl_default="deny"))
+    rules: Any = SimpleNamespace(live={}, parts=parts)  # nobody's: those in the database are asked
     log = LogObserver()
     world.node.observer = Observers(world.events, log, log, tracer, events)  # type: ignore[arg-type]
     looks = (answers, steering, tracer.rates, events)
 
     async def serve() -> None:
-        served = (*looks, SlowSubscribers(world.node), Explaining(rules, "deny"))
+        reloader = Reloader(load(), world.node.limits, rules, None, steering)  # type: ignore[arg-type]
+        dumper = Dumper(dumps, dict, dict, reloader.show)
+        served = (*looks, SlowSubscribers(world.node), Explaining(rules), reloader, dumper)
         rpc.serve("test", {name: call for each in served for name, call in each.handlers().items()})
 
+    dumps = Path(tempfile.mkdtemp(prefix="gmqtt-dumps-"))
     node.wait(serve())
     try:
         yield node
@@ -73,4 +83,5 @@ def running(world: World) -> Iterator[RunningNode]:
         node.wait(rpc.stop())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(20)
+        shutil.rmtree(dumps)
         loop.close()

@@ -18,7 +18,7 @@ LEVELS = (3, 4, 5)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("extra", ({}, {0x03: "text"}))
 def test_a_denied_publish(world: World, level: int, extra: dict[int, object]) -> None:
-    """5.0 is told 0x87, 3.x gets a plain acknowledgement [MQTT-3.3.5-2]; the connection stays."""
+    """5.0 is told 0x87, 3.x gets a plain acknowledgement [MQTT-3.3.5-2] of 3.1.1; the connection stays."""
     world.door.acl = Listed({"closed": ports.NOTHING})
     reader = world.join("reader")
     reader.subscribe("#")

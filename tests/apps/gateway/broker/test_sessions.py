@@ -63,7 +63,7 @@ def test_expiry(world: World) -> None:
     world.advance(9)
     assert world.node.stats.queued == 1
     world.advance(2)
-    assert (world.node.stats.queued, world.node.stats.held) == (0, len("writer"))
+    assert (world.node.stats.queued, world.held) == (0, len("writer"))
     assert list(world.node.sessions) == ["writer"]
     assert world.node.stats.sessions_expired == 1
     assert world.node.stats.drops["session_ended"] == 1

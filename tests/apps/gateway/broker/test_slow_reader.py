@@ -38,14 +38,14 @@ def test_qos_0_waits_within_the_budget(make_world: Worlds, level: int, together:
         for packet in packets:
             writer.send(packet)
     # One segment is handed on as a whole: the reader's link says only then that it is full.
-    assert world.node.stats.held < (105_000 if together else 23_000)
+    assert world.held < (105_000 if together else 23_000)
     assert len(other.payloads()) == 100
     dropped = world.node.stats.drops["slow_subscriber"]
     got = [packet.payload[:3] for packet in reader.unstall() if isinstance(packet, p.Publish)]
     assert len(got) + dropped == 100
     assert got == sorted(got)
     assert dropped > (-1 if together else 70)
-    assert world.node.stats.held < 1000
+    assert world.held < 1000
     writer.publish("t", b"after")
     assert reader.payloads() == [b"after"]
 
@@ -195,7 +195,7 @@ def test_a_slow_reader_leaves(make_world: Worlds) -> None:
     for number in range(30):
         writer.publish("t", KB, number % 2)
     reader.drop()
-    assert world.node.stats.held == len("writer")
+    assert world.held == len("writer")
 
 
 def test_retained_messages_for_a_reader_that_stalls(make_world: Worlds) -> None:

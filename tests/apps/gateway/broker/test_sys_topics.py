@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from apps.gateway.mqtt import packets as p
 from tests.apps.gateway.conftest import Worlds
 from tests.apps.gateway.support.world import World
@@ -31,6 +33,14 @@ NAMES = {
     "subscriptions/count",
     "shared_subscriptions/count",
     "retained messages/count",
+    *(
+        f"load/{name}/{span}"
+        for name in (
+            *("messages/received", "messages/sent", "publish/received", "publish/sent", "publish/dropped"),
+            *("bytes/received", "bytes/sent", "sockets", "connections"),
+        )
+        for span in ("1min", "5min", "15min")
+    ),
 }
 
 
@@ -68,6 +78,26 @@ def test_the_figures(make_world: Worlds) -> None:
     assert now["messages/sent"] == "5"  # two CONNACK, SUBACK, two PUBLISH
     assert now["retained messages/count"] == str(own + 1)
     assert now["subscriptions/count"] == "0"
+
+
+def test_loads_are_averages_a_minute_as_mosquittos(make_world: Worlds) -> None:
+    """By the formula of mosquitto's sys_tree.c; a steady rate is what all three come to."""
+    world = make_world(sys=10.0)
+    world.advance(1)
+    writer = world.join("writer")
+    load = {"1min": 0.0, "5min": 0.0, "15min": 0.0}
+    for _ in range(360):  # an hour of 3 messages in 10 s
+        writer.send(*[p.Publish("t", b"1")] * 3)
+        world.advance(10)
+        for span, seconds in (("1min", 60), ("5min", 300), ("15min", 900)):
+            load[span] = 18 + math.exp(-10 / seconds) * (load[span] - 18)
+    found = figures(world)
+    for span, expected in load.items():
+        assert abs(float(found[f"load/publish/received/{span}"]) - expected) < 0.2
+    assert found["load/publish/received/1min"] == "18.00"
+    world.advance(60)
+    assert 6 < float(figures(world)["load/publish/received/1min"]) < 7  # 18 / e
+    assert float(figures(world)["load/publish/received/15min"]) > 16
 
 
 def test_only_what_changed_is_published(make_world: Worlds) -> None:

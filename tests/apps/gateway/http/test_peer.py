@@ -41,6 +41,7 @@ CUSTOMARY = [
     ({"X-Forwarded-For": "10.9.9.9, 10.1.2.3"}, "10.9.9.9"),  # from inside
     ({"X-Forwarded-For": "[2001:db8::7]:99"}, "2001:db8::7"),
     ({"X-Forwarded-For": "2001:db8::7"}, "2001:db8::7"),
+    ({"X-Forwarded-For": "::ffff:203.0.113.7"}, "203.0.113.7"),  # HAProxy, one socket for both families
     ({"X-Forwarded-For": "not an address"}, PROXY),
     ({"X-Forwarded-For": "6.6.6.6, unknown"}, PROXY),  # not what stands behind it
     ({"X-Forwarded-For": ""}, PROXY),

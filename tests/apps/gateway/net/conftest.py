@@ -15,6 +15,7 @@ from apps.gateway.broker.limits import Limits
 from apps.gateway.broker.node import Node
 from apps.gateway.broker.ports import Authenticator, Peer
 from apps.gateway.consumers import MqttConsumer
+from apps.gateway.net.handshakes import Handshakes
 from apps.gateway.net.runner import Runner
 from apps.gateway.net.server import Listener, MqttServer
 from apps.gateway.runtime import Runtime
@@ -42,6 +43,7 @@ class Served:
     node: Node
     port: int
     peers: list[Peer]  # of its connections, as the application saw them
+    handshakes: Handshakes
 
 
 Serve = Callable[..., Any]
@@ -54,8 +56,9 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(
         authenticator: Authenticator | None = None,
-        context: ssl.SSLContext | None = None,
+        context: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
         proxy: bool = False,
+        trusted: tuple[Any, ...] = (),
         **limits: Any,
     ) -> Served:
         loop = asyncio.get_running_loop()
@@ -78,11 +81,13 @@ async def serve() -> AsyncIterator[Serve]:
             peers.append(scope["mqtt.peer"])
             await consumer(scope, receive, send)
 
-        server = MqttServer(node, runner, application, loop)
+        handshakes = Handshakes()
+        server = MqttServer(node, runner, application, loop, handshakes)
         listening = socket.create_server(("127.0.0.1", 0))
-        await server.listen(Listener(listening, context, proxy))
+        begin = (lambda: context) if isinstance(context, ssl.SSLContext) else context
+        await server.listen(Listener(listening, begin, proxy, trusted))
         started.append((server, runner))
-        return Served(server, node, listening.getsockname()[1], peers)
+        return Served(server, node, listening.getsockname()[1], peers, handshakes)
 
     yield start
     for server, runner in started:

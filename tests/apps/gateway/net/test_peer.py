@@ -28,7 +28,9 @@ async def meet(port: int, context: ssl.SSLContext | None = None) -> tuple[str, i
 
 
 def context(certificates: Certificates, client_auth: str) -> ssl.SSLContext:
-    return tls.server_context(certificates.server, certificates.server_key, certificates.ca, client_auth)
+    return tls.server_context(
+        tls.Tls(certificates.server, certificates.server_key, certificates.ca, client_auth)
+    )
 
 
 async def test_over_tcp(serve: Serve) -> None:

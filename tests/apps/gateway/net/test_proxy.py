@@ -29,10 +29,35 @@ GOOD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_whole_cut_and_followed(name: str) -> None:
     header, source = GOOD[name]
-    assert proxy.parse(header) == (len(header), source)
-    assert proxy.parse(header + b"\x10\x0c\0\4MQTT") == (len(header), source)
+    assert proxy.parse(header) == proxy.Header(len(header), source)
+    assert proxy.parse(header + b"\x10\x0c\0\4MQTT") == proxy.Header(len(header), source)
     for end in range(1, len(header)):
         assert proxy.parse(header[:end]) is None
+
+
+@pytest.mark.parametrize("address", ["203.0.113.7", "2001:db8::7"])
+@pytest.mark.parametrize(
+    ("extensions", "secure"),
+    [
+        (b"", False),
+        (b"\x20\0\5\1\0\0\0\0", True),
+        (b"\x04\0\1x" + b"\x20\0\5\7\0\0\0\0", True),
+        (b"\x20\0\5\0\0\0\0\0", False),
+        (b"\x20\0\0", False),
+        (b"\x20\0\5", False),
+        (b"\x04\xff\xff", False),
+    ],
+)
+def test_whether_the_client_speaks_tls_with_the_proxy(address: str, extensions: bytes, secure: bool) -> None:
+    found = proxy.parse(v2(address, extra=extensions))
+    assert found is not None and found.secure is secure
+
+
+def test_an_ipv4_address_in_ipv6_is_that_ipv4_address() -> None:
+    assert proxy.plain("::ffff:192.0.2.1") == proxy.plain("::FFFF:c000:201") == "192.0.2.1"
+    assert proxy.plain("2001:db8::1") == "2001:db8::1"
+    found = proxy.parse(v2("::ffff:192.0.2.1"))
+    assert found is not None and found.source == ("192.0.2.1", 4711)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +104,7 @@ def test_nothing_else_escapes(head: bytes, rest: bytes) -> None:
     if found is None:
         assert len(data) < proxy.MAX_V2
         return
-    length, source = found
+    length, source, _ = found
     assert 0 < length <= len(data)
     if source is not None:
         ipaddress.ip_address(source[0])

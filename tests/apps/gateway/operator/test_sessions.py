@@ -208,7 +208,7 @@ async def test_look_into_a_queue_and_purge_it(world: World, answers: SessionHand
     assert (await answers.queue("pump"))["messages"][0]["payload"] is None
     assert answers.purge("pump") == {"purged": 3}
     assert answers.purge("pump") == {"purged": 0}
-    assert world.events.drops[-1] == ("pump", "purged", "a", 1)
+    assert world.events.drops[-1] == ("pump", "purged", "a", 3)
     assert (await answers.queue("pump"))["messages"] == []
 
 

@@ -9,6 +9,7 @@ from apps.gateway.broker.states import CONNECTED
 
 if TYPE_CHECKING:
     from apps.gateway.broker.node import Node
+    from apps.gateway.broker.routing import Route, Router
     from tests.apps.gateway.support.client import Client
 
 
@@ -28,12 +29,31 @@ def gauges(node: Node, clients: list[Client]) -> dict[str, int]:
             + connection.unsent
             + (connection.will.size if connection.will is not None else 0)
         )
+    held += routes_held(node)
     return {
         "held": held,
         "queued": queued,
         "inbound": sum(connection._partial_size for connection in connections),
         "connections": sum(connection.state == CONNECTED for connection in connections),
     }
+
+
+def routes_held(node: Node) -> int:
+    """Bytes of the routes that clients have caused."""
+    return sum(route.size for route in cached(node.router) if route.charge is not None)
+
+
+def cached(router: Router) -> list[Route]:
+    """By age; each stands in the tree, and with who bears it."""
+    found: list[Route] = []
+    route = router._oldest
+    while route is not None:
+        assert route.cached and router._routes.get(route.topic) is route
+        assert route.charge is None or route in route.charge.routes
+        found.append(route)
+        route = route.newer
+    assert len(found) == len(router._routes)
+    return found
 
 
 def check(node: Node, clients: list[Client]) -> None:

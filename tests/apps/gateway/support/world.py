@@ -123,6 +123,11 @@ class World:
             self.node.tick(self.now)
             self.turn()
 
+    @property
+    def held(self) -> int:
+        """`node.stats.held` without the routes that clients have caused."""
+        return self.node.stats.held - audit.routes_held(self.node)
+
     # Clients ----------------------------------------------------------------------------------------
 
     def dial(self, level: int = 5) -> Client:

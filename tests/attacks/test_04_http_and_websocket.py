@@ -1,4 +1,4 @@
-"""Strangers who only have an address: WebSocket pings without end, dripping HTTP, large bodies."""
+"""Point 4: strangers who only have an address: WebSocket pings without end, dripping HTTP, large bodies."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.attacks.support import StopWatch
+from tests.attacks.support import MEGABYTE, Scale, undisturbed
 from tests.wire import nodes
 from tests.wire.nodes import Node
 from tests.wire.raw import PING, V5, Closed, Raw, RawWebSocket, connect, frame
 
-MEGABYTE = 1_048_576
-PATIENCE = 0.5  # seconds that an echo may take
-
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     directory = tmp_path_factory.mktemp("http")
-    nodes.migrate(directory / "template")
     settings = {
         "LIMITS__CONNECT_TIMEOUT": "2",
         "LIMITS__MAX_HTTP_CONNECTIONS": "60",
         "LIMITS__MAX_HTTP_CONNECTIONS_PER_ADDRESS": "50",
+        "LIMITS__HTTP_BODY_TIMEOUT": "3",
+        "LIMITS__MAX_HTTP_BODY": "1000000",
+        "LIMITS__MAX_HTTP_BODIES": "4000000",
     }
-    with Node(directory / "node", directory / "template", **settings) as started:
+    with Node(directory / "node", template, **settings) as started:
         yield started
 
 
@@ -37,14 +37,16 @@ def test_pings_whose_pongs_are_not_read(node: Node, logged_in: bool) -> None:
     if logged_in:
         client.send(connect(V5, "pinger"))
     pings = frame(b"x" * 125, PING) * 8000
-    before = node.rss()
-    with StopWatch(node) as watch, contextlib.suppress(OSError):
-        for _ in range(60):  # 60 MB of pings
-            client.sock.sendall(pings)
-    grown = node.rss() - before
+
+    def attack() -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(60):  # 60 MB of pings
+                client.sock.sendall(pings)
+
+    with Scale(node) as scale:
+        undisturbed(node, attack)
     client.close()
-    assert grown < 30 * MEGABYTE, grown
-    assert watch.worst < PATIENCE, watch.worst
+    assert scale.most < 30 * MEGABYTE, scale.most
 
 
 def drip(client: socket.socket, seconds: float) -> bool:
@@ -108,19 +110,41 @@ def test_websockets_that_are_open_do_not_count(node: Node) -> None:
         client.close()
 
 
+def post(node: Node, length: int, sent: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", node.ws), 3)
+    head = f"POST /api/v1/clients/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    with contextlib.suppress(OSError):
+        client.sendall(head.encode() + b"x" * sent)
+    return client
+
+
+def answered(client: socket.socket, code: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        return code in client.recv(100)
+    return False
+
+
+def test_a_body_that_is_too_large(node: Node) -> None:
+    with post(node, 1_100_000, 1_100_000) as client:
+        assert answered(client, b"413")
+
+
+def test_a_body_that_does_not_come_ends(node: Node) -> None:
+    with post(node, 1000, 500) as client:
+        client.settimeout(6)
+        assert closed(client)
+
+
 def test_bodies_of_many_requests_are_bounded(node: Node) -> None:
     """Together, too: what is beyond is answered with 503, and nothing is written to the disk for it."""
-    head = b"POST /api/v1/clients/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000000\r\n\r\n"
-    clients = [socket.create_connection(("127.0.0.1", node.ws)) for _ in range(8)]
-    answered = 0
-    for client in clients:
-        client.settimeout(3)
-        with contextlib.suppress(OSError):
-            client.sendall(head + b"x" * 14_000_000)
-    for client in clients:
-        client.settimeout(0.5)
-        with contextlib.suppress(OSError):
-            answered += b"503" in client.recv(100)
-        client.close()
-    assert answered >= 3
-    nodes.until(lambda: answers(node), what="HTTP is not served again")
+
+    def attack() -> None:
+        clients = [post(node, 990_000, 980_000) for _ in range(12)]
+        assert sum(answered(client, b"503") for client in clients[-6:]) >= 3
+        for client in clients:
+            client.close()
+        nodes.until(lambda: answers(node), what="HTTP is not served again")
+
+    with Scale(node) as scale:
+        undisturbed(node, attack)
+    assert scale.most < 50 * MEGABYTE, scale.most

@@ -10,11 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -22,7 +25,11 @@ from django.utils import timezone
 from apps.auth import announce, following
 from apps.auth.following import Announced, Changes
 from apps.auth.models import Change
+from apps.auth.rpc import auth_pb2 as pb
+from apps.auth.rpc import auth_pb2_grpc
+from apps.auth.rpc.access import CallerToken
 from gmqtt_platform.config.loader import ROOT
+from tests.postgres import postgresql
 from tests.wire.nodes import Node, environment, migrate
 
 PREPARE = """
@@ -96,6 +103,75 @@ def test_another_process_changes_something(template: tuple[Path, str], tmp_path:
         assert closed_at - changed_at < 2.0  # a second, and one for a busy machine
         again, connack = connect(node.tcp, secret)
         assert (connack[3] == 0) == (change == "kicked")
+        client.close()
+        again.close()
+
+
+@contextmanager
+def auth_service(node: Node, **settings: str) -> Iterator[str]:
+    """`runauth` on the node's database; the address of its gRPC port."""
+    settings = {"AUTH__SERVICE__LISTEN": "127.0.0.1:0", **settings}
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "runauth"],
+        cwd=ROOT,
+        env=environment(node.data_dir, **settings),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "grpc://" in line, line
+        yield line.rpartition("grpc://")[2].strip()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+ACCOUNT = """
+import json, django
+django.setup()
+from apps.auth.models import Role
+from apps.auth.services import accounts
+from apps.common.actors import SYSTEM
+account, secret = accounts.create(SYSTEM, "registrar-1", list(Role.objects.filter(name="registrar")))
+print(json.dumps([account.access_key, secret]))
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_unregistered_by_the_auth_service_beside_it(tmp_path: Path, database: str) -> None:
+    """Two processes on one database, and no Redis: out within a second, and the credential is dead."""
+    with ExitStack() as stack:
+        shared = {"AUTH__CLIENT": "django", "AUTH__ACL": "django"}
+        if database == "postgresql":
+            shared["DATABASE__URL"] = stack.enter_context(postgresql())
+        data = tmp_path / "data"
+        data.mkdir()
+        environ = environment(data, **shared) | {"DJANGO_SETTINGS_MODULE": "gmqtt_platform.settings"}
+
+        def here(*arguments: str) -> str:
+            command = [sys.executable, *arguments]
+            return subprocess.run(
+                command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True, timeout=120
+            ).stdout
+
+        here("manage.py", "migrate", "-v0")
+        secret = json.loads(here("-c", PREPARE))
+        caller = CallerToken(*json.loads(here("-c", ACCOUNT)))
+        node = stack.enter_context(Node(data, **shared))
+        client, connack = connect(node.tcp, secret)
+        assert connack == b"\x20\x02\x00\x00"
+        address = stack.enter_context(auth_service(node, **shared))
+        with grpc.insecure_channel(address) as channel:
+            stub = auth_pb2_grpc.AuthStub(channel)
+            gone = pb.UnregisterRequest(client_id="alice-1")
+            stub.Unregister(gone, timeout=30, metadata=caller.metadata())
+            start = time.monotonic()
+            assert client.recv(1) == b""
+            assert time.monotonic() - start < 2.0  # a second, and one for a busy machine
+        again, connack = connect(node.tcp, secret)
+        assert connack[3] != 0
         client.close()
         again.close()
 

@@ -227,9 +227,33 @@ async def test_resume(provider: Provider) -> None:
         assert await stage.join() == 0
         assert not stage.subscribed
         assert stage.publish("s/3") == []
-        assert stage.node.stats.drops["denied"] == 2
+        assert stage.node.stats.drops["revoked"] == 2
         (puback,) = await stage.send(p.Publish("s/1", b"x", 1, False, False, 7, {}))
         assert isinstance(puback, p.Ack) and puback.reason == 0x87
+
+
+@pytest.mark.parametrize("provider", [django, token, rpc])
+async def test_change_while_the_client_is_away(provider: Provider) -> None:
+    """What is known to be denied ends at once; what only a token tells, when it is shown again."""
+    async with staged(await provider()) as stage:
+        stage.drop()
+        await stage.cast.narrow()
+        if provider is token:
+            stage.live.changed("rules", None)
+            await until(lambda: stage.live.status()["behind_seconds"] == 0)
+            assert stage.subscribed
+            assert await stage.join() == 0
+            assert not stage.subscribed
+        else:
+            await until(lambda: not stage.subscribed, 10.0)
+
+
+async def test_a_change_for_everyone_while_the_client_is_away() -> None:
+    async with staged(await django()) as stage:
+        stage.drop()
+        await AclRule.objects.all().adelete()
+        stage.live.changed("rules", None)
+        await until(lambda: not stage.subscribed, 10.0)
 
 
 @HERE
@@ -285,6 +309,35 @@ async def test_a_will_of_another_nodes_client(how: str) -> None:
         cast.chain.forget(None)
         grant = await stage.wills.grant("alice-1", "s/will")
         assert (grant == 15) == (how == "nothing")
+
+
+async def test_what_only_a_token_told_allows_no_will_of_another_nodes_client() -> None:
+    for acl in ("jwt", "jwt,django"):
+        wills = WillRights(build("jwt", acl, jwt__secret=KEY), lambda will, grant: None)
+        assert await wills.grant("alice-1", "s/will") == 0
+
+
+@pytest.mark.parametrize(
+    ("effect", "filter", "topic", "granted"),
+    [
+        ("allow", "s/${cert.cn}", "s/will", 0),
+        ("deny", "s/${cert.cn}", "s/will", 0),
+        ("deny", "s/${cert.cn}", "s/will/x", 15),
+        ("deny", "s/${cert.cn}/#", "s/will/x", 0),
+    ],
+)
+async def test_what_only_a_certificate_told(effect: str, filter: str, topic: str, granted: int) -> None:
+    """Rules about its name allow nothing, and deny what they would deny to somebody."""
+    await sync_to_async(register)()
+
+    def prepare() -> None:
+        rules.create(SYSTEM, effect=effect, action="both", filter=filter, priority=1)
+        if effect == "deny":
+            rules.create(SYSTEM, effect="allow", action="both", filter="s/#")
+
+    await sync_to_async(prepare)()
+    wills = WillRights(build("django"), lambda will, grant: None)
+    assert await wills.grant("alice-1", topic) == granted
 
 
 @pytest.mark.parametrize(
