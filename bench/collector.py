@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -66,7 +65,7 @@ def serve(path: str, thresholds: tuple[int, int, int]) -> None:
     gc.callbacks.append(watch)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gmqtt_platform.settings")
     set_threshold = gc.set_threshold
-    gc.set_threshold = lambda *_: set_threshold(*thresholds)  # type: ignore[assignment]  # the node's own are not used
+    gc.set_threshold = lambda *_: set_threshold(*thresholds)  # the node's own are not used
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(["manage.py", "rungateway"])
@@ -138,7 +137,12 @@ def measure(
         memory = node.rss()
         ask(inspect)
         loads = [Load(lambda: come("tcp")), Load(lambda: come("ws")), Load(request), Load(send)]
-        pings = Load(lambda: (pinger.ping(), time.sleep(0.005)))
+
+        def ping() -> None:
+            pinger.ping()
+            time.sleep(0.005)
+
+        pings = Load(ping)
         time.sleep(seconds)
         for load in (*loads, pings):
             load.going = False
@@ -193,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -245,7 +245,11 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Gat
         if cluster.sessions is not None:
             operations.elsewhere = cluster.sessions.forget
     runtime = Runtime(node, runner, chain)
-    watch = MemoryWatch(node, lambda: loop.run_in_executor(None, process_memory.give_back))
+
+    def give_back() -> None:
+        loop.run_in_executor(None, process_memory.give_back)
+
+    watch = MemoryWatch(node, give_back)
     services.checks["memory"] = watch.status
     services.readiness["memory"] = watch.readiness
     services.memory = memory_parts.sizes

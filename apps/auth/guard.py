@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.utils import timezone
@@ -159,7 +159,14 @@ class Guard:
 
     def memory(self) -> int:
         """Bytes of what is counted, roughly."""
-        counted = (self._by_address, self._by_client, self._connects, self._home, self._exempt, self._proxies)
+        counted: tuple[Sized, ...] = (
+            self._by_address,
+            self._by_client,
+            self._connects,
+            self._home,
+            self._exempt,
+            self._proxies,
+        )
         return COUNTED * sum(map(len, counted))
 
     def exempts(self, address: str) -> bool:

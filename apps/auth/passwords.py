@@ -97,21 +97,30 @@ def encode_keyed(password: str | bytes) -> str:
     """`keyed$salt$hex`: quick to check, and worth nothing to who has the database but not SECRET_KEY."""
     raw = password.encode() if isinstance(password, str) else password
     salt = secrets.token_hex(16)
-    return f"{_KEYED}{salt}${hmac.digest(_pepper(settings.SECRET_KEY), salt.encode() + raw, 'sha256').hex()}"
+    return f"{_KEYED}{salt}${hmac.digest(_peppers()[0], salt.encode() + raw, 'sha256').hex()}"
 
 
 def matches_keyed(password: bytes, encoded: str) -> bool:
-    """Is it the password that `encode_keyed` made `encoded` of? False for any other text."""
+    """Did `encode_keyed` make `encoded` of this password, by SECRET_KEY or one that it replaced?"""
     if not encoded.startswith(_KEYED):
         return False
     _, salt, digest = encoded.split("$")
-    made = hmac.digest(_pepper(settings.SECRET_KEY), salt.encode() + password, "sha256").hex()
-    return hmac.compare_digest(made, digest)
+    salted = salt.encode() + password
+    return any(hmac.compare_digest(hmac.digest(key, salted, "sha256").hex(), digest) for key in _peppers())
+
+
+def is_keyed(encoded: str) -> bool:
+    """Can it be checked with SECRET_KEY alone, and is lost with it?"""
+    return encoded.startswith(_KEYED)
+
+
+def _peppers() -> list[bytes]:
+    return _derived(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
 
 
 @lru_cache(maxsize=1)
-def _pepper(secret_key: str) -> bytes:
-    return sealing.key("password verifier")
+def _derived(secret_key: str, fallbacks: tuple[str, ...]) -> list[bytes]:
+    return sealing.keys("password verifier")
 
 
 class Passwords:

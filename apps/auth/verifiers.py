@@ -13,9 +13,7 @@ from apps.auth.services import credentials
 
 WAITING: Final = 100_000  # verifiers; beyond them a slow check comes once more
 BATCH_SIZE: Final = 500  # in one write
-UPGRADES: Final = (
-    1000  # hashes of other brokers that wait to be replaced; beyond them the next login asks again
-)
+UPGRADES: Final = 1000  # passwords that wait for a hash of ours; beyond them the next login asks again
 
 
 class Verifiers:
@@ -23,7 +21,8 @@ class Verifiers:
 
     def __init__(self) -> None:
         self._waiting: dict[int, str] = {}  # credential's id -> what to keep
-        self._upgrades: dict[int, tuple[str, bytes]] = {}  # credential's id -> hash, password
+        self._upgrades: dict[int, tuple[str, bytes]] = {}  # credential's id -> what it has, password
+        self._upgraded: dict[int, str] = {}  # what facts in memory may still show of them
 
     def note(self, credential_id: int, password: bytes) -> None:
         """The password was checked against the slow hash of this credential, and is right."""
@@ -31,8 +30,9 @@ class Verifiers:
             self._waiting[credential_id] = passwords.encode_keyed(password)
 
     def upgrade(self, credential_id: int, encoded: str, password: bytes) -> None:
-        """The password is right. Replace `encoded` where another broker made it."""
-        if is_foreign(encoded) and len(self._upgrades) < UPGRADES:
+        """The password is right. Replace `encoded` where another broker made it or it is no slow hash."""
+        wanted = is_foreign(encoded) or passwords.is_keyed(encoded)
+        if wanted and self._upgraded.get(credential_id) != encoded and len(self._upgrades) < UPGRADES:
             self._upgrades[credential_id] = (encoded, password)
 
     async def _upgrade(self, database: Database) -> None:
@@ -43,10 +43,18 @@ class Verifiers:
         made = await asyncio.to_thread(_encoded, password)
         if made is not None:
             try:
-                await database.run(credentials.replace_foreign, credential_id, encoded, *made)
+                await database.run(credentials.replace_hash, credential_id, encoded, *made)
             except Unavailable:
                 return
+        if len(self._upgraded) >= UPGRADES:
+            self._upgraded.clear()
+        self._upgraded[credential_id] = encoded
         self._upgrades.pop(credential_id, None)
+
+    @property
+    def upgrades(self) -> int:
+        """Those that wait."""
+        return len(self._upgrades)
 
     async def flush(self, database: Database) -> None:
         """While the database is away they wait on, within their bound."""

@@ -164,10 +164,13 @@ def keep_verifiers(verifiers: Mapping[int, str]) -> None:
             )
 
 
-def replace_foreign(credential_id: int, encoded: str, secret: str, scram: str) -> None:
-    """In the place of another broker's hash. Not audited, nor announced: the password is the same."""
+def replace_hash(credential_id: int, encoded: str, secret: str, scram: str) -> None:
+    """In the place of another broker's hash, or of a keyed digest that has its keys for SCRAM already.
+
+    Not audited, nor announced: the password is the same.
+    """
     rows = Credential.objects.filter(pk=credential_id, kind=Credential.Kind.PASSWORD, secret=encoded)
-    rows.update(secret=secret, scram=scram)
+    rows.update(secret=secret, **({} if passwords.is_keyed(encoded) else {"scram": scram}))
 
 
 def group_ids(client: Client) -> set[int]:

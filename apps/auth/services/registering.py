@@ -22,8 +22,8 @@ from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import BadRows, Duplicate
 
-# Passwords in one request that are hashed slowly, 0.3 s of CPU each. Of more the keyed digest alone is kept:
-# it is in the database beside every hash anyway.
+# Passwords in one request that are hashed slowly, 0.3 s of CPU each. Of more the keyed digest alone is kept,
+# which is in the database beside every hash anyway; the first login brings the hash (`verifiers.py`).
 MAX_HASHED = 8
 
 # SQLite takes 32,766 parameters in a statement.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 GRANT: Final = 120  # bytes that a remembered topic costs beside its name
 MAX_PUBLISH_GRANTS: Final = 4096  # topics whose ACL decision and route one connection remembers
 JOINED: Final = 4096  # bytes; smaller pieces of a packet are joined, each would cost more than it holds
-PROGRESS: Final = 512  # bytes of a packet that count as a sign of life: its client cannot ping meanwhile
+PACE: Final = 256.0  # bytes a second, 2 kbit/s: the slowest line on which a large packet may take its time
 MAX_WORK: Final = 10_000  # units of `Router.work` that a client gets of one loop turn: about 2 ms
 MAX_CONTROL_PACKET: Final = 1_048_576  # bytes; before CONNACK, and but for PUBLISH, nobody may announce more
 
@@ -81,6 +81,16 @@ class Connection(Outbound):
     def weight(self) -> int:
         """Bytes to count against the node's budget for what its session is called."""
         return len(self.client_id) + len(self.username or "")
+
+    @property
+    def silent_after(self) -> float:
+        """When the keepalive has passed, in UNIX seconds.
+
+        A client is to *start* its next packet in time (section 3.1.2.10) and cannot ping in the middle of
+        one; but only a whole packet is received [MQTT-3.1.2-22]. So what has come of it buys the time that
+        it takes on a slow line, and no more: neither a few bytes now and then nor an announced length do.
+        """
+        return self.last_seen + self.keepalive + self._partial_size / PACE
 
     def feed(self, data: bytes, now: float) -> None:
         """Take what the transport read; `now` in UNIX seconds. Never raises for what a peer sent."""
@@ -196,10 +206,7 @@ class Connection(Outbound):
             self._partial[-1] += data
         else:
             self._partial.append(data)
-        before = self._partial_size
         self._partial_size += len(data)
-        if before // PROGRESS != self._partial_size // PROGRESS:
-            self.last_seen = self.node.now
         stats.inbound += len(data)
         return True
 

@@ -62,7 +62,7 @@ class Timers:
         """0.0: none."""
         if connection.state != CONNECTED:
             return connection.opened + self._node.limits.connect_timeout
-        deadline = connection.last_seen + connection.keepalive if connection.keepalive else 0.0
+        deadline = connection.silent_after if connection.keepalive else 0.0
         if connection.expires_at and (not deadline or connection.expires_at < deadline):
             deadline = connection.expires_at
         return deadline

@@ -165,7 +165,7 @@ def of_servers(parts: MemoryParts, server: MqttServer, web: Callable[[], tuple[i
 
 def of_operators(parts: MemoryParts, tracer: Tracer, events: RecentEvents) -> None:
     parts.reads("events", lambda: events.bytes)
-    parts.reads("traces", lambda: tracer.bytes)
+    parts.reads("traces", lambda: tracer.size)
     parts.reads("rates", lambda: tracer.rates.bytes)
 
 

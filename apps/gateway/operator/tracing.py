@@ -96,7 +96,7 @@ class Tracer:
         self.rates = Rates(now, lambda: node.bus_changed(None))
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         return sum(trace.size for trace in self._traces.values())
 
     # Operators --------------------------------------------------------------------------------------

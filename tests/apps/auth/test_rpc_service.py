@@ -21,7 +21,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from apps.auth import permissions, proofs
-from apps.auth.models import Client, ServiceAccount
+from apps.auth.models import Client, Credential, ServiceAccount
 from apps.auth.rpc import access
 from apps.auth.rpc import auth_pb2 as pb
 from apps.auth.rpc.access import SERVICE, CallerToken
@@ -131,6 +131,10 @@ async def test_register_and_unregister(service: Service) -> None:
     assert await register(client_id="d-1") == grpc.StatusCode.ALREADY_EXISTS
     assert await register(client_id="d\0") == grpc.StatusCode.INVALID_ARGUMENT
     assert await register(client_id="d-2", groups=["none"]) == grpc.StatusCode.INVALID_ARGUMENT
+    await register(client_id="house", client_ids="home-*")
+    assert (await Credential.objects.aget(username="house")).client_ids == "home-*"
+    assert await register(client_id="wrong", client_ids="a" * 300) == grpc.StatusCode.INVALID_ARGUMENT
+    await Client.objects.filter(client_id="house").adelete()
     gone = pb.UnregisterRequest(client_id="d-1")
     assert isinstance(await call(service, "Unregister", metadata, gone), pb.UnregisterReply)
     assert await call(service, "Unregister", metadata, gone) == grpc.StatusCode.NOT_FOUND

@@ -144,3 +144,45 @@ def test_many_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     news = [NewClient(f"d-{n}", password=f"correct horse {n}") for n in range(400)]
     registering.register_many(SYSTEM, news, True)
     assert Credential.objects.filter(secret__startswith="keyed$").count() == 400
+
+
+async def test_the_first_login_brings_the_missing_hash(
+    chain: Chain, quick_hasher: None, settings: Any
+) -> None:
+    """So that one of many that were registered at once outlives SECRET_KEY, as every other does."""
+    news = [NewClient(f"d-{n}", password=f"correct horse {n}", scram=False) for n in range(20)]
+    await sync_to_async(registering.register_many)(SYSTEM, news, True)
+    verifiers, database = chain.parts.verifiers, chain.parts.database
+    for n in (3, 4):
+        assert (await chain.connect(connect(f"d-{n}", f"d-{n}", f"correct horse {n}"))).accepted
+    assert not (await chain.connect(connect("d-5", "d-5", "correct horse 6"))).accepted
+    assert verifiers.upgrades == 2
+    fourth = await Credential.objects.select_related("client").aget(username="d-4")
+    await sync_to_async(credentials.rotate)(SYSTEM, fourth, password="another horse battery")
+    rotated = (await Credential.objects.filter(username="d-4").order_by("-id").afirst()).secret
+    for _ in range(3):
+        await verifiers.flush(database)
+    assert verifiers.upgrades == 0
+    secrets = {each.username: each.secret async for each in Credential.objects.order_by("id")}
+    assert secrets["d-3"].startswith("md5$") and secrets["d-4"] == rotated
+    assert (await chain.connect(connect("d-3", "d-3", "correct horse 3"))).accepted
+    assert verifiers.upgrades == 0  # facts in memory do not show the hash yet
+    settings.SECRET_KEY = "another one, as long as it has to be for this"
+    again = build("django")
+    try:
+        assert (await again.connect(connect("d-3", "d-3", "correct horse 3"))).accepted
+        assert not (await again.connect(connect("d-7", "d-7", "correct horse 7"))).accepted  # never used
+    finally:
+        await again.close()
+
+
+async def test_a_replaced_secret_key_is_still_good_for_it(chain: Chain, settings: Any) -> None:
+    """docs/security.md, "Rotating the key": until it leaves `secret_key_fallbacks`."""
+    news = [NewClient(f"d-{n}", password=f"correct horse {n}", scram=False) for n in range(20)]
+    await sync_to_async(registering.register_many)(SYSTEM, news, True)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another one, as long as it has to be for this"
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert (await chain.connect(connect("d-7", "d-7", "correct horse 7"))).accepted
+    settings.SECRET_KEY_FALLBACKS = []
+    chain.forget(["d-8"])
+    assert not (await chain.connect(connect("d-8", "d-8", "correct horse 8"))).accepted

@@ -28,8 +28,10 @@ static char *topic(const char *name) {
 }
 
 static int try_connect(MQTTClient *client, const char *name, int keep, const char *password, int tls, const char *will) {
-    char uri[64], id[128];
-    snprintf(uri, sizeof uri, "%s://localhost:%s", tls ? "ssl" : "tcp", arguments[tls ? 2 : 1]);
+    const char *url = arguments[tls ? 2 : 1];
+    int secure = !strncmp(url, "tls:", 4) || !strncmp(url, "wss:", 4);
+    char uri[128], id[128];
+    snprintf(uri, sizeof uri, "%s%s", strncmp(url, "tls:", 4) ? url : "ssl:", strncmp(url, "tls:", 4) ? "" : url + 4);
     snprintf(id, sizeof id, "%s-%s", tag, name);
     MQTTClient_createOptions create = MQTTClient_createOptions_initializer;
     create.MQTTVersion = version == 5 ? MQTTVERSION_5 : MQTTVERSION_DEFAULT;
@@ -43,11 +45,11 @@ static int try_connect(MQTTClient *client, const char *name, int keep, const cha
     options.MQTTVersion = version;
     options.cleansession = version == 5 ? 0 : !keep;
     options.cleanstart = version == 5 ? !keep : 0;
-    options.username = arguments[5];
-    options.password = password ? password : arguments[6];
+    options.username = arguments[4];
+    options.password = password ? password : arguments[5];
     options.connectTimeout = 15;
-    if (tls) {
-        ssl.trustStore = arguments[4];
+    if (secure) {
+        ssl.trustStore = arguments[3];
         options.ssl = &ssl;
     }
     if (will) {
@@ -122,8 +124,8 @@ static void expect(MQTTClient client, const char *where, const void *payload, in
 int main(int count, char **given) {
     (void)count;
     arguments = given;
-    tag = given[7];
-    version = atoi(given[8]);
+    tag = given[6];
+    version = atoi(given[7]);
     MQTTClient_init_options init = MQTTClient_init_options_initializer;
     init.do_openssl_init = 1;
     MQTTClient_global_init(&init);

@@ -17,11 +17,11 @@ import (
 const patience = 15 * time.Second
 
 var (
-	tcp, secure, ca  = os.Args[1], os.Args[2], os.Args[4]
-	user, pass, tag  = os.Args[5], os.Args[6], os.Args[7]
-	version          = os.Args[8]
-	messages         = make(chan mqtt.Message, 100)
-	standardInput    = bufio.NewReader(os.Stdin)
+	plain, secure, ca = os.Args[1], os.Args[2], os.Args[3]
+	user, pass, tag   = os.Args[4], os.Args[5], os.Args[6]
+	version           = os.Args[7]
+	messages          = make(chan mqtt.Message, 100)
+	standardInput     = bufio.NewReader(os.Stdin)
 )
 
 func must(err error) {
@@ -53,14 +53,15 @@ func connect(name string, options how) (mqtt.Client, error) {
 	if options.password != "" {
 		o.SetPassword(options.password)
 	}
+	pem, err := os.ReadFile(ca)
+	must(err)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	o.SetTLSConfig(&tls.Config{RootCAs: pool})
 	if options.tls {
-		pem, err := os.ReadFile(ca)
-		must(err)
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(pem)
-		o.SetTLSConfig(&tls.Config{RootCAs: pool}).AddBroker("ssl://localhost:" + secure)
+		o.AddBroker(secure)
 	} else {
-		o.AddBroker("tcp://localhost:" + tcp)
+		o.AddBroker(plain)
 	}
 	if options.will != "" {
 		o.SetWill(options.will, "gone", 1, false)

@@ -1,16 +1,17 @@
-// MQTT.js; the last argument is the version: 3, 4 or 5. See ../programs.py.
+// MQTT.js or async-mqtt: which is the first argument. See ../programs.py.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
-import mqtt from "mqtt";
 
-const [tcp, tls, , ca, username, password, tag, more] = process.argv.slice(2);
+const [library, plain, tls, ca, username, password, tag, more] = process.argv.slice(2);
 const version = Number(more);
+const { default: mqtt } = await import(library);
 const at = (name) => `${tag}/${name}`;
 const said = (step) => console.log(`${step} ok`);
 
 async function connect(name, { keep = false, secret = password, secure = false, will } = {}) {
-  const client = mqtt.connect(secure ? `mqtts://localhost:${tls}` : `mqtt://localhost:${tcp}`, {
+  const url = secure ? tls : plain;
+  const client = mqtt.connect(url, {
     clientId: `${tag}-${name}`,
     protocolVersion: version,
     protocolId: version === 3 ? "MQIsdp" : "MQTT",
@@ -18,11 +19,14 @@ async function connect(name, { keep = false, secret = password, secure = false, 
     properties: version === 5 ? { sessionExpiryInterval: keep ? 3600 : 0 } : undefined,
     username,
     password: secret,
-    ca: secure ? readFileSync(ca) : undefined,
+    ca: readFileSync(ca),
     will: will ? { topic: will, payload: Buffer.from("gone"), qos: 1, retain: false } : undefined,
     reconnectPeriod: 0,
     connectTimeout: 10_000,
   });
+  if (library === "mqtt") {  // the other one's own methods return promises
+    for (const method of ["publish", "subscribe", "end"]) client[method] = client[`${method}Async`].bind(client);
+  }
   const messages = [];
   let wake = () => {};
   client.on("message", (topic, payload, packet) => {
@@ -46,51 +50,51 @@ async function connect(name, { keep = false, secret = password, secure = false, 
   return client;
 }
 
-await (await connect("first")).endAsync();
+await (await connect("first")).end();
 said("login");
 await assert.rejects(connect("refused", { secret: "wrong horse" }));
 said("refused");
-await (await connect("tls", { secure: true })).endAsync();
+await (await connect("tls", { secure: true })).end();
 said("tls");
 
 const reader = await connect("reader");
 const writer = await connect("writer");
-await reader.subscribeAsync(at("qos/#"), { qos: 2 });
+await reader.subscribe(at("qos/#"), { qos: 2 });
 for (const qos of [0, 1, 2]) {
-  await writer.publishAsync(at(`qos/${qos}`), "x", { qos });
+  await writer.publish(at(`qos/${qos}`), "x", { qos });
   assert.equal((await reader.expect(at(`qos/${qos}`), "x")).qos, qos);
 }
 said("qos");
-await writer.publishAsync(at("kept"), "on", { qos: 1, retain: true });
-await reader.subscribeAsync(at("kept"), { qos: 1 });
+await writer.publish(at("kept"), "on", { qos: 1, retain: true });
+await reader.subscribe(at("kept"), { qos: 1 });
 assert.ok((await reader.expect(at("kept"), "on")).retain);
 said("retained");
-await reader.subscribeAsync(at("gone"), { qos: 1 });
+await reader.subscribe(at("gone"), { qos: 1 });
 await connect("mortal", { will: at("gone") });
 const successor = await connect("mortal");
 await reader.expect(at("gone"), "gone");
-await successor.endAsync();
+await successor.end();
 said("will");
 
 const lasting = await connect("lasting", { keep: true });
-await lasting.subscribeAsync(at("later"), { qos: 1 });
-await lasting.endAsync();
-await writer.publishAsync(at("later"), "waited", { qos: 1 });
+await lasting.subscribe(at("later"), { qos: 1 });
+await lasting.end();
+await writer.publish(at("later"), "waited", { qos: 1 });
 const back = await connect("lasting", { keep: true });
 await back.expect(at("later"), "waited");
 said("session");
 
 const large = "x".repeat(1_000_000);
-await reader.subscribeAsync(at("large"), { qos: 1 });
-await writer.publishAsync(at("large"), large, { qos: 1 });
+await reader.subscribe(at("large"), { qos: 1 });
+await writer.publish(at("large"), large, { qos: 1 });
 await reader.expect(at("large"), large);
 said("large");
-for (const each of [reader, writer, back]) await each.endAsync();
+for (const each of [reader, writer, back]) await each.end();
 
 console.log("restart");
 await createInterface({ input: process.stdin }).question("");
 const again = await connect("lasting", { keep: true });
-await (await connect("writer")).publishAsync(at("later"), "after", { qos: 1 });
+await (await connect("writer")).publish(at("later"), "after", { qos: 1 });
 await again.expect(at("later"), "after");
 said("restart");
 process.exit(0);

@@ -1,4 +1,4 @@
-"""aiomqtt; more: the version (3, 4 or 5)."""
+"""aiomqtt, in each version, over TCP and WebSocket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paho.mqtt.properties import Properties
 from steps import walk, where
 
 AT = where()
-VERSION = int(AT.more[0])
+VERSION = AT.version
 
 
 class Aiomqtt:
@@ -35,20 +35,23 @@ class Aiomqtt:
 async def connect(
     client_id: str, clean: bool = True, password: str = "", tls: bool = False, will: Any = None
 ) -> Aiomqtt:
+    door = AT.door(tls)
     options: dict[str, Any] = {"clean_session": clean}
     if VERSION == 5:
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0 if clean else 3600
         options = {"clean_start": clean, "properties": properties}
+    if door.web:
+        options |= {"transport": "websockets", "websocket_path": door.path}
     client = aiomqtt.Client(
         "localhost",
-        AT.tls if tls else AT.tcp,
+        door.port,
         username=AT.user,
         password=password,
         identifier=client_id,
         protocol=aiomqtt.ProtocolVersion(VERSION),
         will=aiomqtt.Will(*will, qos=1) if will is not None else None,
-        tls_params=aiomqtt.TLSParameters(ca_certs=AT.ca) if tls else None,
+        tls_params=aiomqtt.TLSParameters(ca_certs=AT.ca) if door.tls else None,
         timeout=15,
         **options,
     )

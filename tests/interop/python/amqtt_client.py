@@ -1,4 +1,4 @@
-"""amqtt's client: MQTT 3.1.1."""
+"""amqtt's client: MQTT 3.1.1, over TCP and WebSocket."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ async def connect(
     if will is not None:
         config["will"] = {"topic": will[0], "message": will[1].decode(), "qos": 1, "retain": False}
     client = MQTTClient(client_id=client_id, config=config)
-    scheme, port = ("mqtts", AT.tls) if tls else ("mqtt", AT.tcp)
+    door = AT.door(tls)
+    scheme = {"tcp": "mqtt", "tls": "mqtts"}.get(door.scheme, door.scheme)
     login = f"{quote(AT.user)}:{quote(password)}"
-    more = {"cafile": AT.ca} if tls else {}
-    await client.connect(f"{scheme}://{login}@localhost:{port}/", cleansession=clean, **more)
+    more = {"cafile": AT.ca} if door.tls else {}
+    await client.connect(f"{scheme}://{login}@localhost:{door.port}{door.path}", cleansession=clean, **more)
     return Amqtt(client)
 
 

@@ -1,4 +1,4 @@
-"""paho-mqtt; more: the version (3, 4 or 5) and the transport (tcp or websockets)."""
+"""paho-mqtt, in each version, over TCP and WebSocket."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from paho.mqtt.properties import Properties
 from steps import walk, where
 
 AT = where()
-VERSION, TRANSPORT = int(AT.more[0]), AT.more[1]
+VERSION = AT.version
 
 
 class Paho:
     def __init__(self, client_id: str, clean: bool, password: str, tls: bool, will: Any) -> None:
         self.loop = asyncio.get_running_loop()
+        self.door = door = AT.door(tls)
         options: dict[str, Any] = {} if VERSION == 5 else {"clean_session": clean}
         self.client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id, protocol=VERSION, transport=TRANSPORT, **options
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=VERSION,
+            transport="websockets" if door.web else "tcp",
+            **options,
         )
         self.client.username_pw_set(AT.user, password)
-        if TRANSPORT == "websockets":
-            self.client.ws_set_options("/mqtt")
-        if tls:
+        if door.web:
+            self.client.ws_set_options(door.path)
+        if door.tls:
             self.client.tls_set(AT.ca)
         if will is not None:
             self.client.will_set(*will, qos=1)
-        self.tls = tls
         self.clean = clean
         self.messages: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue()
         self.done: asyncio.Queue[Any] = asyncio.Queue()
@@ -48,15 +52,12 @@ class Paho:
             raise ConnectionError(str(reason))
 
     async def start(self) -> None:
-        port = AT.tls if self.tls else AT.tcp
-        if TRANSPORT == "websockets" and not self.tls:
-            port = AT.ws
         options: dict[str, Any] = {}
         if VERSION == 5:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if self.clean else 3600
             options = {"clean_start": self.clean, "properties": properties}
-        await asyncio.to_thread(self.client.connect, "localhost", port, **options)
+        await asyncio.to_thread(self.client.connect, "localhost", self.door.port, **options)
         self.client.loop_start()
         await self.heard()
 
@@ -79,8 +80,6 @@ class Paho:
 async def connect(
     client_id: str, clean: bool = True, password: str = "", tls: bool = False, will: Any = None
 ) -> Paho:
-    if tls and TRANSPORT == "websockets":
-        tls = False  # there is no listener for it here; tests/wire has one
     client = Paho(client_id, clean, password, tls, will)
     await client.start()
     return client

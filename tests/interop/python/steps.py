@@ -7,20 +7,39 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 LARGE = 1_000_000
 
 
 @dataclass
+class Door:
+    scheme: str  # tcp, tls, ws or wss
+    port: int
+    path: str
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme in ("tls", "wss")
+
+    @property
+    def web(self) -> bool:
+        return self.scheme in ("ws", "wss")
+
+
+@dataclass
 class Where:
-    tcp: int
-    tls: int
-    ws: int
+    plain: Door
+    secure: Door
     ca: str
     user: str
     password: str
     tag: str
+    version: int
     more: list[str]
+
+    def door(self, tls: bool) -> Door:
+        return self.secure if tls else self.plain
 
 
 class Client(Protocol):
@@ -41,9 +60,14 @@ def say(*words: str) -> None:
     print(*words, flush=True)
 
 
-def where() -> Where:
-    tcp, tls, ws, *rest = sys.argv[1:]
-    return Where(int(tcp), int(tls), int(ws), *rest[:4], rest[4:])
+def where(before: int = 0) -> Where:
+    """`before`: arguments of the program itself, which come first."""
+    more, rest = sys.argv[1 : 1 + before], sys.argv[1 + before :]
+    doors = []
+    for url in rest[:2]:
+        parts = urlsplit(url)
+        doors.append(Door(parts.scheme, int(parts.port or 0), parts.path))
+    return Where(doors[0], doors[1], *rest[2:6], int(rest[6]), more)
 
 
 async def walk(at: Where, connect: Connect) -> None:

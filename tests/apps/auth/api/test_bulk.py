@@ -107,6 +107,21 @@ def test_csv(api: APIClient) -> None:
     assert (two.kind, two.username, answer["rows"][1]["secret"]) == ("password", "u2", None)
 
 
+def test_csv_with_credentials_for_many_client_ids(api: APIClient) -> None:
+    sheet = (
+        "client_id,username,password,client_ids\r\n"
+        "house,house,,home-*\r\n"
+        "tools,,a long passphrase,*\r\n"
+        "alone,,,\r\n"
+        f"wrong,,,{'a' * 300}\r\n"
+    )
+    answer = api.post(BULK, sheet.encode(), content_type="text/csv").json()
+    assert [row["status"] for row in answer["rows"]] == [201, 201, 201, 400]
+    assert [each["field"] for each in answer["rows"][3]["errors"]] == ["client_ids"]
+    kept = dict(Credential.objects.values_list("client__client_id", "client_ids"))
+    assert kept == {"house": "home-*", "tools": "*", "alone": ""}
+
+
 def test_csv_as_an_uploaded_file_all_or_nothing(api: APIClient) -> None:
     upload = SimpleUploadedFile("clients.csv", b"client_id\na\na\n")
     response = api.post(BULK + "?all_or_nothing=true", {"file": upload}, format="multipart")

@@ -53,15 +53,45 @@ def test_an_unfinished_packet_does_not(world: World, level: int) -> None:
         client.drop()
 
 
-def test_a_large_packet_on_a_slow_link_does(world: World) -> None:
-    """Its client cannot send PINGREQ in between: 512 bytes of it in time are enough."""
-    client = world.join("client", 4, keepalive=10)
-    client.send_raw(b"\x30\xfe\xff\x03\x00\x01t")
-    for _ in range(15):
-        world.advance(12)
-        client.send_raw(bytes(4096))
+MEGABYTE = b"\x30\xc3\x84\x3d\x00\x01t" + bytes(1_000_000)  # of 5.0: no properties
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_large_packet_may_take_its_time(world: World, level: int) -> None:
+    """Section 3.1.2.10: the next packet is to *start* in time. 1 MB at 2.4 kbit/s takes 55 minutes."""
+    reader = world.join("reader")
+    reader.subscribe("t")
+    client = world.join("client", level, keepalive=60)
+    for start in range(0, len(MEGABYTE), 3000):
+        client.send_raw(MEGABYTE[start : start + 3000])
+        world.advance(10)
     assert not client.closed
-    world.advance(17)
+    assert [len(message.payload) for message in reader.take()] in (
+        [1_000_000],
+        [999_999],
+    )  # one 0 is the length of the properties
+    world.advance(91)
+    assert client.closed
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_packet_that_comes_too_slowly_does_not(world: World, level: int) -> None:
+    """Half as fast as the slowest line: it gets twice the time of a silent one, however much is to come."""
+    client = world.join("client", level, keepalive=60)
+    for second in range(182):
+        client.send_raw(MEGABYTE[second * 128 : (second + 1) * 128])
+        world.advance(1)
+        assert not client.closed or second > 178, second
+    assert client.closed
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_length_that_is_only_announced_does_not(world: World, level: int) -> None:
+    client = world.join("client", level, keepalive=10)
+    client.send_raw(MEGABYTE[:9])
+    world.advance(14.5)
+    assert not client.closed
+    world.advance(2.5)
     assert client.closed
 
 

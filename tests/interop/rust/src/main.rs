@@ -1,4 +1,4 @@
-//! rumqttc; the last argument is the version: 4 or 5. See ../programs.py.
+//! rumqttc, for 3.1.1 and 5.0. See ../programs.py.
 
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Duration;
@@ -40,12 +40,30 @@ fn argument(place: usize) -> String {
     env::args().nth(place).expect("an argument is missing")
 }
 
-fn port(options: &Options) -> u16 {
-    argument(if options.tls { 2 } else { 1 }).parse().unwrap()
+fn url(options: &Options) -> String {
+    argument(if options.tls { 2 } else { 1 })
 }
 
-fn transport() -> rumqttc::Transport {
-    rumqttc::Transport::tls(fs::read(argument(4)).unwrap(), None, None)
+/// What the library takes for a host: of a WebSocket the whole URL.
+fn host(options: &Options) -> String {
+    let url = url(options);
+    if url.starts_with("ws") { url } else { "localhost".into() }
+}
+
+fn port(options: &Options) -> u16 {
+    let url = url(options);
+    let rest = url.rsplit(':').next().unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
+}
+
+fn transport(options: &Options) -> rumqttc::Transport {
+    let ca = fs::read(argument(3)).unwrap();
+    match url(options).split(':').next().unwrap() {
+        "tcp" => rumqttc::Transport::tcp(),
+        "tls" => rumqttc::Transport::tls(ca, None, None),
+        "ws" => rumqttc::Transport::ws(),
+        _ => rumqttc::Transport::wss(ca, None, None),
+    }
 }
 
 macro_rules! version {
@@ -65,12 +83,10 @@ macro_rules! version {
             }
 
             pub fn connect(options: &Options, messages: Sender<Message>) -> Result<Box<dyn Client>, String> {
-                let mut o = mqtt::MqttOptions::new(options.name.clone(), "localhost", port(options));
-                o.set_credentials(argument(5), options.password.clone());
+                let mut o = mqtt::MqttOptions::new(options.name.clone(), host(options), port(options));
+                o.set_credentials(argument(4), options.password.clone());
                 o.set_keep_alive(Duration::from_secs(30));
-                if options.tls {
-                    o.set_transport(transport());
-                }
+                o.set_transport(transport(options));
                 $configure(&mut o, options.keep);
                 if let Some(topic) = &options.will {
                     o.set_last_will($will(topic.clone(), qos(1)));
@@ -159,16 +175,16 @@ version!(
 );
 
 fn main() {
-    let tag = argument(7);
+    let tag = argument(6);
     let at = |name: &str| format!("{tag}/{name}");
     let (sender, messages) = channel();
     let connect = |name: &str, keep: bool, password: &str, tls: bool, will: Option<String>| {
         let options = Options { name: format!("{tag}-{name}"), keep, password: password.into(), tls, will };
-        let connect = if argument(8) == "5" { v5::connect } else { v4::connect };
+        let connect = if argument(7) == "5" { v5::connect } else { v4::connect };
         connect(&options, sender.clone())
     };
     let named = |name: &str, keep: bool, tls: bool, will: Option<String>| {
-        connect(name, keep, &argument(6), tls, will).unwrap_or_else(|reason| panic!("{name}: {reason}"))
+        connect(name, keep, &argument(5), tls, will).unwrap_or_else(|reason| panic!("{name}: {reason}"))
     };
     let expect = |topic: &str, payload: &[u8]| {
         let message = messages.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing on {topic}"));

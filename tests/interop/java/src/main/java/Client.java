@@ -27,7 +27,7 @@ public final class Client {
 
     public static void main(String[] arguments) throws Exception {
         given = arguments;
-        tag = arguments[6];
+        tag = arguments[5];
         named("first", true, false, null).disconnect();
         said("login");
         try {
@@ -86,12 +86,12 @@ public final class Client {
     }
 
     private static MqttClient named(String name, boolean clean, boolean tls, String will) throws Exception {
-        return connect(name, clean, given[5], tls, will);
+        return connect(name, clean, given[4], tls, will);
     }
 
     private static MqttClient connect(String name, boolean clean, String password, boolean tls, String will)
             throws Exception {
-        String uri = tls ? "ssl://localhost:" + given[1] : "tcp://localhost:" + given[0];
+        String uri = given[tls ? 1 : 0].replace("tls:", "ssl:");
         MqttClient client = new MqttClient(uri, tag + "-" + name, new MemoryPersistence());
         client.setTimeToWait(15_000);
         client.setCallback(new MqttCallback() {
@@ -107,13 +107,13 @@ public final class Client {
             public void deliveryComplete(IMqttDeliveryToken token) {}
         });
         MqttConnectOptions options = new MqttConnectOptions();
-        options.setMqttVersion(Integer.parseInt(given[7]));
+        options.setMqttVersion(Integer.parseInt(given[6]));
         options.setCleanSession(clean);
-        options.setUserName(given[4]);
+        options.setUserName(given[3]);
         options.setPassword(password.toCharArray());
         options.setConnectionTimeout(15);
-        if (tls) {
-            options.setSocketFactory(trusting(given[3]));
+        if (uri.startsWith("ssl:") || uri.startsWith("wss:")) {
+            options.setSocketFactory(trusting(given[2]));
             options.setHttpsHostnameVerificationEnabled(true);
         }
         if (will != null) {

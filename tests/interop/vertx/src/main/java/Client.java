@@ -29,7 +29,7 @@ public final class Client {
 
     public static void main(String[] arguments) throws Exception {
         given = arguments;
-        tag = arguments[6];
+        tag = arguments[5];
         named("first", true, false, null).leave();
         said("login");
         try {
@@ -87,20 +87,20 @@ public final class Client {
     }
 
     private static Client named(String name, boolean clean, boolean tls, String will) throws Exception {
-        return connect(name, clean, given[5], tls, will);
+        return connect(name, clean, given[4], tls, will);
     }
 
     private static Client connect(String name, boolean clean, String password, boolean tls, String will)
             throws Exception {
         MqttClientOptions options = new MqttClientOptions()
                 .setClientId(tag + "-" + name)
-                .setUsername(given[4])
+                .setUsername(given[3])
                 .setPassword(password)
                 .setCleanSession(clean)
                 .setMaxMessageSize(2_000_000);
         if (tls) {
             options.setSsl(true)
-                    .setTrustOptions(new PemTrustOptions().addCertPath(given[3]))
+                    .setTrustOptions(new PemTrustOptions().addCertPath(given[2]))
                     .setHostnameVerificationAlgorithm("HTTPS");
         }
         if (will != null) {
@@ -110,7 +110,7 @@ public final class Client {
                     .setWillQoS(1);
         }
         Client made = new Client(MqttClient.create(VERTX, options));
-        wait(made.client.connect(Integer.parseInt(given[tls ? 1 : 0]), "localhost"));
+        wait(made.client.connect(java.net.URI.create(given[tls ? 1 : 0]).getPort(), "localhost"));
         return made;
     }
 
