@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from apps.cluster.bridge import build
 from gmqtt_platform.config.loader import ROOT, ConfError, load
+from tests.wire import certs
 from tests.wire.programs import find, needs
 
 
@@ -24,8 +26,13 @@ def test_kafka_needs_a_cluster() -> None:
 
 
 @needs("haproxy")
-def test_haproxy_takes_its_file() -> None:
-    command = [find("haproxy"), "-c", "-f", str(ROOT / "conf" / "haproxy.cfg")]
+def test_haproxy_takes_its_file(tmp_path: Path) -> None:
+    made = certs.make(tmp_path)
+    both, conf = tmp_path / "both.pem", tmp_path / "haproxy.cfg"
+    both.write_bytes(made.server.read_bytes() + made.server_key.read_bytes())
+    shipped = (ROOT / "conf" / "haproxy.cfg").read_text()
+    conf.write_text(shipped.replace("/etc/ssl/mqtt.example.com.pem", str(both)))
+    command = [find("haproxy"), "-c", "-f", str(conf)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr

@@ -42,7 +42,8 @@ class Command(BaseCommand):
             signal.signal(number, signal.SIG_IGN)
         _raise_descriptor_limit()
         process_memory.settle()
-        loop = reactor._asyncioEventloop
+        installed: Any = reactor
+        loop = installed._asyncioEventloop
         unknown = startup.check()
         mqtt, http, certificates = _open(conf)
         gateway_node = wiring.build(conf, loop, unknown)
