@@ -23,6 +23,7 @@ from apps.common import audit
 from apps.common.actors import Actor
 from apps.common.errors import Gone
 from apps.common.scopes import Scope, scope_of_client
+from gmqtt_platform.config import providers
 
 SILENT: Final = timedelta(minutes=1)  # a node writes its row every ten seconds
 PATIENCE: Final = 1.0  # seconds in which a node answers that is alive
@@ -186,7 +187,8 @@ def forget_node(actor: Actor, node: ClusterNode) -> None:
     if node.seen_at >= before or _answers(node.name):
         raise NodeRpcError("Only a node that is down can be forgotten.", "node_is_up")
     with audit.by(actor), transaction.atomic():
-        if not writer.forget_node(node.name, before, settings.GMQTT.sessions.provider == "redis"):
+        kept = providers.find("sessions.provider", settings.GMQTT.sessions.provider).kept
+        if not writer.forget_node(node.name, before, kept == "cluster"):
             raise NodeRpcError("Only a node that is down can be forgotten.", "node_is_up")
         audit.did(ClusterNode(name=node.name), "forgot")
 

@@ -23,6 +23,7 @@ from apps.gateway.sessions.portable import (
 )
 from gmqtt_platform import datadir
 from gmqtt_platform.backup.container import BadFile
+from gmqtt_platform.config import providers
 from gmqtt_platform.config.loader import Conf
 
 RETAINED: Final = "retained"
@@ -36,17 +37,17 @@ Record = tuple[str, dict[str, Any]]
 
 def contents(conf: Conf, now: float) -> Contents | None:
     """None: this configuration keeps nothing. StoreError, RedisError."""
-    if conf.broker.provider == "kafka":
-        return RedisContents(conf.redis.url, conf.cluster.prefix, now, conf.sessions.provider == "redis")
+    if providers.find("broker.provider", conf.broker.provider).cluster:
+        return RedisContents(conf.redis.url, conf.cluster.prefix, now, _kept(conf) == "cluster")
     path = datadir.sessions_file(conf)
-    return SqliteContents(path, now) if conf.sessions.provider == "sqlite" and path.exists() else None
+    return SqliteContents(path, now) if _kept(conf) == "node" and path.exists() else None
 
 
 def filling(conf: Conf) -> Filling | None:
     """None: this configuration would keep nothing. StoreError, RedisError, `NotEmpty`."""
-    if conf.broker.provider == "kafka":
+    if providers.find("broker.provider", conf.broker.provider).cluster:
         return RedisFilling(conf.redis.url, conf.cluster.prefix)
-    return SqliteFilling(datadir.sessions_file(conf)) if conf.sessions.provider == "sqlite" else None
+    return SqliteFilling(datadir.sessions_file(conf)) if _kept(conf) == "node" else None
 
 
 # ------------------------------------------------------------------------------------------ records
@@ -208,3 +209,8 @@ def _session(values: dict[str, Any]) -> SavedSession:
         subscriptions,
         [(int(packet_id), bool(there)) for packet_id, there in values["incoming"]],
     )
+
+
+def _kept(conf: Conf) -> str:
+    """Where sessions outlive their connections, as `Provider.kept`."""
+    return providers.find("sessions.provider", conf.sessions.provider).kept

@@ -67,4 +67,4 @@ def test_every_answer_is_one_that_the_schema_describes(
 
 
 def test_it_covers_the_api() -> None:
-    assert len(OPERATIONS) == 33
+    assert len(OPERATIONS) == 38

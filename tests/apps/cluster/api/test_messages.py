@@ -6,6 +6,7 @@ import base64
 
 import pytest
 from auditlog.models import LogEntry
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from apps.cluster import node_rpc
@@ -106,7 +107,7 @@ def test_no_bridge(api: APIClient, node: RunningNode) -> None:
 
 
 def test_a_node_that_is_up_is_not_forgotten(api: APIClient) -> None:
-    up, down = NodeFactory(name="up"), NodeFactory(name="down", state="down")
+    up, down = NodeFactory(name="up", seen_at=timezone.now()), NodeFactory(name="down", state="down")
     assert api.delete(f"{V1}nodes/{up.pk}/").status_code == 409
     assert api.delete(f"{V1}nodes/{down.pk}/").status_code == 204
     assert api.delete(f"{V1}nodes/{down.pk}/").status_code == 404
