@@ -53,7 +53,7 @@ def test_deeper_than_allowed(node: Node) -> None:
 
 def test_topics_are_charged_to_their_publisher(node: Node) -> None:
     """Of one client only `route_cache_per_client` are cached, their bytes are held, and go with it."""
-    before = metric(node, "gmqtt_held")
+    before = metric(node, "gmqtt_held_bytes")
 
     def attack() -> None:
         with attacker(node, "deep") as client:
@@ -62,30 +62,41 @@ def test_topics_are_charged_to_their_publisher(node: Node) -> None:
                     b"".join(publish(V5, deep(number), b"x") for number in range(start, start + 1000))
                 )
                 client.ping()
-            held = metric(node, "gmqtt_held") - before
+            held = metric(node, "gmqtt_held_bytes") - before
             assert 10_000 * DEEP * 100 < held < 10_000 * DEEP * 500, held
-        until(lambda: metric(node, "gmqtt_held") - before < 10_000, 10)
+        until(lambda: metric(node, "gmqtt_held_bytes") - before < 10_000, 10)
 
     with Scale(node) as scale:
         undisturbed(node, attack)
     assert scale.most < 200 * MEGABYTE, scale.most
 
 
-def test_retained_messages_cost_what_they_say(node: Node) -> None:
-    def attack() -> None:
-        with attacker(node, "deep") as client:
-            client.send(b"".join(publish(V5, deep(number), b"x", retain=True) for number in range(30_000)))
-            client.ping()
+def test_retained_messages_cost_what_they_say(
+    template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("retained")
+    settings = {
+        "CONSOLE__METRICS_TOKEN": TOKEN,
+        "LIMITS__MAX_RETAINED_BYTES": str(100 * MEGABYTE),
+        "LIMITS__ROUTE_CACHE_PER_CLIENT": "100",  # what routes cost is another test's
+    }
+    with Node(directory / "node", template, **settings) as node:
 
-    with Scale(node) as scale:
-        undisturbed(node, attack)
-    counted = metric(node, "gmqtt_retained_bytes")
-    assert 50 * MEGABYTE < counted <= 100 * MEGABYTE  # limits.max_retained_bytes
-    assert scale.kept < 2 * counted, (scale.kept, counted)
+        def attack() -> None:
+            with attacker(node, "deep") as client:
+                messages = (publish(V5, deep(number), b"x", retain=True) for number in range(30_000))
+                client.send(b"".join(messages))
+                client.ping()
+
+        with Scale(node) as scale:
+            undisturbed(node, attack)
+        counted = metric(node, "gmqtt_retained_bytes")
+        assert 50 * MEGABYTE < counted <= 100 * MEGABYTE  # limits.max_retained_bytes
+        assert scale.kept < 2 * counted, (scale.kept, counted)
 
 
 def test_subscriptions_cost_what_they_say(node: Node) -> None:
-    before = metric(node, "gmqtt_held")
+    before = metric(node, "gmqtt_held_bytes")
     with Scale(node) as scale, attacker(node, "deep") as client:
 
         def attack() -> None:
@@ -94,9 +105,9 @@ def test_subscriptions_cost_what_they_say(node: Node) -> None:
                 assert codes(client) == b"\0" * 500
 
         undisturbed(node, attack)
-        held = metric(node, "gmqtt_held") - before
+        held = metric(node, "gmqtt_held_bytes") - before
     assert scale.most < 2 * held, (scale.most, held)
-    until(lambda: metric(node, "gmqtt_held") - before < 10_000, 10)
+    until(lambda: metric(node, "gmqtt_held_bytes") - before < 10_000, 10)
 
 
 def test_denied_topics_leave_nothing(template: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

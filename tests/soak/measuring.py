@@ -74,7 +74,7 @@ def sample(node: Node, token: str) -> dict[str, float]:
         "gmqtt_sessions",
         "gmqtt_subscriptions",
         "gmqtt_retained_messages",
-        "gmqtt_held",
+        "gmqtt_held_bytes",
     ):
         value = re.search(rf"^{name} (\S+)$", text, re.M)
         assert value is not None, name

@@ -138,6 +138,7 @@ async def test_two_instances_one_of_which_ends(platform: Platform, etcd: Etcd) -
 
 
 def test_it_says_why_it_cannot_start(platform: Platform) -> None:
+    platform.run("manage.py", "migrate", "--verbosity", "0")
     taken = free_port()
     cases = [
         ({"GMQTT_AUTH__DISCOVERY__ETCD": f"http://127.0.0.1:{taken}"}, "etcd"),
