@@ -19,6 +19,12 @@ SOON: Final = 1.0  # seconds in which a node answers to be counted among the clu
 Answers = tuple[dict[str, Any], list[str]]
 
 
+def show_loop(lag: Callable[[], float], tasks: Callable[[], int]) -> None:
+    """`lag`: by how many seconds the event loop was late."""
+    sources.gauges["loop_lag_seconds"] = ("By how much the event loop was late.", lag)
+    sources.gauges["asyncio_tasks"] = ("Tasks of the node's event loop.", lambda: float(tasks()))
+
+
 def show(node: Node, cluster: NodeCluster | None) -> Callable[[], Coroutine[Any, Any, Answers]]:
     """Answers what asks all nodes of the cluster."""
     exporter.of_any_process()

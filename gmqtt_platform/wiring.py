@@ -28,7 +28,6 @@ from apps.cluster.node_rpc import rpc
 from apps.common import node_services
 from apps.common.node_services import NodeServices
 from apps.console import selectors as console
-from apps.console import sources
 from apps.console.sampler import Sampler
 from apps.gateway import process_memory
 from apps.gateway.broker.limits import Limits
@@ -220,7 +219,7 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Gat
     sampler = Sampler(
         conf.node.name, operations.stats, console.nodes, of_cluster if cluster is not None else None
     )
-    sources.gauges["loop_lag_seconds"] = ("By how much the event loop was late.", lambda: sampler.lag)
+    figures.show_loop(lambda: sampler.lag, lambda: len(asyncio.all_tasks(loop)))
     startup = Startup(unknown, None if cluster is None else lambda: cluster.member.redis_ahead)
     services = NodeServices(
         conf.node.name,
@@ -262,8 +261,6 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Gat
     memory.of_operators(memory_parts, tracer, events)
     if cluster is not None:
         memory.of_cluster(memory_parts, cluster)
-    tasks = "Tasks of the node's event loop."
-    sources.gauges["asyncio_tasks"] = (tasks, lambda: float(len(asyncio.all_tasks(loop))))
     parts = (live, wills, recorder, handlers, sampler, store, cluster, startup, reloader, dumper)
     return GatewayNode(runtime, services, *parts, memory_parts, watch)
 

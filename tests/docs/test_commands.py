@@ -98,10 +98,11 @@ def test_addresses_of_the_api_that_are_named() -> None:
 
 
 def test_settings_that_are_named() -> None:
+    from apps.common import rbac
     from gmqtt_platform.config import loader
 
     known = {f"{table}.{key}" for table, keys in loader.RULES.items() for key in keys}
-    known |= set(loader.TABLES)
+    known |= set(loader.TABLES) | rbac.PERMISSIONS
     tables = "|".join(sorted({table.partition(".")[0] for table in loader.TABLES}))
     for page in sources():
         if page.name in ("architecture.md", "security.md"):  # they name modules and messages, too

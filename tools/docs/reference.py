@@ -8,8 +8,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import django
@@ -272,7 +274,8 @@ def metrics() -> str:
     before = node_services.current()
     node_services.install(node_services.NodeServices("none", _Nothing))
     try:
-        families = list(declared.registry.collect())
+        with _figures_of_a_node():
+            families = list(declared.registry.collect())
     finally:
         node_services.install(before)
     text = "# Metrics\n\n"
@@ -299,8 +302,34 @@ def metrics() -> str:
     return text
 
 
+@contextmanager
+def _figures_of_a_node() -> Iterator[None]:
+    """What a node of a cluster puts into `sources`, for the while."""
+    from apps.common import database
+    from apps.console import sources
+    from apps.gateway.broker.histogram import Histogram
+    from gmqtt_platform import figures
+
+    filled: tuple[dict[str, Any], ...] = (sources.gauges, sources.counters, sources.histograms)
+    before = [dict(each) for each in filled]
+    single = (sources.version, sources.cluster_stats, database.observe)
+    stats = SimpleNamespace(connect_seconds=Histogram(), ack_seconds=Histogram())
+    producer = SimpleNamespace(status=lambda: defaultdict(float), delivery_seconds=Histogram())
+    cluster: Any = SimpleNamespace(producer=producer, bridge_status=dict)
+    node: Any = SimpleNamespace(stats=stats)
+    figures.show(node, cluster)
+    figures.show_loop(lambda: 0.0, lambda: 0)
+    try:
+        yield
+    finally:
+        for each, entries in zip(filled, before, strict=True):
+            each.clear()
+            each.update(entries)
+        sources.version, sources.cluster_stats, database.observe = single
+
+
 def _exposed(family: Any) -> str:
-    return f"{family.name}_total" if family.type == "counter" else str(family.name)
+    return str(family.name) + {"counter": "_total", "info": "_info"}.get(family.type, "")
 
 
 class _Nothing(dict[str, Any]):
