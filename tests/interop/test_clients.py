@@ -96,7 +96,8 @@ def js(library: str) -> Callable[[], list[str]]:
 
 
 def test_mqttjs(interop: Interop) -> None:
-    interop(js("mqtt"), *product("345", TCP), *product("45", WEB))
+    # Behind HAProxy its end() is never fulfilled: docs/interoperability.md, Not tested.
+    interop(js("mqtt"), *product("345", TCP), *product("45", WEB[:2]))
 
 
 def test_async_mqtt(interop: Interop) -> None:

@@ -24,16 +24,13 @@ async function connect(name, { keep = false, secret = password, secure = false, 
     reconnectPeriod: 0,
     connectTimeout: 10_000,
   });
-  if (library === "mqtt") {  // the other one's own methods return promises
-    for (const method of ["publish", "subscribe", "end"]) client[method] = client[`${method}Async`].bind(client);
-  }
   const messages = [];
   let wake = () => {};
   client.on("message", (topic, payload, packet) => {
     messages.push({ topic, payload, retain: packet.retain, qos: packet.qos });
     wake();
   });
-  client.expect = async (topic, payload) => {
+  const expect = async (topic, payload) => {
     const late = setTimeout(() => assert.fail(`nothing on ${topic}`), 15_000);
     while (!messages.length) await new Promise((resolve) => (wake = resolve));
     clearTimeout(late);
@@ -47,7 +44,9 @@ async function connect(name, { keep = false, secret = password, secure = false, 
     client.once("error", reject);
   });
   client.on("error", () => {});
-  return client;
+  // MQTT.js' own methods take callbacks, and the ones with promises call them; async-mqtt's return promises.
+  const method = (name) => client[library === "mqtt" ? `${name}Async` : name].bind(client);
+  return { publish: method("publish"), subscribe: method("subscribe"), end: method("end"), expect };
 }
 
 await (await connect("first")).end();
