@@ -64,7 +64,10 @@ def check_schema() -> None:
     if newer:
         allowed = "the schema of this version; run the version that made it, or restore an older backup"
         raise ConfError("database", "", f"a newer schema than this program's ({_named(newer)})", allowed)
-    missing = [(each.app_label, each.name) for each, _ in executor.migration_plan(loader.graph.leaf_nodes())]
+    # All of them, not only what the last ones need: a row may be missing below one that is there.
+    wanted = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+    names = [(each.app_label, each.name) for each, _ in wanted]
+    missing = [name for name in names if name not in loader.applied_migrations]
     if missing:
         found = f"{len(missing)} migrations that are not applied ({_named(missing)})"
         raise ConfError("database", "", found, "the schema of this version", f"run: {MIGRATE}")
