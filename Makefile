@@ -120,7 +120,7 @@ build/supply/bin/python: requirements-supply.txt
 lock: build/supply/bin/python
 	@for name in requirements requirements-build requirements-dev; do \
 	    build/supply/bin/python -m piptools compile --quiet --generate-hashes --allow-unsafe --no-header --no-annotate \
-	        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras \
+	        --no-emit-options --strip-extras \
 	        --constraint requirements-build.txt -o $$name.lock $$name.txt || exit 1; \
 	done
 
