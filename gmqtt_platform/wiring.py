@@ -245,8 +245,14 @@ def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> Gat
             operations.elsewhere = cluster.sessions.forget
     runtime = Runtime(node, runner, chain)
 
-    def give_back() -> None:
+    def trim(_: object = None) -> None:
         loop.run_in_executor(None, process_memory.give_back)
+
+    def give_back() -> None:
+        if store is None or not node.strain:
+            trim()
+        else:
+            store.shrink(trim)
 
     watch = MemoryWatch(node, give_back)
     services.checks["memory"] = watch.status

@@ -248,6 +248,7 @@ class ConsoleConf:
 class LogConf:
     level: str = choice("info", ("debug", "info", "warning", "error"))
     format: str = choice("text", ("text", "json"))
+    repeats: int = integer(60, 0, 1_000_000)
 
 
 TABLES: dict[str, type[Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -48,10 +49,13 @@ async def test_the_sidebar_leads_there(page: Page, node: Node) -> None:
     await expect(page.locator("a[href='/docs/']").first).to_be_attached()
 
 
-def test_what_is_no_page(node: Node) -> None:
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(pages.url(node, "/docs/no-such-page/"), timeout=10)
-    with caught.value as answer:
-        assert answer.code == 404 and b"no such page" in answer.read()
-    with urllib.request.urlopen(pages.url(node, "/docs"), timeout=10) as answer:
-        assert answer.url.endswith("/docs/")
+async def test_what_is_no_page(node: Node) -> None:
+    def ask() -> None:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(pages.url(node, "/docs/no-such-page/"), timeout=10)
+        with caught.value as answer:
+            assert answer.code == 404 and b"no such page" in answer.read()
+        with urllib.request.urlopen(pages.url(node, "/docs"), timeout=10) as answer:
+            assert answer.url.endswith("/docs/")
+
+    await asyncio.to_thread(ask)

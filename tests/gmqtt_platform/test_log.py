@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from gmqtt_platform.config.loader import LogConf
-from gmqtt_platform.log import JsonFormatter, logging_config
+from gmqtt_platform.log import KINDS, BoundedHandler, JsonFormatter, logging_config
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -52,3 +52,36 @@ def test_the_table_makes_a_working_configuration(kind: str, capsys: pytest.Captu
         assert json.loads(err)["message"] == "seen"
     else:
         assert err.endswith("WARNING django.request: seen\n")
+
+
+def test_strangers_cannot_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    handler = BoundedHandler(3, lambda: now[0])
+    for number in range(100):
+        handler.handle(record("client %r was refused", f"c{number}"))
+        handler.handle(record(f"a text of its own {number}"))
+    handler.handle(record("something else"))
+    now[0] = 60.0
+    handler.handle(record("client %r was refused", "later"))
+    handler.close()
+    said = capsys.readouterr().err.splitlines()
+    assert said[::2][:3] == [f"client 'c{number}' was refused" for number in range(3)]
+    assert said[-3:] == [
+        "something else",
+        "97 more lines of gmqtt were left out: client %r was refused",
+        "client 'later' was refused",
+    ]
+
+
+def test_lines_of_many_kinds_are_bounded_too(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = BoundedHandler(3, lambda: 0.0)
+    for number in range(KINDS + 100):
+        handler.handle(record(f"a text of its own {number}"))
+    assert len(capsys.readouterr().err.splitlines()) == KINDS + 3
+
+
+def test_all_lines_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = BoundedHandler(0)
+    for _ in range(100):
+        handler.handle(record("again"))
+    assert len(capsys.readouterr().err.splitlines()) == 100

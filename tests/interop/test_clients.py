@@ -130,8 +130,8 @@ def of_release(release: str) -> Callable[[], list[str]]:
 
 
 def test_mosquitto_clients_of_another_release(interop: Interop) -> None:
-    """2.1: over WebSocket, too."""
-    interop(of_release("forky"), *product("345", TCP), *product("5", WEB))
+    """2.1: over WebSocket, too; there mosquitto_sub 2.1.2 leaves out the session expiry of 5.0."""
+    interop(of_release("forky"), *product("345", TCP), *product("4", WEB))
 
 
 @pytest.mark.parametrize("name", ["paho"])

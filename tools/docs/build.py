@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SITE = ROOT / "build" / "docs"
@@ -55,6 +56,11 @@ def digest() -> str:
     return found.hexdigest()
 
 
+NO_SITEMAP: Final = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"/>\n'
+)
+
+
 def build(site: Path = SITE) -> None:
     """`site` is replaced whole, when all went well. One build at a time, and none where it is current."""
     (ROOT / "build").mkdir(exist_ok=True)
@@ -69,8 +75,9 @@ def build(site: Path = SITE) -> None:
         command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(made)]
         environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
         subprocess.run(command, cwd=ROOT, env=environ, check=True)
-        for useless in ("sitemap.xml.gz", "sitemap.xml"):  # both name the time of the build or no address
-            (made / useless).unlink(missing_ok=True)
+        (made / "sitemap.xml.gz").unlink(missing_ok=True)  # it names the time of the build
+        for folder in (made, made / "zh"):  # the choice of a language asks for them
+            (folder / "sitemap.xml").write_text(NO_SITEMAP)
         shutil.rmtree(site, ignore_errors=True)
         made.rename(site)
         stamp.write_text(current)

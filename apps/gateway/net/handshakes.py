@@ -1,17 +1,13 @@
-"""TLS handshakes that failed: why, how many, and from where, in the log at a bounded rate."""
+"""TLS handshakes that failed: why, how many, and from where."""
 
 from __future__ import annotations
 
 import logging
 import ssl
-import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 logger = logging.getLogger(__name__)
-
-PER_MINUTE: Final = 60  # lines in the log; the rest is counted
 
 # What OpenSSL says, in lower case -> the reason under which it is counted. The first that fits.
 _REASONS: Final = (
@@ -44,25 +40,15 @@ _REASONS: Final = (
 class Handshakes:
     """Counts by (listener, reason): a bounded number of both."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self.failures: Counter[tuple[str, str]] = Counter()
-        self._minute = 0.0
-        self._lines = 0
 
     def failed(self, listener: str, address: str, error: BaseException) -> None:
         text = words(error)
         reason = reason_of(text)
         self.failures[listener, reason] += 1
-        now = self._clock()
-        if now - self._minute >= 60:
-            if self._lines > PER_MINUTE:
-                logger.info("%d more TLS handshakes failed", self._lines - PER_MINUTE)
-            self._minute, self._lines = now, 0
-        self._lines += 1
-        if self._lines <= PER_MINUTE:
-            extra = {"listener": listener, "address": address, "reason": reason}
-            logger.info("TLS handshake with %s failed (%s): %s", address, reason, text, extra=extra)
+        extra = {"listener": listener, "address": address, "reason": reason}
+        logger.info("TLS handshake with %s failed (%s): %s", address, reason, text, extra=extra)
 
 
 def words(error: BaseException) -> str:

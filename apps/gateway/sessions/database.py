@@ -111,6 +111,10 @@ class Database:
         """The size that the file may grow to."""
         self._db.execute(f"PRAGMA max_page_count = {max(max_bytes // self._one('PRAGMA page_size'), 16)}")
 
+    def shrink(self) -> None:
+        """Give up the pages that are kept in memory."""
+        self._db.execute("PRAGMA shrink_memory")
+
     def _one(self, statement: str, *values: Any) -> int:
         found = self._db.execute(statement, values).fetchone()
         return int(found[0])

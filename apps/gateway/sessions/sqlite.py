@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,11 @@ class SqliteStore(BatchStore):
     def _pages(self) -> int:
         """SQLite's cache, as far as the file can fill it."""
         return min(self._path.stat().st_size, CACHE)
+
+    def shrink(self, done: Callable[[None], None]) -> None:
+        """Empty SQLite's cache, where memory is short."""
+        if not self._closed:
+            self._worker.run(self.database.shrink, done)
 
     def _upkeep(self) -> None:
         if self._closed:

@@ -99,10 +99,15 @@ class Mosquitto:
         return await asyncio.wait_for(self.messages.get(), 15)
 
     async def end(self) -> None:
+        await asyncio.sleep(0.2)  # its handler takes a lock that what it interrupts may hold, and then hangs
         for process in self.subscribers:
             if process.returncode is None:
                 process.send_signal(signal.SIGINT)
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.wait(), 5)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
         await asyncio.gather(*self.tasks)
         self.subscribers.clear()
         self.tasks.clear()

@@ -208,21 +208,6 @@ async def test_reasons_are_told_apart(serve: Serve, files: Tls, certificates: ce
     assert sum(served.handshakes.failures.values()) == 5
 
 
-async def test_the_log_of_failures_has_a_bound(caplog: pytest.LogCaptureFixture) -> None:
-    from apps.gateway.net.handshakes import PER_MINUTE, Handshakes
-
-    clock = [100.0]
-    failures = Handshakes(lambda: clock[0])
-    with caplog.at_level(logging.INFO):
-        for _ in range(1000):
-            failures.failed("tls", "192.0.2.1", ConnectionResetError("reset"))
-        assert len(caplog.records) == PER_MINUTE
-        clock[0] += 61
-        failures.failed("tls", "192.0.2.1", ConnectionResetError("reset"))
-    assert f"{1000 - PER_MINUTE} more TLS handshakes failed" in caplog.text
-    assert failures.failures == {("tls", "closed"): 1001}
-
-
 @pytest.mark.parametrize("door", ["tcp", "tls", "proxy"])
 async def test_a_connection_without_a_byte_is_no_failure(
     serve: Serve, files: Tls, door: str, caplog: pytest.LogCaptureFixture
