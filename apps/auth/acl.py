@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from apps.auth.facts import RuleFacts
 from apps.gateway.broker.ports import DENIED, NOTHING, QOS_0, QOS_1, QOS_2, RETAIN
 
+EACH: Final = 3  # units of `ports.Acl.cost` that a rule takes
 PASS: Final = -3  # no rule matches; the next list of rules is asked
 
 _UP_TO_QOS = (QOS_0, QOS_0 | QOS_1, QOS_0 | QOS_1 | QOS_2)
@@ -77,6 +78,11 @@ class Rules:
                     subscribe.append(entry)
         self._publish = publish
         self._subscribe = subscribe
+
+    @property
+    def cost(self) -> int:
+        """Of an answer at most, as `ports.Acl.cost`: each rule may have to be looked at."""
+        return max(len(self._publish), len(self._subscribe)) * EACH
 
     def publish(self, topic: str) -> int:
         """Sum of QOS_0, QOS_1, QOS_2 and RETAIN; NOTHING; or PASS."""

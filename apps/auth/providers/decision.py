@@ -8,6 +8,8 @@ from apps.auth.acl import PASS, Explanation, Rules
 from apps.auth.providers.base import AskingLayer, Identity, Layer
 from apps.gateway.broker.ports import DENIED, NOTHING, PUBLISH_ALL, UNKNOWN
 
+ANSWER: Final = 20  # units of `ports.Acl.cost`, beside what rules take
+
 # Where no layer decides, by the chain's default: publish, subscribe (None: as wanted).
 _DEFAULTS: Final[dict[str, tuple[int, int | None]]] = {
     "deny": (NOTHING, DENIED),
@@ -19,12 +21,13 @@ _DEFAULTS: Final[dict[str, tuple[int, int | None]]] = {
 class ClientAcl:
     """A `ports.Acl`. The first layer that does not pass decides; `default` names what holds where all do."""
 
-    __slots__ = ("__weakref__", "_publish", "_subscribe", "identity", "layers")
+    __slots__ = ("__weakref__", "_publish", "_subscribe", "cost", "identity", "layers")
 
     def __init__(self, identity: Identity, layers: tuple[Layer, ...], default: str) -> None:
         self.identity = identity
         self.layers = layers
         self._publish, self._subscribe = _DEFAULTS[default]
+        self.cost = ANSWER + sum(each.cost for each in layers if isinstance(each, Rules))
 
     def publish(self, topic: str) -> int:
         for layer in self.layers:

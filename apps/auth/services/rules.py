@@ -18,6 +18,9 @@ from apps.common.actors import Actor
 from apps.gateway.mqtt import topics
 
 FIELDS = ("effect", "action", "filter", "client", "group", "priority", "max_qos", "retain", "note")
+MAX_RULES = (
+    1000  # of one client, of one group and for everybody: each new topic of a client is held against them
+)
 
 
 def create(actor: Actor, **values: Any) -> AclRule:
@@ -28,6 +31,7 @@ def create(actor: Actor, **values: Any) -> AclRule:
             rule.priority = _usual_priority(actor, permissions.ADD_RULE, rule)
         _require(actor, permissions.ADD_RULE, rule)
         _require_scope(actor, permissions.ADD_RULE, rule)
+        _require_room(rule)
         _save(rule)
         announce.changed("rules", concerned([rule]))
     return rule
@@ -44,6 +48,8 @@ def update(actor: Actor, rule: AclRule, **changes: Any) -> AclRule:
             setattr(rule, name, value)
         _require(actor, permissions.CHANGE_RULE, rule)
         _require_scope(actor, permissions.CHANGE_RULE, rule)
+        if (rule.client, rule.group) != (before.client, before.group):
+            _require_room(rule)
         _save(rule)
         announce.changed("rules", concerned([before, rule]))
     return rule
@@ -180,6 +186,14 @@ def _allowed_already(rule: AclRule) -> bool:
         and acl.covers(acl.split(each.filter), acl.split(rule.filter))
         for each in rows.exclude(pk=rule.pk)
     )
+
+
+def _require_room(rule: AclRule) -> None:
+    if AclRule.objects.filter(client=rule.client, group=rule.group).count() >= MAX_RULES:
+        message = (
+            f"There are {MAX_RULES} rules for it already; use wider filters, placeholders or more groups."
+        )
+        raise invalid("filter", message, "too_many_rules")
 
 
 def _save(rule: AclRule) -> None:

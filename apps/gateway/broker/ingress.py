@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # What things cost, in units of `Router.work`.
-ACL: Final = 25  # to ask it about a topic
+CHECKED: Final = 5  # a topic that is new to the connection, beside what its ACL takes
 DECODED: Final = 25  # a PUBLISH that is not in its plainest form
 USER_PROPERTY: Final = 10
 RETAINED: Final = 100
@@ -50,12 +50,13 @@ def publish_grant(connection: Connection, raw: bytes) -> PublishGrant | None:
     grant = ports.NOTHING
     if connection.acl is not None and not topics.is_system(topic):
         grant = connection.acl.publish(topic)
+        router.work += connection.acl.cost
     elif systopics.is_bridge_state(topic, connection.client_id):
         grant = ports.PUBLISH_ALL
     if grant == ports.UNKNOWN:
         connection.wait_for(PendingPublish(topic))
         return None
-    router.work += ACL
+    router.work += CHECKED
     return allow(connection, raw, topic, grant)
 
 

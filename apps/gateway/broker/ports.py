@@ -74,6 +74,10 @@ def granted(message: Message, grant: int) -> bool:
 class Acl(Protocol):
     """What one client may do. Compiled at CONNECT; the synchronous methods must be quick and pure."""
 
+    @property
+    def cost(self) -> int:
+        """What one answer takes at most, in units of `Router.work`."""
+
     def publish(self, topic: str) -> int:
         """Sum of QOS_0, QOS_1, QOS_2 and RETAIN; NOTHING; or UNKNOWN."""
 

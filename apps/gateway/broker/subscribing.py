@@ -21,23 +21,29 @@ if TYPE_CHECKING:
     from apps.gateway.broker.ports import Acl
 
 
-ASKED: Final = 25  # what it costs to ask an ACL about a filter, in units of `Router.work`
+ASKED: Final = 25  # what an ACL of few rules takes for an answer, in units of `Router.work`
 REFUSED: Final = 0x80  # reason codes from here on; the one failure code of 3.1.1
 
 
 def on_subscribe(connection: Connection, packet: Packet, now: float) -> None:
     """Subscribe at once where the ACL knows and the filters are few; else wait."""
     subscribe = cast(packets.Subscribe, packet)
-    if len(subscribe.filters) > FEW:
+    if len(subscribe.filters) > at_once(connection.acl):
         connection.wait_for(PendingSubscribe(subscribe))
         return
-    connection.node.router.work += CHANGED * len(subscribe.filters)
+    cost = connection.acl.cost if connection.acl is not None else 0
+    connection.node.router.work += (CHANGED + cost) * len(subscribe.filters)
     work = Subscribing(connection, subscribe, None)
     if ports.UNKNOWN in work.decisions:
         connection.wait_for(PendingSubscribe(subscribe))
         return
     work.step(FEW)
     work.finish()
+
+
+def at_once(acl: Acl | None) -> int:
+    """How many filters are decided together: fewer where an answer takes long."""
+    return max(min(FEW, FEW * ASKED // acl.cost), 1) if acl is not None else FEW
 
 
 def _decide(connection: Connection, wanted: packets.Filter) -> int:
@@ -287,10 +293,10 @@ def change_acl(connection: Connection, acl: Acl, asked: dict[str, int] | None = 
     session.doubt()
     review = AclReview(connection, session, acl, asked or {})
     session.review = review
-    if len(session.subscriptions) > FEW:
+    if len(session.subscriptions) > at_once(acl):
         connection.node.chores.add(review)
     else:
-        review.run(FEW * (ASKED + CHANGED))
+        review.run(FEW * (ASKED + acl.cost + CHANGED))
 
 
 class AclReview(Chore):
@@ -307,7 +313,7 @@ class AclReview(Chore):
         session = self._session
         cost = 0
         while self._names and cost < most and session.review is self:
-            cost += ASKED
+            cost += self._acl.cost
             name = self._names.pop()
             subscription = session.subscriptions.get(name)
             if subscription is None:

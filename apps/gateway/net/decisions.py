@@ -144,8 +144,9 @@ async def _resumed(connection: Connection, verdict: Verdict) -> dict[str, int]:
         return {}
     answers: dict[str, int] = {}
     denied: list[str] = []
+    few = subscribing.at_once(acl)
     for count, (name, subscription) in enumerate(list(session.subscriptions.items()), 1):
-        if count % FEW == 0:
+        if count % few == 0:
             await asyncio.sleep(0)
         granted = acl.subscribe(subscription.filter, subscription.qos)
         if granted == ports.UNKNOWN:
@@ -210,8 +211,9 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
     packet = pending.packet
     asked: dict[str, int] = {}
     acl = connection.acl
+    few = subscribing.at_once(acl)
     for index, wanted in enumerate(packet.filters[: connection.limits.max_subscribe_filters]):
-        if index % FEW == FEW - 1:
+        if (index + 1) % few == 0:
             await asyncio.sleep(0)
         try:
             _, filter = topics.split_share(wanted.filter)
@@ -223,8 +225,8 @@ async def _subscribe(connection: Connection, pending: PendingSubscribe, clock: C
             logger.exception("subscribe authorization of client %r failed", connection.client_id)
     try:
         work = subscribing.Subscribing(connection, packet, asked)
-        while connection.state != CLOSED and not work.step(FEW):
-            if len(packet.filters) > FEW:
+        while connection.state != CLOSED and not work.step(few):
+            if len(packet.filters) > few:
                 await asyncio.sleep(0)
         if connection.state != CLOSED and work.finish():
             connection.resume(clock())

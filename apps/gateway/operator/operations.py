@@ -135,10 +135,11 @@ class NodeOperations:
             return {}
         names = list(session.subscriptions)
         found: dict[str, int] = {}
-        for start in range(0, len(names), FEW):
+        few = subscribing.at_once(acl)
+        for start in range(0, len(names), few):
             if start:
                 await asyncio.sleep(0)
-            found |= subscribing.undecided(session, acl, names[start : start + FEW])
+            found |= subscribing.undecided(session, acl, names[start : start + few])
         return found
 
     def set_acl(self, client_id: str, acl: Acl, asked: dict[str, int] | None = None) -> None:

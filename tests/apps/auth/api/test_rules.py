@@ -8,6 +8,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from apps.auth.models import AclRule, Client
+from apps.auth.services.rules import MAX_RULES
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import ClientFactory, GroupFactory, RuleFactory
 
@@ -78,6 +79,20 @@ def test_a_bad_rule(api: APIClient, body: dict[str, object], field: str, code: s
 def test_a_rule_has_one_subject(api: APIClient) -> None:
     response = make(api, client=ClientFactory().pk, group=GroupFactory().pk)
     assert response.json()["errors"][0]["code"] == "two_subjects"
+
+
+def test_rules_of_one_subject_are_limited(api: APIClient) -> None:
+    """Each new topic of a client is held against all of them."""
+    group, other = GroupFactory(), GroupFactory()
+    many = [AclRule(group=group, filter=f"f/{number}", **A, action="both") for number in range(MAX_RULES)]
+    AclRule.objects.bulk_create(many)
+    assert make(api, group=group.pk).json()["errors"][0]["code"] == "too_many_rules"
+    found = make(api, group=other.pk)
+    assert found.status_code == 201
+    path = f"{RULES}{found.json()['id']}/"
+    moved = api.patch(path, {"group": group.pk}, format="json")
+    assert moved.json()["errors"][0]["code"] == "too_many_rules"
+    assert api.patch(path, {"filter": "g"}, format="json").status_code == 200
 
 
 A, D = {"effect": "allow"}, {"effect": "deny"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from apps.gateway.broker.connection import MAX_WORK
 from apps.gateway.broker.retained import kept_size
+from apps.gateway.broker.subscribing import at_once
 from apps.gateway.broker.topictree import LEVEL
+from apps.gateway.mqtt import codec, reasons
 from apps.gateway.mqtt import packets as p
-from apps.gateway.mqtt import reasons
 from tests.apps.gateway.conftest import Worlds
 from tests.apps.gateway.support.doors import Door, Listed
 
@@ -93,3 +95,24 @@ def test_a_subscription_outdates_many_cached_topics_at_once(make_world: Worlds) 
     assert world.node.router.generation == generation + 1
     client.publish("own/7", b"seen")
     assert client.payloads()[-1:] == [b"seen"]
+
+
+def test_an_acl_of_many_rules_is_asked_a_few_times_in_a_turn(make_world: Worlds) -> None:
+    world = make_world(door=Door(Listed(cost=MAX_WORK // 4)))
+    client = world.join("client")
+    before = world.node.stats.publishes_in
+    new = [p.Publish(f"new/{number}", b"x") for number in range(50)]
+    client.connection.feed(b"".join(codec.encode(each, 5) for each in new), world.now)
+    assert world.node.stats.publishes_in - before <= 5
+    world.turn()
+    world.answer()
+    assert world.node.stats.publishes_in - before == 50
+    filters = [p.Filter(f"f/{number}", 1) for number in range(20)]
+    client.send(p.Subscribe(1, filters))
+    world.answer()
+    assert client.take_one(p.Suback).reasons == [1] * 20
+
+
+def test_how_many_filters_are_decided_together() -> None:
+    assert [at_once(Listed(cost=cost)) for cost in (1, 25, 100, 10_000)] == [64, 64, 16, 1]
+    assert at_once(None) == 64

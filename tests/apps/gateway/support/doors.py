@@ -20,6 +20,8 @@ class Question:
 class Open:
     """Everything is allowed."""
 
+    cost = 25
+
     def publish(self, topic: str) -> int:
         return ports.PUBLISH_ALL
 
@@ -42,6 +44,7 @@ class Listed:
     answers: dict[str, int] = field(default_factory=dict)  # to questions; default: everything
     asked: list[str] = field(default_factory=list)
     error: bool = False  # questions end in an exception
+    cost: int = 25
 
     def publish(self, topic: str) -> int:
         return self.publish_grants.get(topic, ports.PUBLISH_ALL)
