@@ -70,7 +70,7 @@ async def acl_of(chain: Chain, client_id: str, patient: bool = False) -> ClientA
     identity = Identity(client_id, subject.username, "", "", "", NAME, subject.groups)
     layers: list[Layer] = []
     for provider in chain.acls:
-        layer = token if provider.name == "jwt" else await provider.layer(identity)
+        layer = token if provider.brought else await provider.layer(identity)
         if layer is not None:
             layers.append(layer)
     return ClientAcl(identity, tuple(layers), chain.parts.conf.acl_default)

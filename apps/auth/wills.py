@@ -30,8 +30,6 @@ RETRY_DELAY: Final = 1.0  # seconds
 MAX_WAITING: Final = 10_000  # wills that are asked about at the same time; beyond, the answer is no
 BATCH_SIZE: Final = 50
 
-_REGISTERED: Final = frozenset({"django", "x509", "scram"})  # who comes in by these has a row
-
 
 class WillRights:
     """`settle(will, grant)` hears what the will's client may publish to its topic. On the node's loop."""
@@ -106,9 +104,9 @@ class WillRights:
             return NOTHING
         facts, subject = found
         for provider in chain.acls:
-            if provider.name == "jwt":
+            if provider.brought:
                 return NOTHING
-            if provider.name == "django":
+            if provider.needs_database:
                 grant = _by_rules(facts.rules, subject, topic)
             else:
                 identity = Identity(client_id, subject.username, "", "", "", NAME, facts.groups)

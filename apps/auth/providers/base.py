@@ -138,12 +138,16 @@ class AskingLayer(Layer, Protocol):
 
 
 class AclProvider(Protocol):
-    """`open`: it allows everything. `asks`: its answers come from elsewhere, topic by topic."""
+    """`open`: it allows everything. `asks`: its answers come from elsewhere, topic by topic.
+
+    `needs_database`: its rules are rows. `brought`: the client brings them, with what it proves itself by.
+    """
 
     name: str
     open: bool
     needs_database: bool
     asks: bool
+    brought: bool
 
     async def layer(self, identity: Identity) -> Layer | None:
         """None: this provider has no rules for the client."""

@@ -94,6 +94,7 @@ class DjangoAcl:
     open = False
     needs_database = True
     asks = False
+    brought = False
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

@@ -124,6 +124,7 @@ class JwtAcl:
     open = False
     needs_database = False
     asks = False
+    brought = True
 
     async def layer(self, identity: Identity) -> Layer | None:
         return identity.claims

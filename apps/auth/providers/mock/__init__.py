@@ -39,6 +39,7 @@ class MockAcl:
 
     needs_database = False
     asks = False
+    brought = False
 
     def __init__(self, success: bool) -> None:
         self.open = True

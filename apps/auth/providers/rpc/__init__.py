@@ -129,6 +129,7 @@ class RpcAcl:
     open = False
     needs_database = False
     asks = True
+    brought = False
 
     def __init__(self, client: RpcClient, conf: AuthConf) -> None:
         self._client = client
