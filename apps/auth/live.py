@@ -27,6 +27,7 @@ from apps.auth.providers.chain import Chain
 from apps.auth.providers.decision import ClientAcl
 from apps.auth.records import Records
 from apps.auth.services.bans import ban_for_a_while
+from apps.common.listening import Listener
 from apps.common.signed import Reader
 from apps.gateway.broker.ports import Acl, Peer
 from apps.gateway.mqtt import reasons
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 TICK: Final = 1.0  # seconds between writes of records, and between tries to reach what was away
 RELOAD_BANS: Final = 60.0  # seconds; changes are announced, this is for those that nobody heard
-RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 POLL: Final = 0.3  # seconds between looks for changes that the channel layer did not tell of
 SETTLE: Final = 0.4  # seconds in which the auth service hears of a change, too, before it is asked about it
 JUDGED_BATCH_SIZE: Final = 50  # questions that may each be a call of the auth service
@@ -112,8 +112,10 @@ class Live:
         self._records = records
         records.notes_seen = chain.knows_clients
         records.row_of = chain.row_of
-        self._layer: Any = get_channel_layer()
-        self._announced = Reader(announce.PURPOSE)
+        layer = get_channel_layer()
+        self._listener = layer and Listener(
+            layer, announce.GROUP, Reader(announce.PURPOSE), self._heard, self._joined
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: dict[str, bool] = {}  # client id -> may it still be connected at all?
         self._everyone: bool | None = None  # the same question for all
@@ -127,7 +129,6 @@ class Live:
         self._share = 1  # of them in a tick
         self._wake = asyncio.Event()
         self._waiting_since: float | None = None  # monotonic; what changed is not yet in force everywhere
-        self._deaf_since: float | None = None  # monotonic; the channel layer does not answer
         self._bans_to_save: list[BanFacts] = []
         chain.guard.ban = self._ban
 
@@ -140,8 +141,8 @@ class Live:
         except Unavailable as error:
             logger.error("the bans cannot be read: %s", error)
         jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._follow, self._tick, self._poll]
-        if self._layer is not None:
-            jobs.append(self._listen)
+        if self._listener is not None:
+            jobs.append(self._listener.run)
         self._tasks = [asyncio.create_task(job(), name=f"auth-live{job.__name__}") for job in jobs]
 
     async def stop(self) -> None:
@@ -157,7 +158,8 @@ class Live:
         down = self._chain.parts.database.down_since
         now = time.monotonic()
         behind = now - self._waiting_since if self._waiting_since is not None else 0.0
-        deaf = self._deaf_since is not None and now - self._deaf_since > STALLED
+        deaf_since = self._listener.deaf_since if self._listener is not None else None
+        deaf = deaf_since is not None and now - deaf_since > STALLED
         return {
             "ok": down is None and not deaf and self._chain.ok,
             "database": "ok" if down is None else "down",
@@ -236,37 +238,15 @@ class Live:
             if what == "unregistered":
                 self._node.forget(client_id)
 
-    async def _listen(self) -> None:
-        """Hear the group; after a silence that was an error, everything may have changed."""
-        channel = ""
-        joined = float("-inf")
-        while True:
-            try:
-                if not channel:
-                    channel = await self._layer.new_channel()
-                if time.monotonic() - joined > RENEW:
-                    await self._layer.group_add(announce.GROUP, channel)
-                    joined = time.monotonic()
-                if self._deaf_since is not None:
-                    logger.warning("the channel layer answers again")
-                    self._deaf_since = None
-                    self.changed("bans", None)
-                    self.changed("client", None)
-                async with asyncio.timeout(RENEW):
-                    received = await self._layer.receive(channel)
-                message = self._announced.open(received.get("body"))
-                if message is not None:
-                    if not self._changes.begun:
-                        self.changed(message["what"], message["client_ids"])
-                    self._hint.set()
-            except TimeoutError:
-                continue
-            except Exception as error:
-                if self._deaf_since is None:
-                    self._deaf_since = time.monotonic()
-                    logger.error("the channel layer does not answer: %s", error)
-                joined = float("-inf")
-                await asyncio.sleep(TICK)
+    def _heard(self, message: dict[str, Any]) -> None:
+        if not self._changes.begun:
+            self.changed(message["what"], message["client_ids"])
+        self._hint.set()
+
+    def _joined(self, returned: bool) -> None:
+        if returned:  # after a silence everything may have changed
+            self.changed("bans", None)
+            self.changed("client", None)
 
     async def _poll(self) -> None:
         """Follow the table of changes: at once when there was a hint, and twice a second anyway."""

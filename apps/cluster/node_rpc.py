@@ -22,6 +22,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from apps.common import signed
+from apps.common.listening import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,7 @@ TIMEOUT: Final = 3.0  # seconds
 MAX_BYTES: Final = 65_536  # of one answer
 MAX_ASKED: Final = 1 << 21  # bytes of one question
 MAX_WAITING: Final = 500  # questions of this process that wait for an answer
-RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 VERSION: Final = 1  # of questions and answers; more keys, methods and arguments are no new version
-RETRY: Final = 1.0  # seconds between tries to reach a channel layer that is away
 _ASK: Final = "node question"
 _ANSWER: Final = "node answer"
 
@@ -199,44 +198,21 @@ class NodeRpc:
         if layer is None:
             return
         answering: set[asyncio.Task[None]] = set()
+
+        def heard(question: dict[str, Any]) -> None:
+            if question.get("node") != local.name or question["until"] < time.time():
+                return
+            if len(answering) >= MAX_WAITING:
+                return  # who asked hears of it at the deadline
+            task = local.loop.create_task(self._answer(local, layer, question))
+            answering.add(task)
+            task.add_done_callback(answering.discard)
+
         try:
-            await self._hear(local, layer, answering)
+            await Listener(layer, group(local.name), self._questions, heard).run()
         finally:
             for task in answering:
                 task.cancel()
-
-    async def _hear(self, local: _Local, layer: Any, answering: set[asyncio.Task[None]]) -> None:
-        channel, joined, deaf = "", float("-inf"), False
-        while True:
-            try:
-                if not channel:
-                    channel = await layer.new_channel()
-                if time.monotonic() - joined > RENEW:
-                    await layer.group_add(group(local.name), channel)
-                    joined = time.monotonic()
-                if deaf:
-                    deaf = False
-                    logger.warning("the channel layer answers again")
-                async with asyncio.timeout(RENEW):
-                    question = self._questions.open((await layer.receive(channel)).get("body"))
-                if (
-                    question is not None
-                    and question.get("node") == local.name
-                    and question["until"] >= time.time()
-                ):
-                    if len(answering) >= MAX_WAITING:
-                        continue  # who asked hears of it at the deadline
-                    task = local.loop.create_task(self._answer(local, layer, question))
-                    answering.add(task)
-                    task.add_done_callback(answering.discard)
-            except TimeoutError:
-                continue
-            except Exception as error:
-                if not deaf:
-                    deaf = True
-                    logger.error("the channel layer does not answer: %s", error)
-                joined = float("-inf")
-                await asyncio.sleep(RETRY)
 
     async def _answer(self, local: _Local, layer: Any, question: dict[str, Any]) -> None:
         if question.get("v", 1) > VERSION:

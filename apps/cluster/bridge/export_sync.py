@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import async_to_sync
@@ -19,6 +20,7 @@ from django.utils import timezone
 from apps.cluster.bridge.export_rules import DEFAULT_KEY, BadTemplate, Export, check_template
 from apps.cluster.bridge.export_status import Failures
 from apps.cluster.bridge.topic_names import TopicNames
+from apps.common.listening import Listener
 from apps.common.signed import Reader, sign
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ logger = logging.getLogger(__name__)
 GROUP: Final = "gmqtt.exports"
 PURPOSE: Final = "exports.changed"  # that messages are signed for
 REREAD: Final = 5.0  # seconds; changes are announced, this is for those that nobody heard
-RENEW: Final = 3600.0  # seconds; a channel layer forgets a member of a group after a day
 
 
 # Writing --------------------------------------------------------------------------------------------
@@ -100,30 +101,24 @@ async def follow(
     failures: Callable[[], dict[Export, Failures]],
 ) -> None:
     """Call `load` with the rules at once and at every change, and record `failures`, until cancelled."""
-    layer: Any = get_channel_layer()
-    channel = ""
-    joined = float("-inf")
-    announced = Reader(PURPOSE)
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            load(await database.run(read))
-            found = failures()
-            if found:
-                await database.run(record, found)
-            if not channel:
-                channel = await layer.new_channel()
-            if loop.time() - joined > RENEW:
-                await layer.group_add(GROUP, channel)
-                joined = loop.time()
-                load(await database.run(read))  # what was saved before we listened
-            async with asyncio.timeout(REREAD):
-                # Who floods the group must not have us read the database for each message.
-                while announced.open((await layer.receive(channel)).get("body")) is None:
-                    continue
-        except TimeoutError:
-            continue
-        except Exception as error:  # database or Redis: the rules that are known stay in force
-            logger.warning("export rules cannot be followed: %s", error)
-            joined = float("-inf")
-            await asyncio.sleep(1)
+    changed = asyncio.Event()
+
+    def again(_: object) -> None:
+        changed.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Listener(get_channel_layer(), GROUP, Reader(PURPOSE), again, again).run())
+        while True:
+            changed.clear()
+            try:
+                load(await database.run(read))
+                found = failures()
+                if found:
+                    await database.run(record, found)
+            except Exception as error:  # the rules that are known stay in force
+                logger.warning("export rules cannot be followed: %s", error)
+                await asyncio.sleep(1)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REREAD):
+                    await changed.wait()

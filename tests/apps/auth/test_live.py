@@ -19,6 +19,7 @@ from apps.auth.models import AclRule, Ban, Client, Refusal
 from apps.auth.providers.chain import Chain
 from apps.auth.records import Records
 from apps.auth.services import bans, clients, credentials, groups, rules
+from apps.common import listening
 from apps.common.actors import SYSTEM
 from apps.gateway.broker.ports import NOTHING, PUBLISH_ALL, Acl, Peer
 from apps.gateway.mqtt import reasons
@@ -282,9 +283,9 @@ async def test_grace_lets_in_who_was_known(monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_the_layer_was_away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said meanwhile was not heard: everything is looked at again."""
-    monkeypatch.setattr(lives, "TICK", 0.05)
+    monkeypatch.setattr(listening, "RETRY", 0.05)
     client = await stage.alice()
-    layer = stage.live._layer
+    layer = get_channel_layer()
     working = layer.receive
 
     async def broken(channel: str) -> Any:
@@ -292,7 +293,7 @@ async def test_the_layer_was_away(stage: Stage, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(layer, "receive", broken)
     await layer.group_send("gmqtt.auth", {"type": "auth.changed", "what": "other", "client_ids": []})
-    await within_a_second(lambda: stage.live._deaf_since is not None)
+    await within_a_second(lambda: stage.live._listener.deaf_since is not None)
     await Client.objects.filter(pk=client.pk).aupdate(enabled=False)
     monkeypatch.setattr(layer, "receive", working)
     await within_a_second(lambda: stage.node.kicked == [("alice-1", reasons.NOT_AUTHORIZED)])

@@ -13,7 +13,7 @@ from channels_redis.core import RedisChannelLayer
 
 from apps.cluster import node_rpc as module
 from apps.cluster.node_rpc import Busy, CallRefused, NodeRpc, NodeRpcError, NodeUnavailable, group
-from apps.common import signed
+from apps.common import listening, signed
 
 Serve = Callable[..., Awaitable[NodeRpc]]
 
@@ -201,7 +201,7 @@ async def test_a_question_is_answered_once(serve: Serve, layer: Any) -> None:
 async def test_it_comes_back_when_the_layer_does(
     serve: Serve, own_redis: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "RETRY", 0.05)
+    monkeypatch.setattr(listening, "RETRY", 0.05)
     layer = RedisChannelLayer(hosts=[{"address": own_redis.url, "socket_timeout": None}])
     channel_layers.set("default", layer)
     await serve("n")
