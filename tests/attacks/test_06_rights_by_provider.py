@@ -42,6 +42,7 @@ from tests.apps.auth.services import gateway, serving
 from tests.apps.gateway.support.link import FakeLink
 from tests.apps.gateway.support.reader import Reader
 from tests.apps.gateway.support.world import Events
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,13 +116,6 @@ class Stage:
     def subscribed(self) -> bool:
         session = self.node.sessions.get(self.cast.client_id)
         return session is not None and "s/#" in session.subscriptions
-
-
-async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "not in time"
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gmqtt_platform.config.loader import ROOT
+from tests.support.waiting import until
 from tests.wire import shipped
 from tests.wire.certs import Certificates
 from tests.wire.conftest import Start
@@ -135,13 +136,6 @@ def connections(node: Node) -> int:
     with urllib.request.urlopen(request, timeout=20) as answer:
         lines = answer.read().decode().splitlines()
     return int(float(next(line for line in lines if line.startswith("gmqtt_connections ")).split()[1]))
-
-
-async def until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        await asyncio.sleep(0.2)
 
 
 @needs("haproxy")

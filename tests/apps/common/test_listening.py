@@ -13,6 +13,7 @@ from channels.layers import InMemoryChannelLayer
 from apps.common import listening
 from apps.common.listening import Listener
 from apps.common.signed import Reader, sign
+from tests.support.waiting import until
 
 GROUP = "gmqtt.test"
 PURPOSE = "test"
@@ -53,12 +54,6 @@ async def listening_to(layer: Layer) -> AsyncIterator[tuple[Listener, list[Any],
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_it_hears_what_is_signed_for_it() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from apps.cluster.bridge.bridge import Bridge
@@ -17,6 +16,7 @@ from apps.cluster.bridge.proof import MessageProof
 from apps.cluster.bridge.records import Headers, Reader
 from apps.cluster.bridge.topic_names import TopicNames
 from apps.gateway.broker.messages import Message
+from tests.support.waiting import until
 
 PROOF = MessageProof([b"k" * 32])
 NAMES = TopicNames("gmqtt.", ("telemetry", "commands"))
@@ -116,10 +116,3 @@ class Host:
         await asyncio.gather(*(each.task for each in self.receivers), return_exceptions=True)
         await asyncio.to_thread(self.bridge.stop)
         self._directory.cleanup()
-
-
-async def until(condition: Callable[[], object], timeout: float = 20.0) -> None:  # noqa: ASYNC109
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        await asyncio.sleep(0.01)

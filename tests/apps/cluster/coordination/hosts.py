@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from apps.cluster.coordination.lease import State
@@ -26,19 +25,13 @@ from tests.apps.gateway.support.doors import Door
 from tests.apps.gateway.support.link import FakeLink
 from tests.apps.gateway.support.reader import Reader
 from tests.apps.gateway.support.world import Events
+from tests.support.waiting import until
 
 T = TypeVar("T")
 
 PEER = Peer("192.0.2.1", 50_000, "tcp")
 DEAD_AFTER = 3
 TIMEOUT = 15.0  # seconds that a test waits for what has to happen
-
-
-async def until(condition: Callable[[], Any], patience: float = TIMEOUT) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        await asyncio.sleep(0.01)
 
 
 class Bus:

@@ -8,7 +8,6 @@ import shutil
 import socket
 import ssl
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from apps.gateway.net.certificates import DAY, Certificates, Lasts
 from apps.gateway.net.tls import Tls
 from tests.apps.gateway.net.conftest import Serve, Served
+from tests.support.waiting import until
 from tests.wire import certs
 from tests.wire.raw import V5, connect
 
@@ -47,14 +47,6 @@ async def comes_in(
             return None
 
     return await asyncio.to_thread(blocking)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 async def counted(served: Served, reason: str) -> None:
