@@ -12,7 +12,8 @@ import pytest
 
 from apps.cluster.bridge import protocol
 from apps.cluster.bridge.bridge import InUse
-from tests.apps.cluster.bridge.hosts import PROOF, Host, Receiver, until
+from tests.apps.cluster.bridge.hosts import PROOF, Host, Receiver
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from apps.cluster.coordination.member import NameTaken
 from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import packets as p
 from tests.apps.cluster.coordination.conftest import Cluster
-from tests.apps.cluster.coordination.hosts import DEAD_AFTER, Client, until
+from tests.apps.cluster.coordination.hosts import DEAD_AFTER, Client
+from tests.support.waiting import until
 
 
 def will(payload: bytes, delay: int = 0) -> p.Will:

@@ -8,8 +8,9 @@ import time
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import reasons
 from tests.apps.cluster.coordination.conftest import Cluster
-from tests.apps.cluster.coordination.hosts import DEAD_AFTER, Client, until
+from tests.apps.cluster.coordination.hosts import DEAD_AFTER, Client
 from tests.apps.cluster.coordination.proxy import Proxy
+from tests.support.waiting import until
 from tools.redis import Redis
 
 WILL = p.Will("gone", b"client", 1, False, {})

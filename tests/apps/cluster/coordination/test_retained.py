@@ -12,8 +12,9 @@ from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import reasons
 from tests.apps.cluster.coordination.conftest import Cluster
-from tests.apps.cluster.coordination.hosts import DEAD_AFTER, Host, until
+from tests.apps.cluster.coordination.hosts import DEAD_AFTER, Host
 from tests.apps.cluster.coordination.proxy import Proxy
+from tests.support.waiting import until
 
 
 def payload(host: Host, topic: str) -> bytes | None:

@@ -9,7 +9,7 @@ import pytest
 
 from apps.cluster.coordination import subscription_sync
 from tests.apps.cluster.coordination.conftest import Cluster
-from tests.apps.cluster.coordination.hosts import until
+from tests.support.waiting import until
 
 
 async def test_what_is_published_after_a_suback_arrives(cluster: Cluster) -> None:

@@ -13,7 +13,8 @@ from apps.common.signed import sign
 from apps.gateway.mqtt import packets as p
 from apps.gateway.mqtt import reasons
 from tests.apps.cluster.coordination.conftest import Cluster
-from tests.apps.cluster.coordination.hosts import Client, until
+from tests.apps.cluster.coordination.hosts import Client
+from tests.support.waiting import until
 
 
 async def test_the_newer_wins_on_whatever_node(cluster: Cluster) -> None:
