@@ -58,7 +58,7 @@ def c() -> list[str]:
 
 
 def test_paho_c(interop: Interop) -> None:
-    interop(c, *product("345", TCP))  # over WebSocket it stops: not yet known whose fault it is
+    interop(c, *product("345", ALL))
 
 
 def maven(name: str) -> Callable[[], list[str]]:
@@ -96,8 +96,7 @@ def js(library: str) -> Callable[[], list[str]]:
 
 
 def test_mqttjs(interop: Interop) -> None:
-    # Behind HAProxy its end() is never fulfilled: docs/interoperability.md, Not tested.
-    interop(js("mqtt"), *product("345", TCP), *product("45", WEB[:2]))
+    interop(js("mqtt"), *product("345", TCP), *product("45", WEB))
 
 
 def test_async_mqtt(interop: Interop) -> None:

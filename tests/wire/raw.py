@@ -314,6 +314,25 @@ class RawWebSocket(Raw):
         return data[0] & 0x0F, data[start : start + length]
 
 
+def ends_in_order(client: RawWebSocket, first: str) -> int:
+    """The code of the node's close frame, to which TLS' end and TCP's follow, and no reset.
+
+    `first`: who sends the first close frame; "the node" does after DISCONNECT, "both" after that and ours.
+    """
+    close = frame((1000).to_bytes(2, "big"), CLOSE)
+    disconnect = frame(packet(0xE0))
+    client.sock.sendall({"the node": disconnect, "the client": close, "both": disconnect + close}[first])
+    while not client.close_code:
+        with contextlib.suppress(Closed):
+            client.packet()
+    if first == "the node":
+        client.sock.sendall(close)
+    if isinstance(client.sock, ssl.SSLSocket):
+        client.sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # no end without close_notify
+    assert client.sock.recv(1) == b""
+    return client.close_code
+
+
 class Refused(Exception):
     """The WebSocket handshake was answered with this HTTP status."""
 

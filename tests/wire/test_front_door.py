@@ -19,7 +19,7 @@ from tests.wire.certs import PUBLIC, Certificates
 from tests.wire.conftest import Start
 from tests.wire.nodes import Node, until
 from tests.wire.programs import needs
-from tests.wire.raw import V5, Raw, RawWebSocket, Refused
+from tests.wire.raw import V5, Raw, RawWebSocket, Refused, ends_in_order
 from tests.wire.shipped import Proxy
 
 NAME = PUBLIC
@@ -127,6 +127,14 @@ def test_every_door_of_the_shipped_files(
         time.sleep(2.5)  # nobody says anything
         for client in clients.values():
             client.ping()
+
+
+@pytest.mark.parametrize("first", ["the node", "the client", "both"])
+def test_websockets_end_in_order(front: Proxy, certificates: Certificates, first: str) -> None:
+    """MQTT.js waits for the end of the connection before it says that it has disconnected."""
+    with RawWebSocket(front.https, certificates.context(), host=PUBLIC) as client:
+        client.connect(V5, "orderly")
+        assert ends_in_order(client, first) == 1000
 
 
 def test_pages_of_the_shipped_files(front: Proxy, fronted: Node, certificates: Certificates) -> None:

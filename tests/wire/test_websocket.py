@@ -9,7 +9,7 @@ import pytest
 
 from tests.wire.certs import Certificates
 from tests.wire.conftest import Start
-from tests.wire.nodes import Node
+from tests.wire.nodes import Node, until
 from tests.wire.raw import (
     CLOSE,
     PING,
@@ -23,6 +23,7 @@ from tests.wire.raw import (
     RawWebSocket,
     Refused,
     connect,
+    ends_in_order,
     frame,
     packet,
     publish,
@@ -176,6 +177,47 @@ def test_the_node_closes_with_a_close_frame(node: Node, version: int) -> None:
         client.connect(version, "c")
         client.send(packet(0xE0))
         assert closed_with(client) == NORMAL
+
+
+def test_each_packet_has_a_frame_of_its_own(node: Node) -> None:
+    """paho.mqtt.c looks for a second packet in a frame only when something else arrives."""
+    with RawWebSocket(node.ws) as client:
+        client.connect(V311, "one-a-frame")
+        client.send(publish(V311, "frame/kept", b"x", retain=True))
+        client.send(subscribe(V311, "frame/kept"))
+        assert client.read() == packet(0x90, b"\0\1\0")
+        assert client.read() == publish(V311, "frame/kept", b"x", retain=True)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+@pytest.mark.parametrize("first", ["the node", "the client", "both"])
+def test_the_end_is_in_order(node: Node, certificates: Certificates, secure: bool, first: str) -> None:
+    """Close frames, then TLS and TCP end (RFC 6455, 7.1.1): what is in the network is not lost by a reset."""
+    context = certificates.context() if secure else None
+    with RawWebSocket(node.wss if secure else node.ws, context) as client:
+        client.connect(V311, "orderly")
+        assert ends_in_order(client, first) == NORMAL
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+def test_who_does_not_end_it_is_cut_off(
+    start: Start, tls_settings: dict[str, str], certificates: Certificates, secure: bool
+) -> None:
+    node = start(**tls_settings)
+    context = certificates.context() if secure else None
+    port = node.wss if secure else node.ws
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(RawWebSocket(port, context, receive_buffer=4096))
+        client.connect(V311, "deaf")
+        client.subscribe(V311, "loud")
+        loud = stack.enter_context(Raw(node.tcp))
+        loud.connect(V311, "loud")
+        for _ in range(8):
+            loud.send(publish(V311, "loud", bytes(MB)))
+        loud.ping()
+        before = node.sockets()
+        client.frame(NORMAL.to_bytes(2, "big"), CLOSE)
+        until(lambda: node.sockets() < before, 10)
 
 
 # Bad frames -----------------------------------------------------------------------------------------

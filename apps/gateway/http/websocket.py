@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.consumers import NORMAL_CLOSURE, SUBPROTOCOLS
+from apps.gateway.http.frames import framed
 
 INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its consumer before we stop reading
 EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
@@ -110,6 +111,7 @@ class FlowControlledWebSocket(WebSocketProtocol):
 
     flow: Flow | None = None
     streams = False  # speaks MQTT
+    _cutting: asyncio.TimerHandle | None = None  # the time that the client has to end the connection, too
 
     def onOpen(self) -> None:
         self.streams = self.websocket_protocol_in_use in SUBPROTOCOLS
@@ -138,13 +140,34 @@ class FlowControlledWebSocket(WebSocketProtocol):
             payload = b""
         super().onMessage(payload, isBinary)
 
+    def serverSend(self, content: Any, binary: bool = False) -> None:
+        if self.streams and binary and self.state == self.STATE_OPEN:
+            self.sendData(framed(content))
+        else:
+            super().serverSend(content, binary)
+
     def serverClose(self, code: int | None = None) -> None:
         """As daphne's, but with any code: autobahn's public method lets applications use only a few."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=NORMAL_CLOSURE if code is None else code)
 
+    def dropConnection(self, abort: bool = False) -> None:
+        """Both have sent their close frames: TLS and TCP end in order, too (RFC 6455, 7.1.1).
+
+        autobahn resets the connection, and what is on its way to the client may be lost with that. Who does
+        not take it in time is cut off.
+        """
+        if self.wasClean and self.state != self.STATE_CLOSED:
+            abort = False
+            loop = asyncio.get_running_loop()
+            self._cutting = loop.call_later(CLOSE_TIMEOUT, self.transport.abortConnection)
+        super().dropConnection(abort)
+
     def connectionLost(self, reason: Any) -> None:
         """Cut the cycles through what daphne and autobahn keep: timers and Deferreds with bound methods."""
+        if self._cutting is not None:
+            self._cutting.cancel()
+            self._cutting = None
         super().connectionLost(reason)
         for name in _TIMERS:
             timer = getattr(self, name, None)

