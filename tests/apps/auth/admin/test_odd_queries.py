@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.apps.auth.admin.test_object_permissions import browser_of
 
 pytestmark = pytest.mark.django_db
 HUGE = "9" * 30
+# The same pages are asked all this on SQLite; what a database itself may refuse is asked on PostgreSQL, too.
+POSTGRESQL = bool(os.environ.get("TEST_DATABASE_URL"))
+REFUSED_BY_DATABASES = ("%00", HUGE, "%ff", "0001-01-01", "9999-12-31")
 OF_LISTS = (
     "q=%00",
     "q=%27",
@@ -119,7 +123,8 @@ def test_odd_queries(browser: Browser, paths: list[str]) -> None:
     assert lists < set(paths)
     for path in paths:
         for query in (*ANYWHERE, *(OF_LISTS if path in lists else ())):
-            found += wrong(browser, f"{path}?{query}")
+            if not POSTGRESQL or any(each in query for each in REFUSED_BY_DATABASES):
+                found += wrong(browser, f"{path}?{query}")
     assert found == []
 
 
@@ -144,7 +149,9 @@ RELATIONS = ("client", "group", "groups", "roles")
 COUNTS = [f"{prefix}-{count}_FORMS" for prefix in ("rules", "credentials") for count in ("TOTAL", "INITIAL")]
 
 
-@pytest.mark.parametrize("value", ["", "abc", "\0", HUGE, "-1", "x" * 5000, "2020-99-99"])
+@pytest.mark.parametrize(
+    "value", ["\0", HUGE] if POSTGRESQL else ["", "\0", HUGE, "-1", "x" * 5000, "2020-99-99"]
+)
 def test_odd_forms(browser: Browser, paths: list[str], value: str) -> None:
     in_rows = [
         f"{prefix}-0-{name}" for prefix in ("rules", "credentials") for name in ("id", "DELETE", *FIELDS)
@@ -186,6 +193,7 @@ def test_odd_words_for_autocompletion(browser: Browser, term: str) -> None:
             assert wrong(browser, f"/admin/autocomplete/?{query}") == []
 
 
+@pytest.mark.skipif(POSTGRESQL, reason="nothing of it depends on the database")
 def test_the_sidebar_links_to_nothing_that_is_refused(browser: Browser, paths: list[str]) -> None:
     for path in paths:
         if path.endswith("/export/"):
