@@ -10,7 +10,7 @@ from gmqtt_platform.config import loader
 from gmqtt_platform.config.loader import Conf
 from gmqtt_platform.config.values import shown
 
-SECRET_KEY = "GMQTT_SECRET_KEY"  # an environment variable; with _FILE appended: the path of a file
+SECRET_KEY = "GMQTT_SECRET_KEY"  # noqa: S105  # an environment variable; with _FILE appended: the path of a file
 FALLBACKS = "GMQTT_SECRET_KEY_FALLBACKS"  # the same
 MIN_KEY = 32  # characters
 

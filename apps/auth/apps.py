@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
-from apps.auth import permissions as permissions  # declares them, before any model or admin page asks
+from apps.auth import permissions  # noqa: F401  # declares them, before any model or admin page asks
 
 
 class AuthConfig(AppConfig):

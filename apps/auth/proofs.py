@@ -33,7 +33,7 @@ WINDOW: Final = 300  # seconds a signed request's clock may be off, either way
 COMMAND_SECONDS: Final = 60  # for which the token of a management command is good
 
 _ISSUER = "gmqtt"
-_TOKEN_KEY = "service token"
+_TOKEN_KEY = "service token"  # noqa: S105  # what it is derived for
 _COMMAND = "command:"  # what the subject of a management command's token begins with
 _NONCE = re.compile(r"[A-Za-z0-9._~-]{8,64}")
 

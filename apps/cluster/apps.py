@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from apps.cluster import permissions as permissions  # declares them, before any model or admin page asks
+from apps.cluster import permissions  # noqa: F401  # declares them, before any model or admin page asks
 
 
 class ClusterConfig(AppConfig):

@@ -80,7 +80,7 @@ def test_make_targets() -> None:
     given = {word for _, words in of("make") for word in words[1:] if re.fullmatch(r"[a-z-]+", word)}
     for page in sources():
         given |= set(re.findall(r"`make ([a-z][a-z-]*)", page.read_text()))
-    assert {"run", "dist", "cluster", "image"} <= given and given <= targets
+    assert {"run", "dist", "cluster", "image"} <= given <= targets
 
 
 def test_files_that_are_named() -> None:

@@ -87,7 +87,7 @@ def picture(series: list[Series], title: str) -> str:
     rows = [f'<text x="8" y="16" font-size="13" font-weight="bold">{title}</text>']
     for number, each in enumerate(series):
         top = 24 + number * (HEIGHT + 22)
-        most, last = max(max(each.values), 1e-9), each.at[-1] or 1.0
+        most, last = max(*each.values, 1e-09), each.at[-1] or 1.0
         points = " ".join(
             f"{LEFT + at / last * WIDTH:.1f},{top + TOP + (HEIGHT - TOP) * (1 - value / most):.1f}"
             for at, value in zip(each.at, each.values, strict=True)

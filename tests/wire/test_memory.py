@@ -43,8 +43,8 @@ def loaded(start: Start, tls_settings: dict[str, str], certificates: Certificate
             client.connect(V5, f"{transport}-{number:05}")
             clients.append(client)
     for number, client in enumerate(clients[:20]):
-        for start in range(0, 1000, 100):
-            client.subscribe(V5, *[f"plant/{number}/sensor/{start + each}/value" for each in range(100)])
+        for first in range(0, 1000, 100):
+            client.subscribe(V5, *[f"plant/{number}/sensor/{first + each}/value" for each in range(100)])
     for number in range(500):
         with Raw(node.tcp, timeout=30.0) as away:
             away.connect(V5, f"away-{number}", properties=AN_HOUR)

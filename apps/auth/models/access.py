@@ -72,6 +72,9 @@ class UsedNonce(models.Model):
         ]
         indexes = [models.Index(fields=["expires_at"], name="nonces_by_expiry")]
 
+    def __str__(self) -> str:
+        return self.nonce
+
 
 class IdempotentRequest(models.Model):
     """A request that came with an Idempotency-Key, and its answer, for whoever asks again with the same key.
@@ -92,3 +95,6 @@ class IdempotentRequest(models.Model):
             models.UniqueConstraint(fields=["caller", "key_hash"], name="one_answer_per_key"),
         ]
         indexes = [models.Index(fields=["created_at"], name="answers_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.caller} {self.created_at}"

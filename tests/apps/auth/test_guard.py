@@ -24,7 +24,7 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Iterator[Clock]:
-    yield Clock()
+    return Clock()
 
 
 def guard(clock: Clock, **keys: object) -> tuple[Guard, list[BanFacts]]:

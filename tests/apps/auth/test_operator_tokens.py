@@ -50,7 +50,7 @@ async def ask(chain: Chain, token: str, client_id: str = "console-x-1") -> Verdi
 def chain(request: pytest.FixtureRequest) -> Iterator[Chain]:
     """With whatever is configured: the console's tokens need nothing."""
     acl = {"mock": "mock", "jwt": "jwt"}[request.param]
-    yield build(request.param, acl, jwt__secret="s" * 32)
+    return build(request.param, acl, jwt__secret="s" * 32)
 
 
 async def test_a_token_lets_in_and_allows_what_it_says(chain: Chain) -> None:

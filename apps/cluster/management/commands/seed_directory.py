@@ -63,7 +63,7 @@ def _node(number: int) -> str:
 
 
 def _sessions(count: int, subscriptions: float, now: datetime) -> Iterator[SessionInfo]:
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311  # the same each time
     for number in range(count):
         online = number % 5 != 0
         connected = now - timedelta(seconds=chance.randrange(86_400))

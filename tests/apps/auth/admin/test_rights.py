@@ -144,7 +144,7 @@ def carol(bob: User, pumps: ClientGroup) -> Iterator[User]:
     bob.username = "carol"
     bob.save()
     assign_perm("manage_rules", bob, pumps)
-    yield bob
+    return bob
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:

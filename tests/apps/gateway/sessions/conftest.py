@@ -86,4 +86,4 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
         made.append(world)
         return world
 
-    yield start
+    return start
