@@ -14,6 +14,7 @@ from django.urls import re_path
 
 from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
+from apps.gateway.http.admission import Admission
 from apps.gateway.http.origins import OriginCheck
 from apps.gateway.http.peer import BehindProxies
 from apps.gateway.runtime import Runtime
@@ -36,7 +37,7 @@ def application(runtime: Runtime, listeners: ListenersConf, proxies: HttpConf | 
     mqtt = WebSocketConsumer.as_asgi(runtime=runtime, origins=origins, certificate_required=required)
     router = ProtocolTypeRouter(
         {
-            "http": http,
+            "http": Admission(http),
             "websocket": URLRouter(
                 [
                     re_path(path, mqtt),

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,7 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion  # noqa: E402
 from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
 from apps.gateway.broker.limits import Limits  # noqa: E402
+from apps.gateway.http.admission import LEFT  # noqa: E402
 from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
 from apps.gateway.http.peer import PROXIED  # noqa: E402
 from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
@@ -236,6 +238,8 @@ class GatewayServer(Server):
         if scope["type"] == "websocket":
             self._describe(protocol, scope)
             queue = protocol.flow = Flow()
+        else:
+            scope[LEFT] = partial(self._has_left, weakref.ref(protocol))
         if getattr(below, "secure", False):
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         reply = _Reply(self.handle_reply, protocol)
@@ -243,6 +247,11 @@ class GatewayServer(Server):
         instance.add_done_callback(reply.forget)
         self.connections[protocol]["application_instance"] = instance
         return queue
+
+    def _has_left(self, reference: weakref.ref[Any]) -> bool:
+        """Has the client of a request closed its connection?"""
+        details = self.connections.get(reference())
+        return details is None or "disconnected" in details
 
     def open_connections(self) -> tuple[int, int]:
         """HTTP and WebSocket connections, and how many of them have TLS."""

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from apps.auth import caches
+from apps.auth import caches, callers
+from apps.auth.callers import Overloaded
 from apps.auth.fair_queue import Busy
 from apps.auth.guard import BanList, Guard, active_bans
 from apps.auth.providers.base import (
@@ -106,29 +107,33 @@ class Chain:
     async def decide(self, request: ConnectRequest) -> Verdict | None:
         """As `connect`; None where no provider knows the client."""
         try:
-            while True:
-                changes, bans = self.parts.registry.changes, self.bans.version
-                if not self.open:
-                    refused = await self._door(request, request.username or "")
-                    if refused is not None:
-                        return _refusal(refused)
-                    bans = self.bans.version
-                outcome = await self._ask(request)
-                if outcome is None:
-                    self._failed(request, _no_one_knows(request))
-                    return None
-                if isinstance(outcome, Rejection):
-                    self._failed(request, outcome)
-                    return _refusal(outcome)
-                verdict = await self._welcome(request, outcome)
-                # What changed while a provider was waited for would else be missed.
-                changed = any(self.parts.registry.changed(each, changes) for each in _names(outcome))
-                if self.bans.version == bans and not changed:
-                    return verdict
+            with callers.asking(request.left):
+                return await self._decided(request)
+        except (Busy, Overloaded):
+            return _BUSY
         except Unavailable as error:
             return _unavailable(request, error)
-        except Busy:
-            return _BUSY
+
+    async def _decided(self, request: ConnectRequest) -> Verdict | None:
+        while True:
+            changes, bans = self.parts.registry.changes, self.bans.version
+            if not self.open:
+                refused = await self._door(request, request.username or "")
+                if refused is not None:
+                    return _refusal(refused)
+                bans = self.bans.version
+            outcome = await self._ask(request)
+            if outcome is None:
+                self._failed(request, _no_one_knows(request))
+                return None
+            if isinstance(outcome, Rejection):
+                self._failed(request, outcome)
+                return _refusal(outcome)
+            verdict = await self._welcome(request, outcome)
+            # What changed while a provider was waited for would else be missed.
+            changed = any(self.parts.registry.changed(each, changes) for each in _names(outcome))
+            if self.bans.version == bans and not changed:
+                return verdict
 
     def exchange(self, request: ConnectRequest) -> Exchange | None:
         for provider in self.clients:
@@ -290,23 +295,27 @@ class _Exchange:
         self._exchange = exchange
 
     async def step(self, data: bytes | None) -> Verdict | Challenge:
-        chain, request = self._chain, self._request
         try:
-            refused = await chain._door(request, request.username or "")
-            if refused is not None:
-                return _refusal(refused)
-            changes = chain.parts.registry.changes
-            answer = await self._exchange.step(data)
-            if isinstance(answer, Challenge):
-                return answer
-            if isinstance(answer, Rejection):
-                chain._failed(request, answer)
-                return _refusal(answer)
-            return await self._end(answer, changes)
-        except Unavailable as error:
-            return _unavailable(request, error)
-        except Busy:
+            with callers.asking(self._request.left):
+                return await self._step(data)
+        except (Busy, Overloaded):
             return _BUSY
+        except Unavailable as error:
+            return _unavailable(self._request, error)
+
+    async def _step(self, data: bytes | None) -> Verdict | Challenge:
+        chain, request = self._chain, self._request
+        refused = await chain._door(request, request.username or "")
+        if refused is not None:
+            return _refusal(refused)
+        changes = chain.parts.registry.changes
+        answer = await self._exchange.step(data)
+        if isinstance(answer, Challenge):
+            return answer
+        if isinstance(answer, Rejection):
+            chain._failed(request, answer)
+            return _refusal(answer)
+        return await self._end(answer, changes)
 
     async def _end(self, proved: Proved, changes: int) -> Verdict:
         chain, request = self._chain, self._request

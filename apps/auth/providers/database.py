@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
+from apps.auth import callers
+from apps.auth.callers import Overloaded, Pace
 from apps.auth.providers.base import Unavailable
 from apps.common import database
 
@@ -20,29 +22,44 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+FIRST_GUESS: Final = 0.002  # seconds that one question takes, before the first was measured
+
 
 class Database:
-    """Runs functions that use the ORM. Where `waiting` of them wait already, the answer is Unavailable."""
+    """Runs functions that use the ORM, for no caller (`callers.asking`) longer than `patience` seconds."""
 
-    def __init__(self, threads: int = 4, waiting: int = 20_000) -> None:
+    def __init__(self, threads: int = 4, patience: float = 10.0) -> None:
         self.threads = threads
+        self.patience = patience
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="auth-database")
-        self._waiting = waiting
+        self._pace = Pace(threads, patience, FIRST_GUESS)
         self._running = 0
         self.down_since: float | None = None  # UNIX seconds
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`Unavailable` when the database cannot be asked; what `function` raises otherwise.
+        """`Unavailable` when the database cannot be asked, `Overloaded` when it could not answer in time;
+        what `function` raises otherwise.
 
         Where a connection fails, `function` is called a second time on a new one.
         """
-        if self._running >= self._waiting:
-            raise Unavailable("too many questions wait for the database")
+        caller = callers.current()
+        if caller is not None and self._running >= self._pace.bound:
+            raise Overloaded("too many questions wait for the database")
+
+        def work() -> T:
+            if caller is not None and not caller.waits(self.patience):
+                raise Overloaded("nobody waits for the answer any more")
+            started = time.monotonic()
+            try:
+                return _call_twice(function, *args, **kwargs)
+            finally:
+                self._pace.took(time.monotonic() - started)
+
         self._running += 1
         loop = asyncio.get_running_loop()
         began = time.monotonic()
         try:
-            answer = await loop.run_in_executor(self._pool, lambda: _call_twice(function, *args, **kwargs))
+            answer = await loop.run_in_executor(self._pool, work)
         except (DatabaseError, InterfaceError) as error:
             if self.down_since is None:
                 self.down_since = time.time()

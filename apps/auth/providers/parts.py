@@ -22,7 +22,7 @@ class Parts:
     def __init__(self, conf: AuthConf, patience: float) -> None:
         """`patience`: seconds that a client waits for an answer."""
         self.conf = conf
-        self.database = Database(conf.database_threads)
+        self.database = Database(conf.database_threads, patience)
         self.registry = Registry(
             self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
         )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
+from apps.auth import callers
 from apps.auth.acl import Rules, Subject
 from apps.auth.bans import pattern_fits
 from apps.auth.caches import Cache
+from apps.auth.callers import Caller, Overloaded, Pace
 from apps.auth.facts import TRANSPORTS, ConnectFacts, CredentialFacts
 from apps.auth.providers.base import Identity, Rejection, Unavailable
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
@@ -30,6 +33,26 @@ _CREDENTIAL_GONE = Rejection(reasons.NOT_AUTHORIZED, "the credential it came in 
 _Question = tuple[str, str | None, str]  # client id, user name, address
 
 MANY: Final = 8  # questions that the bulk queries answer faster than one query each
+FIRST_GUESS: Final = 0.001  # seconds that one of them takes, before the first was measured
+
+
+class _Lookup:
+    """One client that is looked up, for all who asked meanwhile."""
+
+    __slots__ = ("callers", "found", "question")
+
+    def __init__(self, question: _Question) -> None:
+        self.question = question
+        self.callers: list[Caller | None] = []
+        self.found: asyncio.Future[_Entry] = asyncio.get_running_loop().create_future()
+
+    def waits(self, patience: float) -> bool:
+        """Does anybody?"""
+        return any(each is None or each.waits(patience) for each in self.callers)
+
+    def failed(self, error: Exception) -> None:
+        self.found.set_exception(error)
+        self.found.exception()  # whoever waited may be gone by now
 
 
 @dataclass(slots=True)
@@ -73,8 +96,9 @@ class Registry:
         self._fetch = fetch
         self._known: Cache[str, _Entry] = Cache(size, ttl, grace, weight=FACTS)
         self._unknown: Cache[str, _Entry] = Cache(min(size, 10_000), unknown_ttl)
-        self._loading: dict[str, asyncio.Future[_Entry]] = {}
-        self._waiting: list[_Question] = []  # those of _loading that nobody asks yet
+        self._loading: dict[str, _Lookup] = {}
+        self._waiting: list[_Lookup] = []  # those of _loading that nobody asks yet
+        self._pace = Pace(database.threads, database.patience, FIRST_GUESS)
         self._readers: set[asyncio.Task[None]] = set()
         self._accounts: Cache[str, str] = Cache(size, ttl, grace)  # user name -> client id, of those for many
         self._strangers: Cache[str, bool] = Cache(min(size, 10_000), unknown_ttl)  # user names: there is none
@@ -155,55 +179,76 @@ class Registry:
         entry = self._known.get(client_id) or self._unknown.get(client_id)
         if entry is not None:
             return entry
-        future = self._loading.get(client_id)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            self._loading[client_id] = future
-            self._waiting.append((client_id, username, address))
-            if len(self._readers) < self._database.threads:
-                reader = asyncio.create_task(self._read())
-                self._readers.add(reader)
-                reader.add_done_callback(self._readers.discard)
+        caller = callers.current()
         try:
-            return await asyncio.shield(future)
+            lookup = self._loading.get(client_id)
+            if lookup is None:
+                lookup = self._look_up((client_id, username, address), caller)
+            lookup.callers.append(caller)
+            return await asyncio.shield(lookup.found)
         except Unavailable:
             stale = self._known.get_stale(client_id)
             if stale is None:
                 raise
             return stale
+        except asyncio.CancelledError:
+            if caller is not None:
+                caller.gave_up = True
+            raise
+
+    def _look_up(self, question: _Question, caller: Caller | None) -> _Lookup:
+        if caller is not None and len(self._waiting) >= self._pace.bound:
+            raise Overloaded("too many clients wait to be looked up")
+        lookup = self._loading[question[0]] = _Lookup(question)
+        self._waiting.append(lookup)
+        if len(self._readers) < self._database.threads:
+            reader = asyncio.create_task(
+                self._read(), context=contextvars.Context()
+            )  # for all, not for this one
+            self._readers.add(reader)
+            reader.add_done_callback(self._readers.discard)
+        return lookup
 
     async def _read(self) -> None:
         while self._waiting:
             asked = self._waiting[:BATCH_SIZE]
             del self._waiting[:BATCH_SIZE]
-            started = self.changes
+            changes, began = self.changes, time.monotonic()
             try:
                 found = await self._database.run(self._fetch_all, asked)
             except Exception as error:
-                for client_id, _, _ in asked:
-                    future = self._loading.pop(client_id)
-                    future.set_exception(error)
-                    future.exception()  # whoever waited may be gone by now
+                for lookup in asked:
+                    del self._loading[lookup.question[0]]
+                    lookup.failed(error)
                 continue
-            for question, facts in zip(asked, found, strict=True):
-                client_id = question[0]
-                if self.changed(client_id, started):
-                    self._waiting.append(question)
+            self._pace.took(time.monotonic() - began, len(asked))
+            for lookup in asked:
+                client_id, username, _ = lookup.question
+                facts = found.get(client_id)
+                if facts is None:
+                    del self._loading[client_id]
+                    lookup.failed(Overloaded("nobody waited for the answer any more"))
+                    continue
+                if self.changed(client_id, changes):
+                    self._waiting.append(lookup)
                     continue
                 entry = _Entry(facts)
                 cache = self._unknown if facts.client is None else self._known
                 cache.put(client_id, entry)
-                if question[1] and facts.account is not None and facts.client is None:
-                    self._note(question[1], facts.account)
-                self._loading.pop(client_id).set_result(entry)
+                if username and facts.account is not None and facts.client is None:
+                    self._note(username, facts.account)
+                del self._loading[client_id]
+                lookup.found.set_result(entry)
 
-    def _fetch_all(self, asked: list[_Question]) -> list[ConnectFacts]:
+    def _fetch_all(self, lookups: list[_Lookup]) -> dict[str, ConnectFacts]:
+        """By client id, of those that are still waited for when it is their turn."""
+        asked = [each.question for each in lookups if each.waits(self._pace.patience)]
         if len(asked) < MANY:
-            return [self._fetch(*question) for question in asked]
+            return {question[0]: self._fetch(*question) for question in asked}
         found = facts_of([client_id for client_id, _, _ in asked])
         strangers = {name for id, name, _ in asked if name and found[id].client is None}
         known = accounts(strangers) if strangers else {}
-        return [replace(found[id], account=known.get(name or "")) for id, name, _ in asked]
+        return {id: replace(found[id], account=known.get(name or "")) for id, name, _ in asked}
 
     # ------------------------------------------------------------ changes
 

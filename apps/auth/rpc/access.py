@@ -18,8 +18,9 @@ import grpc
 import jwt
 from grpc import aio
 
-from apps.auth import permissions, proofs
+from apps.auth import callers, permissions, proofs
 from apps.auth.caches import Cache
+from apps.auth.callers import Overloaded
 from apps.auth.models import ServiceAccount
 from apps.auth.proofs import actor_of_account
 from apps.auth.providers.base import Unavailable
@@ -107,9 +108,12 @@ class Access(aio.ServerInterceptor):
         if service == _HEALTH:
             return await continuation(details)
         try:
-            actor = await self.actor(details.invocation_metadata)
+            with callers.asking():
+                actor = await self.actor(details.invocation_metadata)
         except Unauthenticated as error:
             return _abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        except Overloaded:
+            return _abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "more calls wait than can be answered in time")
         except Unavailable:
             return _abort(grpc.StatusCode.UNAVAILABLE, "the database does not answer")
         permission = permissions.RPC_METHODS.get(method) if service == SERVICE else None

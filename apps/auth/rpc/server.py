@@ -11,7 +11,9 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from apps.auth import callers
 from apps.auth.acl import PASS
+from apps.auth.callers import Overloaded
 from apps.auth.facts import TRANSPORTS
 from apps.auth.models import Client
 from apps.auth.providers.base import Unavailable
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_MESSAGE: Final = 1_048_576  # bytes
+BUSY: Final = "more calls wait than can be answered in time"
 MAX_CALLS: Final = 2000  # at once; behind them RESOURCE_EXHAUSTED
 
 
@@ -54,7 +57,7 @@ class AuthService(auth_pb2_grpc.AuthServicer):
         if verdict.reason == reasons.SERVER_UNAVAILABLE:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the database does not answer")
         if verdict.reason == reasons.SERVER_BUSY:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many passwords wait to be checked")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, BUSY)
         if not isinstance(verdict.acl, ClientAcl):
             guessed = verdict.reason == reasons.BAD_USER_NAME_OR_PASSWORD
             return pb.AuthReply(
@@ -74,7 +77,8 @@ class AuthService(auth_pb2_grpc.AuthServicer):
         self._chain.forget(
             [identity.client_id, identity.row]
         )  # whoever asks this has heard of a change, perhaps before us
-        refused = await _available(self._chain.judge(identity), context)
+        with callers.asking():
+            refused = await _available(self._chain.judge(identity), context)
         if refused is None:
             return pb.AuthReply(decision=pb.ALLOW, subject=request.connected)
         return pb.AuthReply(decision=pb.DENY, reason=refused.reason, text=refused.text)
@@ -96,7 +100,9 @@ class AuthService(auth_pb2_grpc.AuthServicer):
         return pb.AclReply(decision=pb.ALLOW, grant=granted)
 
     async def _acl(self, subject: pb.Subject, peer: pb.Peer, context: Any) -> ClientAcl:
-        return await _available(self._chain.acl(convert.identity_of(subject, peer), default="pass"), context)
+        with callers.asking():
+            identity = convert.identity_of(subject, peer)
+            return await _available(self._chain.acl(identity, default="pass"), context)
 
     async def Register(self, request: pb.RegisterRequest, context: Any) -> pb.RegisterReply:
         new = registering.NewClient(
@@ -148,6 +154,9 @@ class AuthService(auth_pb2_grpc.AuthServicer):
 async def _available(answer: Awaitable[T], context: Any) -> T:
     try:
         return await answer
+    except Overloaded:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, BUSY)
+        raise
     except Unavailable:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the database does not answer")
         raise

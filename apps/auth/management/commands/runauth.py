@@ -38,7 +38,9 @@ class Command(BaseCommand):
         """Start, register, wait for SIGINT or SIGTERM; then withdraw first, so that nobody finds us dying."""
         auth = settings.GMQTT.auth
         service = auth.service
-        chain = chains.build(dataclasses.replace(auth, client=service.client, acl=service.acl))
+        # The nodes give up after their timeout_ms: ours is the best guess of it.
+        patience = auth.rpc.timeout_ms / 1000
+        chain = chains.build(dataclasses.replace(auth, client=service.client, acl=service.acl), patience)
         records = Records(chain.parts.database, 0, "", lambda client_id, action, topic: None)
         live = Live(chain, Nobody(), records)
         server = AuthServer(service, chain, exporter.observe_calls())
