@@ -63,7 +63,7 @@ def _of_clients(
     chain = set(auth.client)
     if chain == {"x509"} and not takes_certificates:
         return "auth.client", "x509 alone is asked, and listeners.tls_client_auth is none"
-    if chain & {"rpc", "mock"} or ("jwt" in chain and not auth.jwt.registered):
+    if chain - set(_PROVED_BY) or ("jwt" in chain and not auth.jwt.registered):
         return None
     if "x509" in chain and auth.x509.match == "common_name":
         return None
