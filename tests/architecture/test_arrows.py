@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.architecture import arrows
@@ -29,6 +31,18 @@ def test_the_paths_that_the_documents_name_exist() -> None:
         if not arrows.exists(path)
     }
     assert not missing
+
+
+def test_nothing_is_imported_from_a_test() -> None:
+    """What tests share stands in a module that is no test."""
+    root = arrows.ROOT / "tests"
+    imported = re.compile(r"^(?:from|import) (tests[.\w]*\btest_\w+)", re.MULTILINE)
+    wrong = {
+        str(path.relative_to(root)): found
+        for path in sorted(root.rglob("*.py"))
+        if (found := imported.findall(path.read_text()))
+    }
+    assert not wrong
 
 
 def test_every_layer_is_there() -> None:

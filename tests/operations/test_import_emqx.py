@@ -18,8 +18,8 @@ from django.contrib.auth.hashers import check_password
 from apps.auth import hashers
 from gmqtt_platform.importing import emqx, erlang
 from gmqtt_platform.importing.found import BadSource, Found
+from tests.operations.imported import Asked, connects, installed
 from tests.operations.support import ok
-from tests.operations.test_import_mosquitto import Asked, connects, installed
 from tests.wire.conftest import Start
 from tests.wire.nodes import until
 

@@ -19,7 +19,7 @@ import yaml
 from apps.cluster.bridge import build
 from gmqtt_platform import __version__
 from gmqtt_platform.config.loader import ROOT, load
-from tests.packaging.test_compose import image_settings
+from tests.packaging.settings import image_settings
 
 CHART = ROOT / "deploy" / "helm" / "gmqtt"
 HELM = shutil.which("helm", path=os.environ["PATH"] + os.pathsep + str(ROOT / "build" / "bin"))

@@ -16,6 +16,7 @@ from compose_spec import PyCompose
 from apps.cluster.bridge import build
 from gmqtt_platform import command
 from gmqtt_platform.config.loader import ROOT, load
+from tests.packaging.settings import image_settings
 from tests.wire.programs import find, needs
 
 HERE = ROOT / "deploy" / "compose"
@@ -44,12 +45,6 @@ def secrets(tmp_path: Path) -> Path:
     shutil.copy(HERE / "make-secrets", tmp_path)
     subprocess.run([tmp_path / "make-secrets"], check=True)
     return tmp_path / "secrets"
-
-
-def image_settings() -> dict[str, str]:
-    """The GMQTT_* of the Dockerfile."""
-    words = (ROOT / "Dockerfile").read_text().split()
-    return dict(word.split("=", 1) for word in words if word.startswith("GMQTT_") and "=" in word)
 
 
 def roles() -> list[tuple[str, str]]:

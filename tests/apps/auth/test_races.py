@@ -26,8 +26,7 @@ from apps.auth.services.credentials import NewCredential
 from apps.auth.services.registering import NewClient
 from apps.common.actors import SYSTEM
 from apps.common.errors import Duplicate, Unauthenticated
-from tests.apps.auth.admin.test_object_permissions import browser_of
-from tests.apps.auth.admin.test_pages import inline
+from tests.apps.auth.admin.pages import browser_of, inline
 from tests.apps.auth.factories import SECRET, AccountFactory, ClientFactory, CredentialFactory, UserFactory
 
 pytestmark = [

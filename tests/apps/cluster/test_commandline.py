@@ -7,25 +7,22 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 from django.core.management import CommandError, call_command
-from paho.mqtt.properties import Properties
 
 from apps.cluster.commandline.client import Api
 from gmqtt_platform.config.loader import ROOT
+from tests.apps.cluster.support.commands import Run, connected, listed
 from tests.wire.conftest import certificates, template, tls_settings
 from tests.wire.nodes import Node, environment, until
 
 __all__ = ["certificates", "template", "tls_settings"]
 
-Run = Callable[..., Any]
 HOSTILE = "evil\x1b[2J\u202e\u2028<b>"
 
 
@@ -53,34 +50,6 @@ def run(node: Node, settings: Any) -> Run:
 
 def data_dir(node: Node) -> Path:
     return node._log.with_suffix("")
-
-
-@contextmanager
-def connected(node: Node, client_id: str, *filters: str, expiry: int = 0) -> Iterator[paho.Client]:
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
-    client.user_data_set([])
-    client.on_message = lambda client, got, message: got.append(message)
-    properties = Properties(1)
-    properties.SessionExpiryInterval = expiry
-    client.connect("127.0.0.1", node.tcp, properties=properties)
-    client.loop_start()
-    until(client.is_connected)
-    for filter in filters:
-        client.subscribe(filter, 1)
-    try:
-        yield client
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def listed(run: Run, *command: str, count: int = 1) -> list[dict[str, Any]]:
-    """The rows of a list when there are so many, which is two seconds after it happened at the latest."""
-    deadline = time.monotonic() + 15
-    while len(found := run(*command)) != count:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
-    return list(found)
 
 
 def test_clients(node: Node, run: Run) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.apps.cluster.test_with_kafka import TIMEOUT, client, subscriber, until
+from tests.apps.cluster.support.clients import TIMEOUT, client, subscriber, until
 from tests.postgres import postgresql
 from tests.services import present
 from tools.cluster import ROOT, Cluster

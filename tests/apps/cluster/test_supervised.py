@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.cluster.test_with_kafka import TIMEOUT, client, subscriber, until
+from tests.apps.cluster.support.clients import TIMEOUT, client, subscriber, until
 from tools.cluster import ROOT, Cluster
 
 SHIPPED = ROOT / "conf" / "supervisord.conf"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.apps.cluster.test_commandline import connected, listed
+from tests.apps.cluster.support.commands import connected, listed
 from tests.wire.conftest import template
 from tests.wire.nodes import Node, until
 

@@ -12,7 +12,7 @@ from apps.cluster.bridge.envelope import BadRecord
 from apps.cluster.coordination import versions
 from apps.cluster.coordination.store import Store
 from apps.cluster.coordination.versions import Incompatible
-from tests.apps.cluster.bridge.test_envelope import read
+from tests.apps.cluster.bridge.records import read
 
 
 def test_members_of_one_version() -> None:

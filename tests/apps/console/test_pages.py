@@ -14,7 +14,7 @@ from apps.common import node_services
 from apps.common.node_services import NodeServices
 from apps.console import metrics, roles
 from apps.console.sampler import Sampler
-from tests.apps.console.test_sampler import stats
+from tests.apps.console.figures import stats
 
 pytestmark = pytest.mark.django_db
 

@@ -12,13 +12,9 @@ from apps.console import sampler, selectors
 from apps.console.models import Sample
 from apps.console.sampler import Sampler
 from tests.apps.cluster.factories import NodeFactory
+from tests.apps.console.figures import stats
 
 pytestmark = pytest.mark.django_db
-
-
-def stats(**more: Any) -> dict[str, Any]:
-    names = {*sampler.GAUGES, *sampler.RATES.values(), "started"}
-    return {**dict.fromkeys(names, 0), "drops": {}, "refused": {}, **more}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from apps.cluster.commandline.client import Api
 from apps.cluster.commandline.nouns import node_of
 from gmqtt_platform import local
 from gmqtt_platform.config.loader import ROOT
-from tests.faults.cluster.test_durable import TIMEOUT, Peer, Publisher
+from tests.faults.cluster.traffic import TIMEOUT, Peer, Publisher
 from tests.services import present
 from tools.cluster import Cluster, Process
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from auditlog.models import LogEntry
 from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client as Browser
 
 from apps.auth.models import Role
 from tests.apps.auth.factories import (
@@ -45,3 +48,46 @@ def rows_of_all() -> dict[str, Any]:
         "refusal": RefusalFactory(node="n"),
         "logentry": LogEntry.objects.latest("pk"),
     }
+
+
+ADMIN = "/admin/mqtt_auth/"
+
+
+def inline(prefix: str, *rows: dict[str, Any], initial: int = 0) -> dict[str, Any]:
+    """The fields of an inline formset."""
+    fields: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": len(rows), f"{prefix}-INITIAL_FORMS": initial}
+    for index, row in enumerate(rows):
+        fields |= {f"{prefix}-{index}-{name}": value for name, value in row.items()}
+    return fields
+
+
+def rule_row(**more: Any) -> dict[str, Any]:
+    plain = {
+        "priority": 0,
+        "effect": "allow",
+        "action": "both",
+        "filter": "a/#",
+        "max_qos": 2,
+        "retain": "on",
+    }
+    return plain | {"note": ""} | more
+
+
+def secrets_in(page: str) -> list[str]:
+    return re.findall(r'<code class="secret">([^<]+)</code>', page)
+
+
+def new_client(**more: Any) -> dict[str, Any]:
+    return {
+        "client_id": "pump-1",
+        "display_name": "",
+        "owner": "",
+        "enabled": "on",
+        "transports": ["tls"],
+    } | more
+
+
+def browser_of(user: User) -> Browser:
+    found = Browser(headers={"host": "localhost"})
+    found.force_login(User.objects.get(pk=user.pk))
+    return found

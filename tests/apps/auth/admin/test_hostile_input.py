@@ -18,9 +18,7 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from apps.auth.models import Client, Credential, Role
-from tests.apps.auth.admin.pages import pages
-from tests.apps.auth.admin.test_object_permissions import browser_of
-from tests.apps.auth.admin.test_pages import ADMIN, inline, new_client, rule_row, secrets_in
+from tests.apps.auth.admin.pages import ADMIN, browser_of, inline, new_client, pages, rule_row, secrets_in
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import (
     SECRET,

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client as Browser
 from guardian.shortcuts import assign_perm
 
 from apps.auth.models import AclRule, Client, ClientGroup
-from tests.apps.auth.admin.test_pages import ADMIN, inline, new_client, rule_row
+from tests.apps.auth.admin.pages import ADMIN, browser_of, inline, new_client, rule_row
 from tests.apps.auth.factories import ClientFactory, CredentialFactory, GroupFactory, RuleFactory
 
 pytestmark = pytest.mark.django_db
-
-
-def browser_of(user: User) -> Browser:
-    found = Browser(headers={"host": "localhost"})
-    found.force_login(User.objects.get(pk=user.pk))
-    return found
 
 
 @pytest.fixture

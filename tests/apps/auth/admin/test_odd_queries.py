@@ -11,8 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client as Browser
 from django.urls import reverse
 
-from tests.apps.auth.admin.pages import pages, rows_of_all
-from tests.apps.auth.admin.test_object_permissions import browser_of
+from tests.apps.auth.admin.pages import browser_of, pages, rows_of_all
 
 pytestmark = pytest.mark.django_db
 HUGE = "9" * 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from guardian.shortcuts import get_perms
 from apps.auth import passwords, permissions, proofs
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Credential, Refusal, Role, ServiceAccount
 from apps.auth.services.accounts import write_builtin_roles
+from tests.apps.auth.admin.pages import ADMIN, inline, new_client, rule_row, secrets_in
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import (
     SECRET,
@@ -27,7 +27,6 @@ from tests.apps.auth.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-ADMIN = "/admin/mqtt_auth/"
 
 
 @pytest.fixture
@@ -41,30 +40,6 @@ def browser(alice: User) -> Browser:
 def roles(db: None) -> None:
     if not Role.objects.exists():
         write_builtin_roles("default")
-
-
-def inline(prefix: str, *rows: dict[str, Any], initial: int = 0) -> dict[str, Any]:
-    """The fields of an inline formset."""
-    fields: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": len(rows), f"{prefix}-INITIAL_FORMS": initial}
-    for index, row in enumerate(rows):
-        fields |= {f"{prefix}-{index}-{name}": value for name, value in row.items()}
-    return fields
-
-
-def rule_row(**more: Any) -> dict[str, Any]:
-    plain = {
-        "priority": 0,
-        "effect": "allow",
-        "action": "both",
-        "filter": "a/#",
-        "max_qos": 2,
-        "retain": "on",
-    }
-    return plain | {"note": ""} | more
-
-
-def secrets_in(page: str) -> list[str]:
-    return re.findall(r'<code class="secret">([^<]+)</code>', page)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +80,6 @@ def test_the_audit_trail_opens(browser: Browser) -> None:
 
 
 # ---------------------------------------------------------------- clients
-
-
-def new_client(**more: Any) -> dict[str, Any]:
-    return {
-        "client_id": "pump-1",
-        "display_name": "",
-        "owner": "",
-        "enabled": "on",
-        "transports": ["tls"],
-    } | more
 
 
 def test_registering_shows_the_secret_once_and_keeps_it_nowhere(

@@ -13,8 +13,7 @@ from django.urls import reverse
 from guardian.shortcuts import assign_perm
 
 from apps.auth.models import ClientGroup, Role
-from tests.apps.auth.admin.pages import pages
-from tests.apps.auth.admin.test_object_permissions import browser_of
+from tests.apps.auth.admin.pages import browser_of, pages
 from tests.apps.auth.factories import (
     AccountFactory,
     BanFactory,

@@ -13,9 +13,7 @@ from django.contrib.auth.models import Group, Permission, User
 from guardian.shortcuts import assign_perm, get_perms
 
 from apps.auth.models import AclRule, Client, ClientGroup
-from tests.apps.auth.admin.pages import pages, rows_of_all
-from tests.apps.auth.admin.test_object_permissions import browser_of
-from tests.apps.auth.admin.test_pages import ADMIN, inline, rule_row
+from tests.apps.auth.admin.pages import ADMIN, browser_of, inline, pages, rows_of_all, rule_row
 from tests.apps.auth.conftest import Announced
 from tests.apps.auth.factories import ClientFactory, CredentialFactory, GroupFactory, RuleFactory
 

@@ -10,8 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client as Browser
 
 from apps.auth.models import AclRule, Ban, Client, ClientGroup, Role, ServiceAccount
-from tests.apps.auth.admin.test_object_permissions import browser_of
-from tests.apps.auth.admin.test_pages import ADMIN, inline, rule_row
+from tests.apps.auth.admin.pages import ADMIN, browser_of, inline, rule_row
 from tests.apps.auth.factories import AccountFactory, BanFactory, ClientFactory, GroupFactory, RuleFactory
 
 pytestmark = pytest.mark.django_db

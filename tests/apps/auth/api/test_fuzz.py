@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import pytest
-import schemathesis
 from django.core.cache import cache
-from django.core.signals import request_finished, request_started
-from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
-from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from tests.apps.auth.api.conftest import token_of
+from tests.apps.auth.api.schemas import CHECKS, EVERY, one_connection
 from tests.apps.auth.factories import (
     AccountFactory,
     BanFactory,
@@ -29,26 +23,14 @@ from tests.apps.auth.factories import (
     RuleFactory,
 )
 
+__all__ = ["one_connection"]
+
 pytestmark = pytest.mark.django_db
 
-CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 # Decided by threads, which do not see this test's transaction; test_decide.py has real ones.
 THREADED = {"/api/v1/auth/connect/", "/api/v1/auth/publish/", "/api/v1/auth/subscribe/"}
 
-schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))
-schema.app = get_wsgi_application()
-EVERY = [found.ok() for found in schema.get_all_operations()]
 OPERATIONS = [one for one in EVERY if not one.path.startswith("/api/v1/cluster/")]  # those have nodes behind
-
-
-@pytest.fixture(autouse=True)
-def one_connection() -> Iterator[None]:
-    """Requests leave it open, for it holds this test's transaction; Django's test client does the same."""
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ Each request is well formed, so a 403 comes from the permission and from nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import get_resolver
 from rest_framework.test import APIClient
 
 from apps.auth import decisions, permissions
@@ -22,6 +22,7 @@ from apps.auth.providers.base import Identity
 from apps.auth.providers.decision import ClientAcl
 from apps.common import rbac
 from tests.apps.auth.api.conftest import Caller, operator
+from tests.apps.auth.api.table import CALLERS, TABLE, routes
 from tests.apps.auth.factories import (
     AccountFactory,
     BanFactory,
@@ -33,64 +34,7 @@ from tests.apps.auth.factories import (
 pytestmark = pytest.mark.django_db
 
 V1 = "/api/v1/"
-NO, FORBIDDEN = 401, 403
-CALLERS = ("nobody", "gateway", "registrar", "viewer", "admin", "alice", "bob", "charlie")
 
-# Status of nobody, gateway, registrar, viewer, admin, alice, bob, charlie.
-TABLE: dict[tuple[str, str], tuple[int, ...]] = {
-    ("clients/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("clients/", "POST"): (NO, 403, 201, 403, 201, 201, 201, 403),
-    ("clients/bulk/", "POST"): (NO, 403, 200, 403, 200, 200, 200, 403),
-    ("clients/export/", "GET"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("clients/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("clients/<int:pk>/", "PATCH"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("clients/<int:pk>/", "DELETE"): (NO, 403, 204, 403, 204, 204, 204, 403),
-    ("clients/<int:pk>/enable/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("clients/<int:pk>/disable/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("clients/<int:pk>/rotate/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("clients/<int:pk>/kick/", "POST"): (NO, 403, 403, 403, 202, 202, 202, 403),
-    ("credentials/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("credentials/", "POST"): (NO, 403, 403, 403, 201, 201, 201, 403),
-    ("credentials/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("credentials/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 204, 403),
-    ("credentials/<int:pk>/rotate/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("groups/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("groups/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
-    ("groups/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("groups/<int:pk>/", "PATCH"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("groups/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("acl/rules/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("acl/rules/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
-    ("acl/rules/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("acl/rules/<int:pk>/", "PATCH"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("acl/rules/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("acl/explain", "POST"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("bans/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("bans/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
-    ("bans/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("bans/<int:pk>/", "PATCH"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("bans/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("service-accounts/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("service-accounts/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
-    ("service-accounts/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("service-accounts/<int:pk>/", "PATCH"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("service-accounts/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("service-accounts/<int:pk>/rotate/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("roles/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("roles/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
-    ("roles/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("roles/<int:pk>/", "PATCH"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("roles/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("refusals/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("audit/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    # Proves itself in the body, so who is logged in does not matter.
-    ("auth/token", "POST"): (200, 200, 200, 200, 200, 200, 200, 200),
-    ("auth/connect", "POST"): (NO, 200, 403, 403, 200, 200, 403, 403),
-    ("auth/publish", "POST"): (NO, 200, 403, 403, 200, 200, 403, 403),
-    ("auth/subscribe", "POST"): (NO, 200, 403, 403, 200, 200, 403, 403),
-    ("schema/", "GET"): (200, 200, 200, 200, 200, 200, 200, 200),
-    ("docs/", "GET"): (200, 200, 200, 200, 200, 200, 200, 200),
-}
 
 Body = Callable[["Rows"], Any]
 
@@ -190,15 +134,6 @@ def test_the_table(
             answers.append(response.status_code)
             transaction.set_rollback(True)
     assert tuple(answers) == TABLE[path, method], dict(zip(CALLERS, answers, strict=True))
-
-
-def routes(patterns: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
-    for pattern in patterns:
-        path = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, path)
-        else:
-            yield path, pattern
 
 
 def spoken(path: str) -> str:

@@ -10,8 +10,8 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
 from apps.common import rbac
-from tests.apps.auth.api.test_permissions import TABLE
-from tests.apps.cluster.api.test_permissions import TABLE as CLUSTER
+from tests.apps.auth.api.table import TABLE
+from tests.apps.cluster.api.table import TABLE as CLUSTER
 
 pytestmark = pytest.mark.django_db
 

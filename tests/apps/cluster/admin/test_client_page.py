@@ -8,7 +8,7 @@ from apps.auth.models import AclRule, Ban
 from apps.cluster.models import SessionInfo
 from apps.gateway.mqtt import properties as props
 from apps.gateway.operator.events import MAX_BYTES, OF_CLIENT, RecentEvents
-from tests.apps.cluster.admin.test_steering import ADMIN, audited, browser, row
+from tests.apps.cluster.admin.pages import ADMIN, audited, browser, row
 from tests.apps.cluster.factories import NodeFactory
 from tests.apps.cluster.support.running import RunningNode
 

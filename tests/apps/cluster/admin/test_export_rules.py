@@ -8,7 +8,7 @@ import pytest
 from auditlog.models import LogEntry
 
 from apps.cluster.models import ExportRule
-from tests.apps.cluster.admin.test_steering import ADMIN, browser
+from tests.apps.cluster.admin.pages import ADMIN, browser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RULE = {"filter": "a/#", "kafka_topic": "erp", "key_template": "${topic}", "enabled": "on", "note": ""}

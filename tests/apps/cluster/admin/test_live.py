@@ -10,7 +10,7 @@ from apps.cluster.bridge.operators import KafkaLog
 from apps.cluster.bridge.overview import KafkaOverview
 from apps.cluster.directory import topic_tree
 from apps.gateway.operator.rates import LEASE
-from tests.apps.cluster.admin.test_steering import ADMIN, browser, row
+from tests.apps.cluster.admin.pages import ADMIN, browser, row
 from tests.apps.cluster.bridge.confs import kafka_conf
 from tests.apps.cluster.factories import NodeFactory, SubscriptionFactory
 from tests.apps.cluster.support.running import RunningNode

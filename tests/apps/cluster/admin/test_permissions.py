@@ -17,7 +17,7 @@ from django.urls import URLPattern, reverse
 
 from apps.cluster.models import ClusterNode, ExportRule
 from apps.console import roles
-from tests.apps.cluster.admin.test_steering import row
+from tests.apps.cluster.admin.pages import row
 from tests.apps.cluster.factories import DropFactory, SubscriptionFactory
 from tests.apps.cluster.support.running import RunningNode
 

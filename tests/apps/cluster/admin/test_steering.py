@@ -5,33 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from auditlog.models import LogEntry
-from django.contrib.auth.models import Permission, User
-from django.test import Client as Browser
+from django.contrib.auth.models import User
 
-from apps.cluster.models import ClusterNode, SessionInfo
-from tests.apps.cluster.factories import SessionFactory
+from apps.cluster.models import ClusterNode
+from tests.apps.cluster.admin.pages import ADMIN, audited, browser, row
 from tests.apps.cluster.support.running import RunningNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ADMIN = "/admin/cluster"
-
-
-def browser(*permissions: str, superuser: bool = False) -> Browser:
-    user = User.objects.create_user("someone", is_staff=True, is_superuser=superuser)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    found = Browser(headers={"host": "localhost"})
-    found.force_login(user)
-    return found
-
-
-def row(client_id: str) -> SessionInfo:
-    return SessionFactory(client_id=client_id, node="test")
-
-
-def audited() -> list[str]:
-    entries = LogEntry.objects.filter(action=LogEntry.Action.ACCESS).order_by("id")
-    return [name for entry in entries for name in (entry.changes or {})]
 
 
 def test_a_client_is_disconnected(node: RunningNode) -> None:

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from apps.cluster.bridge.operators import BridgeControl
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
 from tests.apps.auth.api.conftest import token_of
-from tests.apps.auth.api.test_fuzz import CHECKS, EVERY, one_connection
+from tests.apps.auth.api.schemas import CHECKS, EVERY, one_connection
 from tests.apps.auth.factories import AccountFactory
-from tests.apps.cluster.api.test_permissions import Bridge
+from tests.apps.cluster.api.table import Bridge
 from tests.apps.cluster.factories import DropFactory, NodeFactory, SessionFactory, SubscriptionFactory
 from tests.apps.cluster.support.running import RunningNode
 from tests.support.node_services import provide

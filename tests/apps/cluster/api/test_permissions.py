@@ -21,8 +21,9 @@ from apps.common import rbac
 from apps.gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
 from apps.gateway.operator.tracing import Trace
 from tests.apps.auth.api.conftest import Caller, operator
-from tests.apps.auth.api.test_permissions import CALLERS, NO, routes
+from tests.apps.auth.api.table import CALLERS, routes
 from tests.apps.auth.factories import ClientFactory
+from tests.apps.cluster.api.table import TABLE, Bridge
 from tests.apps.cluster.factories import NodeFactory, SessionFactory
 from tests.apps.cluster.support.running import RunningNode
 from tests.support.node_services import provide
@@ -30,47 +31,6 @@ from tests.support.node_services import provide
 pytestmark = pytest.mark.django_db
 V1 = "/api/v1/cluster/"
 
-# Status of nobody, gateway, registrar, viewer, admin, alice, bob, charlie.
-TABLE: dict[tuple[str, str], tuple[int, ...]] = {
-    ("status/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("memory/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("nodes/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("nodes/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("nodes/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("clients/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("sessions/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("sessions/<int:pk>/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("sessions/<int:pk>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 204, 403),
-    ("sessions/<int:pk>/kick/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("sessions/<int:pk>/subscribe/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("sessions/<int:pk>/unsubscribe/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("sessions/<int:pk>/queue/", "GET"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("sessions/<int:pk>/queue/purge/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("sessions/<int:pk>/queue/replay/", "POST"): (NO, 403, 403, 403, 200, 200, 200, 403),
-    ("topics/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("subscriptions/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("recipients/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("retained/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("retained/message/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("retained/message/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("drops/", "GET"): (NO, 403, 403, 200, 200, 200, 200, 403),
-    ("publish/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("nodes/<int:pk>/drain/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("nodes/<int:pk>/drain/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("nodes/<int:pk>/drain/", "DELETE"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("nodes/<int:pk>/configuration/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("nodes/<int:pk>/configuration/diff/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("nodes/<int:pk>/configuration/reload/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("nodes/<int:pk>/dump/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("traces/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("traces/", "POST"): (NO, 403, 403, 403, 201, 201, 403, 403),
-    ("traces/<slug:trace>/", "GET"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("traces/<slug:trace>/", "DELETE"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("traces/<slug:trace>/stop/", "POST"): (NO, 403, 403, 403, 204, 204, 403, 403),
-    ("bridges/", "GET"): (NO, 403, 403, 200, 200, 200, 403, 403),
-    ("bridges/<str:node>/pause/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-    ("bridges/<str:node>/resume/", "POST"): (NO, 403, 403, 403, 200, 200, 403, 403),
-}
 BODIES: dict[str, Any] = {
     "sessions/<int:pk>/kick/": {"text": "bye"},
     "sessions/<int:pk>/subscribe/": {"filter": "a"},
@@ -80,19 +40,6 @@ BODIES: dict[str, Any] = {
     "traces/": {"kind": "client", "value": "c"},
 }
 QUERIES = {"recipients/": "?topic=a", "retained/message/": "?topic=kept"}
-
-
-class Bridge:
-    """A `BridgeControl` of a node that has one."""
-
-    def status(self) -> list[dict[str, Any]]:
-        return [{"node": "test", "state": "running", "lag": 3}]
-
-    def pause(self, node: str) -> dict[str, Any]:
-        return {"node": node, "state": "paused", "lag": 3}
-
-    def resume(self, node: str) -> dict[str, Any]:
-        return {"node": node, "state": "running", "lag": 3}
 
 
 @pytest.fixture

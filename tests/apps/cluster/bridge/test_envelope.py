@@ -11,24 +11,14 @@ from hypothesis import strategies as st
 from apps.cluster.bridge import envelope
 from apps.cluster.bridge.envelope import BadRecord
 from apps.cluster.bridge.proof import MessageProof
-from apps.cluster.bridge.records import Headers, Record
+from apps.cluster.bridge.records import Headers
 from apps.gateway.broker.messages import Message
 from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import properties as props
 from apps.gateway.mqtt import wire
+from tests.apps.cluster.bridge.records import NOW, PROOF, read, record
 
-PROOF = MessageProof([b"k" * 32])
 ROTATED = MessageProof([b"n" * 32, b"k" * 32])
-NOW = 1_700_000_000.0
-
-
-def record(headers: Headers, value: bytes | None = b"x", timestamp: float = NOW) -> Record:
-    return Record("gmqtt.default", 0, 7, int(timestamp * 1000), b"key", value, headers)
-
-
-def read(headers: Headers, value: bytes | None = b"x", **more: Any) -> tuple[Message, str, list[str]]:
-    limits = {"max_size": 1000, "max_topic": 100, "max_levels": 5, "proof": PROOF} | more
-    return envelope.message(record(headers, value), **limits)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

@@ -14,7 +14,7 @@ from apps.gateway.mqtt import packettypes as pt
 from apps.gateway.mqtt import reasons
 from apps.gateway.sessions.batch import Outcome
 from tests.apps.cluster.sessions.conftest import RemoteWorld
-from tests.apps.gateway.sessions.test_contract import (
+from tests.apps.gateway.sessions.contract import (
     LONG,
     away,
     fill,

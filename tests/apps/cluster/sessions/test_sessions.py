@@ -16,8 +16,8 @@ from redis import Redis
 
 from apps.cluster.sessions import packing
 from tests.apps.cluster.support.asking import ask, shell
+from tests.apps.cluster.support.clients import prefix, until
 from tests.apps.cluster.support.device import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, WAIT, Device
-from tests.apps.cluster.test_with_kafka import prefix, until
 from tests.wire import raw
 from tests.wire.raw import V5, V311, Closed, Raw
 from tools.cluster import Cluster, Process
