@@ -1,4 +1,4 @@
-""""""
+"""What the container image sets."""
 
 from __future__ import annotations
 
