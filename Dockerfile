@@ -5,7 +5,7 @@
 # Settings come as GMQTT_<TABLE>__<KEY>, secrets as GMQTT_..._FILE. Build it with `make image`.
 # BASE is any Debian 12 with apt.
 
-ARG BASE=docker.io/library/debian:bookworm-slim
+ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \

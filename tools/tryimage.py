@@ -15,9 +15,10 @@ import time
 import urllib.request
 from pathlib import Path
 
+from tools.debian import archive
+
 ROOT = Path(__file__).resolve().parent.parent
 WORK = Path(os.environ.get("GMQTT_IMAGE_WORK", ROOT / "build" / "image"))
-DEBIAN = "http://deb.debian.org/debian"
 MOUNTED = ("/etc/pip.conf", "/etc/ssl/certs", "/etc/apt/apt.conf.d", "/opt/wheels")
 WRITABLE = {
     "/data",
@@ -53,7 +54,7 @@ def make_base() -> None:
             "--include=ca-certificates",
             "bookworm",
             str(base),
-            DEBIAN,
+            archive(),
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     container = call("from", "scratch")

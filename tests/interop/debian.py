@@ -5,32 +5,21 @@ Only apt's own client fetches anything, from the archive that this machine's apt
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from tests.interop.programs import Missing, built, command
+from tools.debian import archive
+from tools.servers import Missing as NoArchive
 
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 def _archive() -> str:
-    """The URL of Debian's main archive, as apt knows it here."""
-    form = ["--format", "$(REPO_URI) $(CODENAME) $(SIGNED_BY)"]
     try:
-        done = subprocess.run(
-            ["apt-get", "indextargets", *form, "Created-By: Packages", "Origin: Debian"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        raise Missing("no apt here") from None
-    for line in done.stdout.splitlines():
-        uri, codename, *_ = line.split(" ")
-        if "-" not in codename:
-            return uri
-    raise Missing("apt knows no archive of Debian here")
+        return archive()
+    except NoArchive as reason:
+        raise Missing(str(reason)) from None
 
 
 def unpacked(release: str, *packages: str) -> Path:

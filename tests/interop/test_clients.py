@@ -5,9 +5,11 @@ What else mosquitto's clients and its bridge do is in tests/wire.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -103,9 +105,18 @@ def test_async_mqtt(interop: Interop) -> None:
     interop(js("async-mqtt"), *product("345", TCP), *product("4", WEB))
 
 
+def crates(at: Path) -> None:
+    """With the versions of `versions.lock`, from whatever index this machine's Cargo is set up with."""
+    command(at, "cargo", "generate-lockfile", "--quiet")
+    found = re.search(r'^source = "(.*)"$', (at / "Cargo.lock").read_text(), re.MULTILINE)
+    assert found is not None
+    (at / "Cargo.lock").write_text((at / "versions.lock").read_text().replace("@index@", found[1]))
+    command(at, "cargo", "build", "--release", "--quiet", "--locked")
+
+
 def rust() -> list[str]:
     at_least("1.78", "cargo", "--version")  # which reads version 4 of Cargo.lock
-    directory = built("rust", lambda at: command(at, "cargo", "build", "--release", "--quiet"))
+    directory = built("rust", crates)
     return [str(directory / "target" / "release" / "client")]
 
 
