@@ -11,10 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import venv
 from pathlib import Path
 
 DIST = Path(__file__).resolve().parent.parent / "dist"
+# Path -> what stands there, if templates, styles, documentation and the web client are in the package.
+PAGES = {"/admin/login/": "<form", "/docs/": "Quick start", "/docs/zh/": "<html", "/client/": "app.js"}
 LIMIT = 60.0  # seconds from `gmqtt run` to a node that serves
 
 
@@ -36,21 +39,37 @@ def main() -> int:
 
 
 def start(gmqtt: Path, work: Path, environ: dict[str, str], pure: bool) -> int:
-    began, core = time.monotonic(), ""
+    began, core, admin, wrong = time.monotonic(), "", "", ""
     command = [str(gmqtt), "run"]
     with subprocess.Popen(command, cwd=work, env=environ, text=True, stdout=subprocess.PIPE) as node:
         assert node.stdout is not None
         for line in node.stdout:
             print(line, end="")
+            if line.startswith("Admin"):
+                admin = line.split()[-1]
             if line.startswith("Core"):
                 core = line
                 break
         took = time.monotonic() - began
+        wrong = pages(admin.removesuffix("/admin/"))
         node.send_signal(signal.SIGINT)
         node.stdout.read()
-    print(f"a node in {took:.1f} s, ended with {node.returncode}")
+    print(wrong or f"a node in {took:.1f} s, ended with {node.returncode}")
     compiled = "compiled" in core
-    return 0 if core and compiled is not pure and took < LIMIT and node.returncode == 0 else 1
+    good = core and compiled is not pure and took < LIMIT and node.returncode == 0 and not wrong
+    return 0 if good else 1
+
+
+def pages(url: str) -> str:
+    """What is wrong with a page that the package brings its files for."""
+    for path, expected in PAGES.items():
+        try:
+            with urllib.request.urlopen(url + path, timeout=20) as answer:
+                if expected not in answer.read().decode():
+                    return f"{path} does not show {expected!r}"
+        except OSError as error:
+            return f"{path}: {error}"
+    return ""
 
 
 if __name__ == "__main__":
