@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 from tools.debian import archive
+from tools.trydist import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = Path(os.environ.get("GMQTT_IMAGE_WORK", ROOT / "build" / "image"))
@@ -120,6 +121,8 @@ def run() -> None:
         extra = [path for path in found if path not in WRITABLE]
         assert not extra, f"the user of the image can write to {extra}"
         assert call(*inside, "gmqtt", "--version").startswith("gmqtt ")
+        for role in ("run", "bridge", "auth", "worker"):
+            assert "sage: " in call(*inside, "gmqtt", role, "--help"), role
         node = subprocess.Popen(buildah(*inside, "gmqtt", "run"), text=True, stdout=subprocess.PIPE)
         try:
             talk(node, mqtt, http)
@@ -142,6 +145,7 @@ def talk(node: subprocess.Popen[str], mqtt: int, http: int) -> None:
             break
     with urllib.request.urlopen(f"http://127.0.0.1:{http}/readyz", timeout=10) as answer:
         assert answer.status == 200
+    assert not (wrong := pages(f"http://127.0.0.1:{http}")), wrong
     address = ["-h", "127.0.0.1", "-p", str(mqtt), "-t", "image/a"]
     subprocess.run(["mosquitto_pub", *address, "-r", "-q", "1", "-m", "hello"], check=True, timeout=20)
     command = ["mosquitto_sub", *address, "-C", "1", "-W", "20"]
