@@ -15,6 +15,7 @@ from django.urls import re_path
 from apps.console.feed import DashboardFeed
 from apps.gateway.consumers import MqttConsumer, WebSocketConsumer, refuse_websocket
 from apps.gateway.http.admission import Admission
+from apps.gateway.http.cycles import CyclesFreed
 from apps.gateway.http.origins import OriginCheck
 from apps.gateway.http.peer import BehindProxies
 from apps.gateway.runtime import Runtime
@@ -37,7 +38,7 @@ def application(runtime: Runtime, listeners: ListenersConf, proxies: HttpConf | 
     mqtt = WebSocketConsumer.as_asgi(runtime=runtime, origins=origins, certificate_required=required)
     router = ProtocolTypeRouter(
         {
-            "http": Admission(http),
+            "http": Admission(CyclesFreed(http)),
             "websocket": URLRouter(
                 [
                     re_path(path, mqtt),

@@ -34,6 +34,7 @@ REFUSED: Final = {
 }
 TRIM: Final = 10.0  # seconds between two times that memory is given back
 TRIM_SOON: Final = 1.0  # the same, where something is refused
+COUNTED: Final = 1.0  # seconds between two looks at what is free
 WORTH: Final = 16 << 20  # bytes: less is not given back
 
 
@@ -49,8 +50,9 @@ class MemoryWatch:
         self.program = 0  # what was in use at the start
         self._gave_back = 0.0  # when, on the watch's own clock
         self._clock = 0.0
-        self._after = 0  # what was in use the last time that memory was given back
-        self._kept = 0  # what the C library calls free and has given back
+        self._counted = 0.0  # when what is free was looked at last
+        self._worth = False  # is enough of it still occupied?
+        self._kept = 0  # bytes that the C library calls free and has given back
 
     def start(self) -> None:
         """The program is loaded: find out the limit, and keep queues well within it."""
@@ -58,7 +60,7 @@ class MemoryWatch:
         self.limit = limits.memory
         if not self.limit:
             self.limit, self._read = process_memory.limit()
-        self.used = self.program = self._after = self._read()
+        self.used = self.program = self._read()
         if not self.limit:
             return
         most = max(int((self.limit - self.used) * QUEUES), 1 << 20)
@@ -85,12 +87,13 @@ class MemoryWatch:
         self.used = self._read()
         if self.limit:
             self._judge()
+        if self._clock - self._counted >= COUNTED:
+            self._counted = self._clock
+            self._worth = self.unused() >= WORTH
         since = self._clock - self._gave_back
-        if since >= (TRIM_SOON if self._node.strain else TRIM) and (
-            self._node.strain or self.used - self._after >= WORTH
-        ):
+        if since >= (TRIM_SOON if self._node.strain else TRIM) and (self._node.strain or self._worth):
             self._gave_back = self._clock
-            self._after = self.used
+            self._worth = False
             self._kept = process_memory.free()
             self._give_back()
         wait = UNLIMITED if not self.limit else OFTEN if self._share() >= 0.5 else EVERY
@@ -115,7 +118,10 @@ class MemoryWatch:
             logger.warning("memory: %s of %s in use: nothing is refused", _mb(self.used), _mb(self.limit))
 
     def unused(self) -> int:
-        """Bytes that the C library keeps and has not given back, as far as can be told."""
+        """Bytes that the C library keeps and has not given back, as far as can be told.
+
+        What is free no longer is occupied again: so the least that was free since counts as given back.
+        """
         free = process_memory.free()
         self._kept = min(self._kept, free)
         return free - self._kept
