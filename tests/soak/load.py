@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from gmqtt_platform.config.loader import ROOT
+from tests.soak.console import Console
 from tests.wire.nodes import Node
 from tests.wire.raw import V5, V311, Closed, Raw, RawWebSocket, Refused, connect, open_raw, publish
 
@@ -25,9 +27,11 @@ Round = Callable[[random.Random, int], None]
 
 
 class Load:
-    """The threads. `account` is "key:secret" of a service account, for REST."""
+    """The threads. `account` is "key:secret" of a service account, for REST; `only`: of these kinds."""
 
-    def __init__(self, node: Node, context: ssl.SSLContext, account: str, pause: float) -> None:
+    def __init__(
+        self, node: Node, context: ssl.SSLContext, account: str, pause: float, only: str = ""
+    ) -> None:
         self._node = node
         self._context = context
         self._account = account
@@ -46,11 +50,19 @@ class Load:
             "refused CONNECTs": self._refused,
             "REST and metrics": self._rest,
             "traces": self._trace,
+            "console": Console(node).look,
         }
+        chosen = [name for name in rounds if name.startswith(tuple(only.split(",")))]
         self._threads = [
-            threading.Thread(target=self._repeat, args=(name, act), daemon=True)
-            for name, act in rounds.items()
+            threading.Thread(target=self._repeat, args=(name, rounds[name]), daemon=True) for name in chosen
         ]
+        self.names = chosen
+
+    def fill(self, count: int) -> None:
+        """What a node remembers of clients up to a bound is full when so many have been there."""
+        for number in range(count):
+            with self._open("tcp") as client:
+                client.connect(V311, f"once-{number:05}-{'x' * 50}")
 
     def start(self) -> None:
         for thread in self._threads:
@@ -174,7 +186,8 @@ class Load:
     def _rest(self, chance: random.Random, number: int) -> None:
         for path in ("sessions/", "nodes/", "topics/", "subscriptions/", "retained/", "drops/", "memory/"):
             self._ask(f"/api/v1/cluster/{path}")
-        for path in ("/healthz", "/readyz", "/admin/login/", "/client/"):
+        client = ("/client/",) if (ROOT / "build" / "webclient" / "app.js").exists() else ()  # make webclient
+        for path in ("/healthz", "/readyz", "/admin/login/", *client):
             with contextlib.suppress(urllib.error.HTTPError):
                 self._ask(path)
         time.sleep(3)
