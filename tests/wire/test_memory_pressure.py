@@ -59,22 +59,32 @@ class Echo(threading.Thread):
             self.failed = repr(error)
 
 
-def flood(node: Node) -> int:
-    """Retained messages, each on its own topic, until the node takes no more; how many it acknowledged."""
-    taken = 0
+def answers(publisher: Raw, count: int) -> list[bool]:
+    """Of so many publishes at QoS 1, in their order: True where it was taken, False where it was 0x97."""
+    taken = []
+    for _ in range(count):
+        first, body = publisher.packet()
+        assert first == 0x40
+        reason = body[2] if len(body) > 2 else 0
+        assert reason < 0x80 or reason == QUOTA_EXCEEDED
+        taken.append(reason < 0x80)
+    return taken
+
+
+def flood(node: Node) -> tuple[list[str], list[str]]:
+    """Retained messages, each on its own topic, until 500 were refused: (acknowledged, refused)."""
+    taken: list[str] = []
+    refused: list[str] = []
     with Raw(node.tcp, timeout=30.0) as publisher:
         publisher.connect(V5, "flood")
-        for number in range(1, 60_000):
-            publisher.send(publish(V5, f"flood/{number}", b"x" * 4000, 1, number, retain=True))
-            if number % 50:
-                continue
-            for _ in range(50):
-                first, body = publisher.packet()
-                assert first == 0x40
-                if len(body) > 2 and body[2] >= 0x80:
-                    assert body[2] == QUOTA_EXCEEDED
-                    return taken
-                taken += 1
+        for start in range(1, 60_000, 50):
+            topics = [f"flood/{start + each}" for each in range(50)]
+            for packet_id, topic in enumerate(topics, 1):
+                publisher.send(publish(V5, topic, b"x" * 4000, 1, packet_id, retain=True))
+            for topic, acknowledged in zip(topics, answers(publisher, 50), strict=True):
+                (taken if acknowledged else refused).append(topic)
+            if len(refused) >= 500:
+                return taken, refused
     raise AssertionError("it took everything")
 
 
@@ -100,13 +110,34 @@ def test_it_refuses_and_recovers(start: Start) -> None:
     reader.subscribe(V5, "live")
     witness.connect(V5, "witness")
     echo = Echo(node)
-    queued = 0
-    for packet_id in range(1, 1001):
-        witness.send(publish(V5, f"queue/{packet_id}", b"q" * 500, 1, packet_id))
-        assert witness.packet()[0] == 0x40
-        queued += 1
-    taken = flood(node)
-    assert taken > 1000
+    deaf = Raw(node.tcp, receive_buffer=4096, timeout=30.0)
+    deaf.connect(V5, "deaf")
+    deaf.subscribe(V5, "fill/+", qos=1)
+    queued: list[str] = []  # acknowledged, in their order, for the session that is away
+    filled: list[str] = []  # the same, for the client that does not read
+
+    def publish_some(topics: list[str], payload: bytes) -> list[str]:
+        """Those of them that were acknowledged."""
+        for number, topic in enumerate(topics, 1):
+            witness.send(publish(V5, topic, payload, 1, number))
+        taken = zip(topics, answers(witness, len(topics)), strict=True)
+        return [topic for topic, acknowledged in taken if acknowledged]
+
+    for start in range(0, 1000, 100):
+        queued += publish_some([f"queue/before/{start + each}" for each in range(100)], b"q" * 500)
+    assert len(queued) == 1000
+    taken, not_taken = flood(node)
+    assert len(taken) > 1000
+    refused_of_queue = 0
+    for start in range(1000):
+        filled += publish_some([f"fill/{start}-{each}" for each in range(20)], b"f" * 4000)
+        some = [f"queue/meanwhile-{start}/{each}" for each in range(3)]
+        done = publish_some(some, b"q" * 500)
+        queued += done
+        refused_of_queue += len(some) - len(done)
+        if refused_of_queue >= 20:
+            break
+    assert refused_of_queue >= 20
     until(lambda: "memory" in ready(node), 10)
     assert ready(node)["memory"].startswith("short of memory: new connections")
     assert refused(node, V5) in (QUOTA_EXCEEDED, -1)
@@ -116,8 +147,9 @@ def test_it_refuses_and_recovers(start: Start) -> None:
     assert metrics['gmqtt_dropped_messages_total{reason="memory"}'] >= 1
     assert metrics[f'gmqtt_refused_connects_total{{reason_code="{QUOTA_EXCEEDED}"}}'] >= 1
 
-    for number in range(1, taken + 1):  # clearing is always allowed
-        witness.send(publish(V5, f"flood/{number}", b"", 0, retain=True))
+    cleared = len(taken) * 3 // 5
+    for number, topic in enumerate(taken[:cleared]):  # clearing is always allowed
+        witness.send(publish(V5, topic, b"", 0, retain=True))
         if number % 500 == 0:
             witness.ping()
     witness.ping()
@@ -126,20 +158,35 @@ def test_it_refuses_and_recovers(start: Start) -> None:
     witness.send(publish(V5, "live", b"again", 0))
     first, body = reader.packet()
     assert split_publish(V5, first, body) == ("live", b"again")
+    queued += publish_some([f"queue/after/{each}" for each in range(100)], b"q" * 500)
+    assert queued[-1] == "queue/after/99"
+    for topic in filled:  # all that was acknowledged, and nothing that was refused
+        first, body = deaf.packet()
+        assert split_publish(V5, first, body) == (topic, b"f" * 4000)
+        deaf.send(packet(0x40, body[2 + len(topic) :][:2]))
+    deaf.ping()
     with Raw(node.tcp, timeout=30.0) as back:
         back.send(connect(V5, "away", clean=False, properties=AN_HOUR))
         assert back.packet()[1][0] == 1  # its session is there
-        for number in range(1, queued + 1):
+        for topic in queued:
             first, body = back.packet()
-            assert split_publish(V5, first, body)[0] == f"queue/{number}"
-            back.send(packet(0x40, body[2 + len(f"queue/{number}") :][:2]))
+            assert split_publish(V5, first, body) == (topic, b"q" * 500)
+            back.send(packet(0x40, body[2 + len(topic) :][:2]))
+        back.ping()
+    with Raw(node.tcp, timeout=30.0) as late:
+        late.connect(V5, "late")
+        late.subscribe(V5, "flood/#", "end")
+        kept = [split_publish(V5, *late.packet()) for _ in taken[cleared:]]
+        assert sorted(kept) == sorted((topic, b"x" * 4000) for topic in taken[cleared:])
+        assert not {topic for topic, _ in kept} & set(not_taken)
+        late.ping()  # there is no other one
     echo.going = False
     echo.join(30)
     assert not echo.failed and echo.worst < 5.0, (echo.failed, echo.worst)
     said = re.findall(r"WARNING .*memory: (\d+ MB of \d+ MB in use: .*)", node.log())
     assert 2 <= len(said) <= 10, said  # each step once, not each second
     node.quiet = False
-    for client in (witness, reader, echo.client):
+    for client in (witness, reader, deaf, echo.client):
         client.close()
 
 
