@@ -101,7 +101,7 @@ types: $(VENV)/.dev
 	$(PY) -m mypy $(TYPED)
 
 faults: $(VENV)/.dev build
-	FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults
+	FLEET=10000 FAULT_KILLS=$(or $(KILLS),50) FAULT_SEED=$(or $(SEED),2026) $(PY) -m pytest -q -s tests/faults
 	FUZZ_SECONDS=600 FUZZ_EXAMPLES=200 $(PY) -m pytest -q -s tests/fuzz tests/apps/auth/api/test_fuzz.py \
 	    tests/apps/cluster/api/test_fuzz.py
 

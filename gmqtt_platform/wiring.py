@@ -149,7 +149,7 @@ def join_cluster(
 def build(conf: Conf, loop: asyncio.AbstractEventLoop, unknown: str = "") -> GatewayNode:
     """`unknown`: why the database could not be looked at before, "" where it could."""
     runner = Runner(loop)
-    chain = chains.build(conf.auth, conf.limits.connect_timeout)
+    chain = chains.build(conf.auth, conf.limits.connect_timeout, conf.node.data_dir)
 
     def explain(client_id: str, action: str, topic: str) -> Explanation | None:
         acl = chain.live.get(client_id)

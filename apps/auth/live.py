@@ -151,6 +151,8 @@ class Live:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._records.flush()
         await self._chain.parts.verifiers.flush(self._chain.parts.database)
+        if self._chain.parts.kept is not None:
+            await self._chain.parts.kept.flush()
         await self._chain.close()
 
     def status(self) -> dict[str, Any]:
@@ -266,8 +268,16 @@ class Live:
                 await asyncio.sleep(TICK)
 
     async def _read_changes(self) -> None:
+        kept = self._chain.parts.kept
         while True:
+            begun = self._changes.begun
             found = await self._chain.parts.database.run(self._changes.read)
+            if kept is not None and not begun:
+                kept.begin()
+            if not begun and self._tasks and not self._chain.open:
+                # The start was without the database: who came in by what was kept is looked at now.
+                self.changed("bans", None)
+                self.changed("client", None)
             if found is None:
                 logger.warning("too many changes were missed: everything is looked at again")
                 self.changed("bans", None)
@@ -275,6 +285,8 @@ class Live:
                 self.changed("operators", None)
                 return
             if not found:
+                if kept is not None:
+                    kept.followed()
                 return
             for each in found:
                 self.changed(each.what, each.client_ids)
@@ -423,6 +435,8 @@ class Live:
         reloaded = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
+            if self._chain.parts.kept is not None:
+                await self._chain.parts.kept.flush()
             try:
                 await self._save_bans()
                 await self._records.flush()

@@ -123,15 +123,15 @@ def test_it_refuses_and_recovers(start: Start) -> None:
         taken = zip(topics, answers(witness, len(topics)), strict=True)
         return [topic for topic, acknowledged in taken if acknowledged]
 
-    for start in range(0, 1000, 100):
-        queued += publish_some([f"queue/before/{start + each}" for each in range(100)], b"q" * 500)
+    for hundred in range(10):
+        queued += publish_some([f"queue/before-{hundred}/{each}" for each in range(100)], b"q" * 500)
     assert len(queued) == 1000
     taken, not_taken = flood(node)
     assert len(taken) > 1000
     refused_of_queue = 0
-    for start in range(1000):
-        filled += publish_some([f"fill/{start}-{each}" for each in range(20)], b"f" * 4000)
-        some = [f"queue/meanwhile-{start}/{each}" for each in range(3)]
+    for turn in range(1000):
+        filled += publish_some([f"fill/{turn}-{each}" for each in range(20)], b"f" * 4000)
+        some = [f"queue/meanwhile-{turn}/{each}" for each in range(3)]
         done = publish_some(some, b"q" * 500)
         queued += done
         refused_of_queue += len(some) - len(done)

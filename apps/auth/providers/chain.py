@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from apps.auth import caches, callers
 from apps.auth.callers import Overloaded
+from apps.auth.facts import BanFacts
 from apps.auth.fair_queue import Busy
 from apps.auth.guard import BanList, Guard, active_bans
 from apps.auth.providers.base import (
@@ -97,7 +99,8 @@ class Chain:
 
     def memory(self) -> int:
         """Bytes of what is remembered about clients."""
-        return caches.total() + ACL * len(self.live)
+        kept = self.parts.kept
+        return caches.total() + ACL * len(self.live) + (kept.memory if kept is not None else 0)
 
     # ------------------------------------------------------------ ports.Authenticator
 
@@ -221,7 +224,21 @@ class Chain:
         waited = self._loading.locked()
         async with self._loading:
             if not (waited and self.bans.loaded):
-                self.bans.take(await self.parts.database.run(active_bans))
+                self.bans.take(await self._active_bans())
+
+    async def _active_bans(self) -> list[BanFacts]:
+        """At a start without the database those that were kept on disk, if there are any."""
+        kept = self.parts.kept
+        try:
+            found = await self.parts.database.run(active_bans)
+        except Unavailable:
+            before = kept.bans() if kept is not None and not self.bans.loaded else None
+            if before is None:
+                raise
+            return before
+        if kept is not None:
+            kept.keep_bans(found)
+        return found
 
     async def judge(self, identity: Identity) -> Rejection | None:
         """May a connected client stay? `Unavailable` when that cannot be told now."""
@@ -274,6 +291,8 @@ class Chain:
             await self.parts.rpc.close()
         self.parts.passwords.close()
         await asyncio.to_thread(self.parts.database.close)  # its threads may still need this loop
+        if self.parts.kept is not None:
+            self.parts.kept.close()
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = {"bans": len(self.bans), "refused_by_guard": dict(self.guard.counts)}
@@ -348,9 +367,9 @@ def _unavailable(request: ConnectRequest, error: Unavailable) -> Verdict:
     return _UNAVAILABLE
 
 
-def build(conf: AuthConf, patience: float = 10.0) -> Chain:
-    """`patience`: seconds that a client waits for an answer."""
-    parts = Parts(conf, patience)
+def build(conf: AuthConf, patience: float = 10.0, data_dir: Path | None = None) -> Chain:
+    """As `Parts`."""
+    parts = Parts(conf, patience, data_dir)
     return Chain(parts, *_build(parts))
 
 

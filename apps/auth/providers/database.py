@@ -19,6 +19,8 @@ from apps.common import database
 
 logger = logging.getLogger(__name__)
 
+AWAY: Final = 0.5  # seconds after a failure
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,6 +37,12 @@ class Database:
         self._pace = Pace(threads, patience, FIRST_GUESS)
         self._running = 0
         self.down_since: float | None = None  # UNIX seconds
+        self._failed_at = 0.0  # monotonic
+
+    @property
+    def away(self) -> bool:
+        """It did not answer just now: who knows another answer need not wait for it to fail once more."""
+        return self.down_since is not None and time.monotonic() - self._failed_at < AWAY
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`Unavailable` when the database cannot be asked, `Overloaded` when it could not answer in time;
@@ -61,6 +69,7 @@ class Database:
         try:
             answer = await loop.run_in_executor(self._pool, work)
         except (DatabaseError, InterfaceError) as error:
+            self._failed_at = time.monotonic()
             if self.down_since is None:
                 self.down_since = time.time()
                 logger.error("the database does not answer: %s", error)

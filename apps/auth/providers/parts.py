@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apps.auth import discovery
+from apps.auth import discovery, kept
+from apps.auth.kept import Kept
 from apps.auth.passwords import Passwords
 from apps.auth.providers.database import Database
 from apps.auth.providers.registry import Registry
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
 class Parts:
     """What the providers of one chain share."""
 
-    def __init__(self, conf: AuthConf, patience: float) -> None:
-        """`patience`: seconds that a client waits for an answer."""
+    def __init__(self, conf: AuthConf, patience: float, data_dir: Path | None = None) -> None:
+        """`patience`: seconds that a client waits for an answer. `data_dir`: there is kept, with
+        `cache_grace`, what is known of clients.
+        """
         self.conf = conf
         self.database = Database(conf.database_threads, patience)
+        grace = conf.cache_grace * 60
+        self.kept = Kept(data_dir / kept.NAME, conf.cache_size, grace) if data_dir and grace else None
         self.registry = Registry(
-            self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, conf.cache_grace * 60
+            self.database, conf.cache_size, conf.cache_ttl, conf.unknown_ttl, grace, kept=self.kept
         )
         self.passwords = Passwords(
             conf.password_threads, conf.password_queue, ttl=conf.cache_ttl, patience=patience

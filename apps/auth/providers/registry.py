@@ -16,6 +16,7 @@ from apps.auth.bans import pattern_fits
 from apps.auth.caches import Cache
 from apps.auth.callers import Caller, Overloaded, Pace
 from apps.auth.facts import TRANSPORTS, ConnectFacts, CredentialFacts
+from apps.auth.kept import Kept
 from apps.auth.providers.base import Identity, Rejection, Unavailable
 from apps.auth.providers.bulk import BATCH_SIZE, facts_of
 from apps.auth.providers.database import Database
@@ -91,8 +92,11 @@ class Registry:
         unknown_ttl: float,
         grace: float = 0.0,
         fetch: Fetch = connect_facts,
+        kept: Kept | None = None,
     ) -> None:
+        """`kept`: on disk, for a start without the database."""
         self._database = database
+        self._kept = kept
         self._fetch = fetch
         self._known: Cache[str, _Entry] = Cache(size, ttl, grace, weight=FACTS)
         self._unknown: Cache[str, _Entry] = Cache(min(size, 10_000), unknown_ttl)
@@ -172,12 +176,21 @@ class Registry:
     def put(self, client_id: str, facts: ConnectFacts, since: int) -> None:
         """Remember facts that were read when `changes` stood at `since`."""
         if not self.changed(client_id, since):
-            cache = self._unknown if facts.client is None else self._known
-            cache.put(client_id, _Entry(facts))
+            self._remember(client_id, _Entry(facts))
+
+    def _remember(self, client_id: str, entry: _Entry) -> None:
+        if entry.facts.client is None:
+            self._unknown.put(client_id, entry)
+        else:
+            self._known.put(client_id, entry)
+            if self._kept is not None:
+                self._kept.put(client_id, entry.facts)
 
     async def _entry(self, client_id: str, username: str | None, address: str) -> _Entry:
         entry = self._known.get(client_id) or self._unknown.get(client_id)
         if entry is not None:
+            return entry
+        if self._database.away and (entry := self._before(client_id)) is not None:
             return entry
         caller = callers.current()
         try:
@@ -187,10 +200,10 @@ class Registry:
             lookup.callers.append(caller)
             return await asyncio.shield(lookup.found)
         except Unavailable:
-            stale = self._known.get_stale(client_id)
-            if stale is None:
+            before = self._before(client_id)
+            if before is None:
                 raise
-            return stale
+            return before
         except asyncio.CancelledError:
             if caller is not None:
                 caller.gave_up = True
@@ -208,6 +221,14 @@ class Registry:
             self._readers.add(reader)
             reader.add_done_callback(self._readers.discard)
         return lookup
+
+    def _before(self, client_id: str) -> _Entry | None:
+        """What was known of it, in memory or on disk, for as long as it may be believed."""
+        stale = self._known.get_stale(client_id)
+        if stale is not None or self._kept is None:
+            return stale
+        facts = self._kept.find(client_id)
+        return _Entry(facts) if facts is not None else None
 
     async def _read(self) -> None:
         while self._waiting:
@@ -233,8 +254,7 @@ class Registry:
                     self._waiting.append(lookup)
                     continue
                 entry = _Entry(facts)
-                cache = self._unknown if facts.client is None else self._known
-                cache.put(client_id, entry)
+                self._remember(client_id, entry)
                 if username and facts.account is not None and facts.client is None:
                     self._note(username, facts.account)
                 del self._loading[client_id]
@@ -258,6 +278,8 @@ class Registry:
         self._changed.append(None if client_ids is None else frozenset(client_ids))
         self._accounts.clear()
         self._strangers.clear()
+        if self._kept is not None:
+            self._kept.forget(client_ids)
         if client_ids is None:
             self._known.clear()
             self._unknown.clear()
