@@ -21,6 +21,8 @@ from tests.wire.raw import V5, V311, Closed, Raw, RawWebSocket, Refused, connect
 
 TEN_SECONDS = b"\x11\0\0\0\x0a"  # session expiry interval
 DISCONNECT = b"\xe0\0"
+TRANSPORTS: Final = ("tcp", "tls", "ws", "wss")
+IDS: Final = 500  # client ids of each
 UNAUTHORIZED: Final = 401
 TOO_MANY: Final = 429
 Round = Callable[[random.Random, int], None]
@@ -42,7 +44,7 @@ class Load:
         self.errors: list[str] = []
         self._ending = threading.Event()
         rounds: dict[str, Round] = {
-            **{f"connects over {each}": self._churn(each) for each in ("tcp", "tls", "ws", "wss")},
+            **{f"connects over {each}": self._churn(each) for each in TRANSPORTS},
             "takeovers": self._take_over,
             "sessions that expire": self._session,
             "queues filled and drained": self._queue,
@@ -58,11 +60,12 @@ class Load:
         ]
         self.names = chosen
 
-    def fill(self, count: int) -> None:
-        """What a node remembers of clients up to a bound is full when so many have been there."""
-        for number in range(count):
-            with self._open("tcp") as client:
-                client.connect(V311, f"once-{number:05}-{'x' * 50}")
+    def fill(self, times: int) -> None:
+        """What a node remembers of these clients, up to a bound for each, is full after so many connects."""
+        for number in range(times * IDS):
+            for transport in TRANSPORTS:
+                with self._open("tcp") as client:
+                    client.connect(V311, f"{transport}-{number % IDS}")
 
     def start(self) -> None:
         for thread in self._threads:
@@ -90,11 +93,11 @@ class Load:
     def _churn(self, transport: str) -> Round:
         def churn(chance: random.Random, number: int) -> None:
             client = self._open(transport)
-            client.connect(chance.choice((V311, V5)), f"{transport}-{number % 500}")
+            client.connect(chance.choice((V311, V5)), f"{transport}-{number % IDS}")
             version = V311 if chance.random() < 0.5 else V5
             client.close()
             client = self._open(transport)
-            client.connect(version, f"{transport}-{number % 500}")
+            client.connect(version, f"{transport}-{number % IDS}")
             topic = f"soak/{transport}/{chance.getrandbits(48):x}"
             client.subscribe(version, topic, f"soak/{transport}/+/{number}", qos=1)
             client.send(publish(version, topic, chance.randbytes(chance.randrange(10, 2000)), 1, 7))

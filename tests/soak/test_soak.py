@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from apps.gateway.operator.events import OF_CLIENT
 from gmqtt_platform.config.loader import ROOT
 from tests.soak.console import NAME, PASSWORD
 from tests.soak.load import Load
@@ -23,7 +24,7 @@ MINUTES = float(os.environ.get("SOAK_MINUTES", "1.5"))
 PAUSE = float(os.environ.get("SOAK_PAUSE", "0.05"))  # seconds after each round of a thread
 ONLY = os.environ.get("SOAK_ONLY", "")  # kinds of load, by how their names begin, with commas; "": all
 JUDGED = 10.0  # minutes from which on a slope says something
-FILL = 15_000  # clients, of which each leaves some 600 bytes of recent events: then these are full (8 MiB)
+FILL = OF_CLIENT // 2  # connects of each client, that leave two events each
 EVERY = 5.0  # seconds between samples
 TOKEN = "s" * 32
 LEAST = {"resident MB": 4.0, "descriptors": 8.0, "threads": 2.0, "SQLite MB": 4.0, "asyncio tasks": 10.0}
