@@ -32,7 +32,8 @@ app.autodiscover_tasks()
 class Step(BridgeStep):
     def build(self) -> Bridge:
         made = build.bridge(settings.GMQTT)
-        exporter.serve(settings.GMQTT, "bridge", exporter.BridgeCollector(made.status), tasks)
+        memory = exporter.MemoryCollector()
+        exporter.serve(settings.GMQTT, "bridge", exporter.BridgeCollector(made.status), tasks, memory)
         return made
 
 
@@ -47,7 +48,7 @@ def _ended(task: Any = None, state: str | None = None, **_: Any) -> None:
 @signals.worker_ready.connect
 def _ready(sender: Any = None, **_: Any) -> None:
     if getattr(sender.controller, "bridge", None) is None:
-        exporter.serve(settings.GMQTT, "worker", tasks)
+        exporter.serve(settings.GMQTT, "worker", tasks, exporter.MemoryCollector())
 
 
 def _options() -> Any:

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from apps.common import database
 from apps.console import metrics, sources
+from apps.gateway import process_memory
 from apps.gateway.broker.histogram import BUCKETS, Histogram
 from gmqtt_platform import __version__
 from gmqtt_platform.config.loader import Conf
@@ -98,6 +99,24 @@ def observe_calls() -> Callable[[str, float], None]:
         known[method].observe(seconds)
 
     return observe
+
+
+class MemoryCollector(Collector):
+    """Where the memory is of a process that is no node: `parts`, program, what the C library has free."""
+
+    def __init__(self, **parts: Callable[[], int]) -> None:
+        """`parts`: bytes, by name."""
+        self._parts = parts
+        self._program = process_memory.rss()
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Bytes of memory by what they hold."
+        family = GaugeMetricFamily("gmqtt_memory_bytes", text, labels=["part"])
+        family.add_metric(["program"], self._program)
+        family.add_metric(["unused"], process_memory.free())
+        for part, size in self._parts.items():
+            family.add_metric([part], size())
+        yield family
 
 
 class BridgeCollector(Collector):
