@@ -163,6 +163,8 @@ class NodeConsumer(threading.Thread):
                         self._hand(records)
                     self._listen(0)
                 else:
+                    if not self._positions:  # there are no records, only what librdkafka says for the log
+                        reader.read(1, 0)
                     self._listen(IDLE)
         finally:
             if self._handed:
