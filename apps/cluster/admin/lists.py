@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
@@ -47,7 +48,8 @@ class SubscriptionAdmin(SeenAdmin):
 
     @admin.display(description=_("client"))
     def client_link(self, row: SubscriptionInfo) -> str:
-        url = f"{reverse('admin:cluster_sessioninfo_changelist')}?client_id={row.client_id}"
+        given = urlencode({"client_id": row.client_id})
+        url = f"{reverse('admin:cluster_sessioninfo_changelist')}?{given}"
         return format_html('<a href="{}">{}</a>', url, row.client_id)
 
     @action(description=_("Who would receive this topic?"), url_path="recipients", icon="alt_route")

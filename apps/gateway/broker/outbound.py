@@ -163,15 +163,19 @@ class Outbound:
         if self._out_size > EARLY_FLUSH:
             self.flush()
 
-    def fits(self, delivery: Delivery) -> bool:
-        """Is the packet within the client's maximum packet size [MQTT-3.1.2-24]? If not it is dropped."""
+    def takes(self, delivery: Delivery) -> bool:
+        """Is the packet within the client's maximum packet size [MQTT-3.1.2-24]?"""
         # What `size` adds to topic, properties and payload is more than all the rest of the packet.
         if delivery.size + len(delivery.identifiers) <= self.max_packet_out or self.level != MQTT_5:
             return True
-        message = delivery.message
-        if len(delivery.whole(MQTT_5, 1, False, self.node.now, message.raw_topic, 0)) <= self.max_packet_out:
+        raw_topic = delivery.message.raw_topic
+        return len(delivery.whole(MQTT_5, 1, False, self.node.now, raw_topic, 0)) <= self.max_packet_out
+
+    def fits(self, delivery: Delivery) -> bool:
+        """As `takes`; if not it is dropped."""
+        if self.takes(delivery):
             return True
-        self.node.dropped(self.client_id, st.DROP_TOO_LARGE, message.topic, 1)
+        self.node.dropped(self.client_id, st.DROP_TOO_LARGE, delivery.message.topic, 1)
         return False
 
     def send_qos0(self, delivery: Delivery) -> None:

@@ -418,15 +418,20 @@ class Router:
             target.session.deliver(copy)
 
     def dispatch_shared(self, group: SharedGroup, message: Message) -> None:
-        member = group.choose(message.qos)
-        self.work += COPY + group.looked
-        if member is None:
-            self._node.dropped("", st.DROP_NO_MEMBER, message.topic, 1)
-            return
-        retain = message.retain and member.retain_as_published
-        identifiers = identifier_properties([member.identifier] if member.identifier else [])
-        copy = Delivery(message, min(member.qos, message.qos), retain, identifiers, group)
-        member.session.deliver(copy)
+        """To the next member whose maximum packet size it fits; where it fits nobody's, the last drops it."""
+        for left in range(len(group.members) - 1, -1, -1):
+            member = group.choose(message.qos)
+            self.work += COPY + group.looked
+            if member is None:
+                break
+            retain = message.retain and member.retain_as_published
+            identifiers = identifier_properties([member.identifier] if member.identifier else [])
+            copy = Delivery(message, min(member.qos, message.qos), retain, identifiers, group)
+            connection = member.session.connection
+            if not left or connection is None or connection.takes(copy):
+                member.session.deliver(copy)
+                return
+        self._node.dropped("", st.DROP_NO_MEMBER, message.topic, 1)
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -171,3 +172,12 @@ def test_filters(page: str, name: str, value: str, wanted: dict[str, Any], other
     answer = browser(PERMISSIONS[page]).get(f"/admin/cluster/{page}/", {name: value})
     assert answer.status_code == 200
     assert [row.pk for row in answer.context["cl"].result_list] == [rows[0].pk]
+
+
+@pytest.mark.parametrize("client_id", ["a&b=c", "a/b+c#d", "50%", "ä ö"])
+def test_a_subscription_leads_to_its_client(client_id: str) -> None:
+    """Whatever its id has in it."""
+    NodeFactory()
+    SubscriptionFactory(client_id=client_id)
+    page = text(browser("view_subscriptioninfo"), "subscriptioninfo/")
+    assert f'sessioninfo/?{urlencode({"client_id": client_id})}"' in page

@@ -201,3 +201,26 @@ def test_dollar_topics(world: World) -> None:
     one.subscribe("$share/g/#", "$share/h/$own/#")
     world.join("writer").publish("$own/t", b"x")
     assert one.payloads() == [b"x"]
+
+
+@pytest.mark.parametrize("qos", (0, 1, 2))
+def test_a_member_that_takes_only_smaller_packets_is_passed_over(world: World, qos: int) -> None:
+    """4.8.2: where it is too large for one, another one can have it; where for all, it is dropped once."""
+    small = [world.join(f"small-{number}", properties={0x27: 40}) for number in range(2)]
+    for client in small:
+        client.subscribe("$share/g/t/#", qos=qos)
+    large = world.join("large")
+    large.polite = True
+    large.subscribe("$share/g/t/#", qos=qos)
+    writer = world.join("writer")
+    writer.polite = True
+    for _ in range(6):
+        writer.publish("t/a", b"x" * 60, qos)
+    assert large.payloads() == [b"x" * 60] * 6
+    assert [client.payloads() for client in small] == [[], []]
+    for _ in range(6):
+        writer.publish("t/a", b"y", qos)
+    assert [len(client.payloads()) for client in (large, *small)] == [2, 2, 2]
+    large.drop()
+    writer.publish("t/a", b"x" * 60, qos)
+    assert world.node.stats.drops["packet_too_large"] == 1
