@@ -34,6 +34,7 @@ from apps.gateway.broker.limits import Limits  # noqa: E402
 from apps.gateway.http.admission import LEFT  # noqa: E402
 from apps.gateway.http.connections import Factory, Gate, Socket, TlsTransport  # noqa: E402
 from apps.gateway.http.peer import PROXIED  # noqa: E402
+from apps.gateway.http.turns import Turns  # noqa: E402
 from apps.gateway.http.websocket import CLOSE_TIMEOUT, Flow, FlowControlledWebSocket  # noqa: E402
 from apps.gateway.net.handshakes import Handshakes  # noqa: E402
 from apps.gateway.net.proxy import Network  # noqa: E402
@@ -147,7 +148,8 @@ class GatewayServer(Server):
         self.ws_factory.protocol = FlowControlledWebSocket
         # Who breaks the WebSocket protocol gets a close frame with the reason, too.
         self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT, failByDrop=False)
-        self.http_factory = Factory(self, self._limits)
+        self.ws_factory.turns = Turns()
+        self.http_factory = Factory(self, self._limits, self.ws_factory.turns)
         self.http_factory.timeOut = self._limits.connect_timeout
         reactor.callWhenRunning(self._running)
 

@@ -15,6 +15,8 @@ from tests.wire import nodes
 from tests.wire.nodes import Node
 from tests.wire.raw import PING, V5, Closed, Raw, RawWebSocket, connect, frame
 
+CHUNKED = b"POST /api/v1/clients/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 
 @pytest.fixture(scope="module")
 def node(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
@@ -47,6 +49,37 @@ def test_pings_whose_pongs_are_not_read(node: Node, logged_in: bool) -> None:
         undisturbed(node, attack)
     client.close()
     assert scale.most < 30 * MEGABYTE, scale.most
+
+
+MANY = {  # what costs much by the byte -> what opens it, and 64 KB of it
+    "empty frames": (b"", frame(b"", 2) * 10_000),
+    "continuations": (frame(b"", 2, fin=False), frame(b"", 0, fin=False) * 10_000),
+    "pongs": (b"", frame(b"", 10) * 10_000),
+    "chunks": (CHUNKED, b"1\r\nx\r\n" * 10_000),
+    "requests": (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1500),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_many_small_things_at_once(node: Node, kind: str) -> None:
+    """Twisted hands a protocol 64 KB at once: of such pieces that was more than a second of work."""
+    opening, pieces = MANY[kind]
+
+    def attack() -> None:
+        with contextlib.ExitStack() as stack:
+            if kind in ("chunks", "requests"):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", node.ws)))
+                sock.settimeout(2)
+            else:
+                client = RawWebSocket(node.ws, timeout=2)
+                stack.callback(client.close)
+                sock = client.sock
+            with contextlib.suppress(OSError):
+                sock.sendall(opening)
+                for _ in range(10):
+                    sock.sendall(pieces)
+
+    undisturbed(node, attack)
 
 
 def drip(client: socket.socket, seconds: float) -> bool:

@@ -17,9 +17,10 @@ from twisted.internet import reactor, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Protocol
 from twisted.protocols.tls import BufferingTLSTransport
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
 
 from apps.gateway.broker.limits import Limits
+from apps.gateway.http.turns import Paced, Turns
 from apps.gateway.net import proxy
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class Socket(tcp.Server):
     the end behind what is unread then would never be seen, and the descriptor never closed.
     """
 
-    _reads = False
+    _reads = False  # as its protocol wants it
+    _held = False  # is not read all the same: what came is not handled yet
     _counted = True  # by the gate of its listener
     proxied = False  # the address is what a trusted proxy says
     secure = False  # and so is that the client speaks TLS with it
@@ -144,15 +146,26 @@ class Socket(tcp.Server):
 
     def startReading(self) -> None:
         self._reads = True
-        super().startReading()
+        if not self._held:
+            super().startReading()
 
     def stopReading(self) -> None:
         self._reads = False
         super().stopReading()
 
+    def hold(self) -> None:
+        """Do not read it until `release`, whatever its protocol wants."""
+        self._held = True
+        super().stopReading()
+
+    def release(self) -> None:
+        self._held = False
+        if self._reads and self.connected:
+            super().startReading()
+
     def doRead(self) -> Any:
         end = super().doRead()
-        while end is None and self._reads and self._is_dead():
+        while end is None and self._reads and not self._held and self._is_dead():
             end = super().doRead()
         return end
 
@@ -237,7 +250,7 @@ class TlsTransport(BufferingTLSTransport):
         self._reason = self._producer = None
 
 
-class Channel(HTTPChannel):
+class Channel(Paced, HTTPChannel):
     """One connection. Its next request has `timeOut` seconds for the headers, then `http_body_timeout`."""
 
     _deadline: Any = None
@@ -246,10 +259,18 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self._expect(self.timeOut)
 
-    def dataReceived(self, data: bytes) -> None:
+    def handle(self, data: bytes) -> None:
+        if not self.persistent and not self.requests:  # behind the last request
+            return
         if self._deadline is None and not self.requests:
             self._expect(self.timeOut)
-        super().dataReceived(data)
+        HTTPChannel.dataReceived(self, data)
+
+    def at_once(self) -> int:
+        decoder: Any = self._transferDecoder
+        if isinstance(decoder, _ChunkedTransferDecoder):
+            return int(decoder.length) if decoder.state == "BODY" else 0
+        return int(getattr(decoder, "contentLength", None) or 0)
 
     def allHeadersReceived(self) -> None:
         self._expect(self.factory.limits.http_body_timeout)
@@ -260,6 +281,7 @@ class Channel(HTTPChannel):
         super().allContentReceived()
 
     def connectionLost(self, reason: Any) -> None:
+        self.rest = b""
         self._expect(None)
         super().connectionLost(reason)
 
@@ -331,9 +353,10 @@ class Factory(HTTPFactory):
     protocol = Channel
     bodies = 0  # bytes of the bodies of requests that are under way
 
-    def __init__(self, server: Any, limits: Limits) -> None:
+    def __init__(self, server: Any, limits: Limits, turns: Turns) -> None:
         super().__init__(server)
         self.limits = limits
+        self.turns = turns
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)

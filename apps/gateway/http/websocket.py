@@ -15,8 +15,10 @@ from zope.interface import implementer
 from apps.gateway.broker.limits import NO_LIMIT
 from apps.gateway.consumers import NORMAL_CLOSURE, SUBPROTOCOLS
 from apps.gateway.http.frames import framed
+from apps.gateway.http.turns import Paced
 
 INBOUND_MARK: Final = 1_048_576  # bytes a WebSocket may have waiting for its consumer before we stop reading
+AT_ONCE: Final = 64  # events that an application takes in one loop turn
 EVENT_OVERHEAD: Final = 300  # bytes that an event costs beside its data
 CLOSE_TIMEOUT: Final = 5  # seconds that a client has to take what was sent and to answer our close frame
 GOING_AWAY: Final = 1001  # WebSocket close code
@@ -29,7 +31,7 @@ class Flow:
     It stands in for daphne's `asyncio.Queue`, too, which costs 3 KB a connection.
     """
 
-    __slots__ = ("_events", "_getter", "_paused", "_resumed", "_transport", "_waiting")
+    __slots__ = ("_events", "_getter", "_paused", "_resumed", "_taken", "_transport", "_waiting")
 
     def __init__(self) -> None:
         self._transport: Any = None
@@ -38,6 +40,7 @@ class Flow:
         self._resumed: asyncio.Future[None] | None = None  # while the client reads too slowly
         self._waiting = 0  # bytes the application has not received
         self._paused = False
+        self._taken = 0  # events since others had their turn
 
     def open(self, transport: Any) -> None:
         """The handshake is done: watch the transport."""
@@ -77,7 +80,12 @@ class Flow:
             self._getter.set_result(None)
 
     async def get(self) -> dict[str, Any]:
+        self._taken += 1
+        if self._taken >= AT_ONCE:
+            self._taken = 0
+            await asyncio.sleep(0)
         while not self._events:
+            self._taken = 0
             self._getter = asyncio.get_running_loop().create_future()
             await self._getter
         event = self._events.pop(0)
@@ -102,7 +110,7 @@ _TIMERS: Final = (
 )
 
 
-class FlowControlledWebSocket(WebSocketProtocol):
+class FlowControlledWebSocket(Paced, WebSocketProtocol):
     """Of a WebSocket that speaks MQTT the bytes are handed on as they come.
 
     Packets and frames have nothing to do with each other [MQTT-6.0.0-2], so no frame is put together
@@ -120,6 +128,13 @@ class FlowControlledWebSocket(WebSocketProtocol):
         if self.flow is not None:
             self.flow.open(self.transport)
         super().onOpen()
+
+    def handle(self, data: bytes) -> None:
+        WebSocketProtocol.dataReceived(self, data)
+
+    def at_once(self) -> int:
+        frame = getattr(self, "current_frame", None)  # none before the handshake
+        return int(frame.length - self.current_frame_masker.pointer()) if frame is not None else 0
 
     def onMessageFrameData(self, payload: bytes) -> None:
         if not self.streams:
@@ -168,6 +183,7 @@ class FlowControlledWebSocket(WebSocketProtocol):
         if self._cutting is not None:
             self._cutting.cancel()
             self._cutting = None
+        self.rest = b""
         super().connectionLost(reason)
         for name in _TIMERS:
             timer = getattr(self, name, None)
