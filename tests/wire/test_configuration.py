@@ -6,6 +6,7 @@ import io
 import json
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +175,13 @@ def test_the_state_for_support(run: Run, node: Node) -> None:
         key = (node.data_dir / "secret_key").read_text().strip()
         for secret in (SECRET, key, "a-name-that-is-not-dumped"):
             assert secret not in text
+
+        def is_new(known: set[Path]) -> bool:
+            node.signal(signal.SIGUSR1)  # one that comes while a file is written asks for that one
+            return bool(set(path.parent.iterdir()) - known)
+
         for _ in range(12):
-            known = set(path.parent.iterdir())
-            node.signal(signal.SIGUSR1)
-            until(lambda known=known: set(path.parent.iterdir()) - known)
+            until(partial(is_new, set(path.parent.iterdir())))
         until(lambda: len(list(path.parent.iterdir())) == 10)
 
 
